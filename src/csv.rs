@@ -1,0 +1,474 @@
+//! From a CSV table to rows: which columns are what, how text becomes numbers, and what is refused.
+
+use crate::error::{Error, Result};
+use crate::tasks::{Design, INTERCEPT, Rows};
+use flate2::read::MultiGzDecoder;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+/// Which columns of a table play which part.
+#[derive(Clone, Debug, Default)]
+pub struct Columns {
+    /// Column of the task names.
+    pub task: String,
+    /// Column of the target.
+    pub target: String,
+    /// Feature columns; none for all others.
+    pub features: Option<Vec<String>>,
+    /// Which features vary between tasks.
+    pub varying: Varying,
+    /// The intercept is common to all tasks.
+    pub common_intercept: bool,
+    /// There is no intercept at all.
+    pub no_intercept: bool,
+    /// Column of precision weights.
+    pub weights: Option<String>,
+    /// Columns of numbers to be read as categories.
+    pub factors: Vec<String>,
+    /// Features without a mean (they vary about 0).
+    pub without_mean: Vec<String>,
+    /// Rows with a missing feature are dropped instead of refused.
+    pub drop_missing: bool,
+}
+
+/// Which features vary.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Varying {
+    /// All.
+    #[default]
+    All,
+    /// None but the intercept.
+    None,
+    /// These.
+    Only(Vec<String>),
+}
+
+/// How a feature column becomes numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Coding {
+    /// Column name.
+    pub column: String,
+    /// Sorted levels of a text column, the first being the reference (treatment contrasts); none for a numeric column.
+    pub levels: Option<Vec<String>>,
+}
+
+impl Coding {
+    fn features(&self) -> Vec<String> {
+        match &self.levels {
+            None => vec![self.column.clone()],
+            Some(levels) => levels[1..].iter().map(|level| format!("{}[{level}]", self.column)).collect(),
+        }
+    }
+}
+
+/// What a fitted model remembers of its table, to read the next one alike.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Schema {
+    /// Column of the task names.
+    pub task: String,
+    /// Column of the target.
+    pub target: String,
+    /// Column of the weights.
+    pub weights: Option<String>,
+    /// Feature columns in order.
+    pub codings: Vec<Coding>,
+}
+
+/// A table read: rows, their design, and what was left out.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// The usable rows.
+    pub rows: Rows,
+    /// Features and their parts.
+    pub design: Design,
+    /// How to read the next table alike.
+    pub schema: Schema,
+    /// Rows left out because their target is missing.
+    pub missing_targets: u64,
+    /// Rows dropped because a feature, weight or task is missing.
+    pub dropped: u64,
+    /// Tasks of which no row was left.
+    pub empty_tasks: Vec<String>,
+}
+
+/// One feature column while it is read.
+enum Cells {
+    Undecided,
+    Numbers(Vec<f64>),
+    Texts { codes: Vec<u32>, names: Vec<String>, index: HashMap<String, u32>, numbers: u64, first_number: Option<(u64, String)> },
+}
+
+const MISSING_CODE: u32 = u32::MAX;
+
+fn is_missing(cell: &str) -> bool {
+    matches!(cell, "" | "." | "NA" | "N/A" | "n/a" | "#N/A" | "NaN" | "nan" | "NAN" | "null" | "NULL" | "None")
+}
+
+/// Opens a table: a path, a path ending in `.gz`, or `-` for standard input (gzip is recognised by its first bytes).
+///
+/// # Errors
+/// [`Error::Io`] where the file cannot be opened.
+pub fn open(path: &Path) -> Result<Box<dyn Read>> {
+    let refused = |source| Error::io(path, source);
+    let mut reader: Box<dyn BufRead> = if path == Path::new("-") {
+        Box::new(BufReader::new(std::io::stdin()))
+    } else {
+        if path.is_dir() {
+            return Err(refused(std::io::Error::other("this is a folder; give a CSV file")));
+        }
+        Box::new(BufReader::with_capacity(1 << 18, std::fs::File::open(path).map_err(refused)?))
+    };
+    let packed = reader.fill_buf().map_err(refused)?.starts_with(&[0x1f, 0x8b]);
+    Ok(if packed { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) })
+}
+
+/// A CSV reader with its header checked.
+struct Source<R> {
+    name: String,
+    reader: csv::Reader<R>,
+    header: Vec<String>,
+}
+
+impl<R: Read> Source<R> {
+    fn new(input: R, name: &str) -> Result<Self> {
+        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).buffer_capacity(1 << 18).from_reader(input);
+        let header: Vec<String> = reader
+            .headers()
+            .map_err(|error| broken(name, &error))?
+            .iter()
+            .map(|cell| cell.trim_start_matches('\u{feff}').to_string())
+            .collect();
+        if header.is_empty() || header.iter().all(String::is_empty) {
+            return Err(Error::NoRows { source_name: name.into(), remedy: "the file is empty; its first line must name the columns".into() });
+        }
+        for (i, column) in header.iter().enumerate() {
+            if header[..i].contains(column) {
+                return Err(Error::Table { source_name: name.into(), problem: format!("two columns are named '{column}'; rename one") });
+            }
+        }
+        Ok(Source { name: name.into(), reader, header })
+    }
+
+    fn column(&self, name: &str) -> Result<usize> {
+        self.header.iter().position(|column| column == name).ok_or_else(|| Error::missing_column(name, &self.header))
+    }
+
+    fn next(&mut self, record: &mut csv::StringRecord) -> Result<bool> {
+        self.reader.read_record(record).map_err(|error| broken(&self.name, &error))
+    }
+}
+
+fn broken(name: &str, error: &csv::Error) -> Error {
+    let line = error.position().map(|position| position.line());
+    let problem = match error.kind() {
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => format!(
+            "line {} has {len} cells and the header {expected_len}; correct that line",
+            line.unwrap_or_default()
+        ),
+        csv::ErrorKind::Utf8 { .. } => format!("line {} is not UTF-8 text; save the table as UTF-8", line.unwrap_or_default()),
+        csv::ErrorKind::Io(error) => format!("{error}; check the file"),
+        _ => format!("{error}; check the file"),
+    };
+    Error::Table { source_name: name.into(), problem }
+}
+
+fn number(row: u64, column: &str, cell: &str) -> Result<f64> {
+    match cell.parse::<f64>() {
+        Ok(value) if value.is_finite() => Ok(value),
+        Ok(_) => Err(Error::NotFinite { row, column: column.into(), value: cell.into() }),
+        Err(_) => Err(Error::NotANumber { row, column: column.into(), value: cell.into() }),
+    }
+}
+
+impl Cells {
+    fn push(&mut self, row: u64, column: &str, cell: &str, category: bool) -> Result<()> {
+        if let Cells::Undecided = self {
+            // Missing cells before the first value are filled in below.
+            if !is_missing(cell) {
+                *self = if !category && cell.parse::<f64>().is_ok() {
+                    Cells::Numbers(Vec::new())
+                } else {
+                    Cells::Texts { codes: Vec::new(), names: Vec::new(), index: HashMap::new(), numbers: 0, first_number: None }
+                };
+            }
+        }
+        match self {
+            Cells::Undecided => {}
+            Cells::Numbers(values) => {
+                values.resize(row as usize - 1, f64::NAN);
+                values.push(if is_missing(cell) { f64::NAN } else { number(row, column, cell)? });
+            }
+            Cells::Texts { codes, names, index, numbers, first_number } => {
+                codes.resize(row as usize - 1, MISSING_CODE);
+                if is_missing(cell) {
+                    codes.push(MISSING_CODE);
+                } else {
+                    if cell.parse::<f64>().is_ok() {
+                        *numbers += 1;
+                    } else if first_number.is_none() {
+                        *first_number = Some((row, cell.into()));
+                    }
+                    let code = match index.get(cell) {
+                        Some(code) => *code,
+                        None => {
+                            names.push(cell.into());
+                            index.insert(cell.into(), names.len() as u32 - 1);
+                            names.len() as u32 - 1
+                        }
+                    };
+                    codes.push(code);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The coding of the column, and each level's place in it.
+    fn coding(&self, column: &str, category: bool) -> Result<(Coding, Vec<usize>)> {
+        let Cells::Texts { codes, names, numbers, first_number, .. } = self else {
+            return Ok((Coding { column: column.into(), levels: None }, Vec::new()));
+        };
+        let filled = codes.iter().filter(|code| **code != MISSING_CODE).count() as u64;
+        if !category && *numbers * 2 > filled {
+            if let Some((row, value)) = first_number {
+                return Err(Error::NotANumber { row: *row, column: column.into(), value: value.clone() });
+            }
+        }
+        if names.len() > 50 && names.len() as u64 * 2 > filled {
+            return Err(Error::Arguments(format!(
+                "column '{column}' holds {} different texts in {filled} rows, too many to be categories; leave it out of --features",
+                names.len()
+            )));
+        }
+        let mut levels = names.clone();
+        levels.sort();
+        let places = names.iter().map(|name| levels.binary_search(name).unwrap_or(0)).collect();
+        if levels.len() < 2 {
+            return Err(Error::Arguments(format!(
+                "column '{column}' has the same text '{}' in every row; leave it out of --features",
+                levels.first().map_or("", String::as_str)
+            )));
+        }
+        Ok((Coding { column: column.into(), levels: Some(levels) }, places))
+    }
+}
+
+/// Reads a table whose columns are named by `columns`. Text columns become treatment contrasts.
+///
+/// # Errors
+/// A missing column, a cell that is no number, a missing feature (unless dropped), a weight that is not positive, or no
+/// row left; each names row and column.
+pub fn read(input: impl Read, name: &str, columns: &Columns) -> Result<Table> {
+    let mut source = Source::new(input, name)?;
+    let task = source.column(&columns.task)?;
+    let target = source.column(&columns.target)?;
+    let weight = columns.weights.as_ref().map(|name| source.column(name)).transpose()?;
+    if task == target {
+        return Err(Error::Arguments(format!("column '{}' cannot be both task and target", columns.task)));
+    }
+    let used = [Some(task), Some(target), weight];
+    let chosen: Vec<usize> = match &columns.features {
+        Some(names) => names.iter().map(|name| source.column(name)).collect::<Result<_>>()?,
+        None => (0..source.header.len()).filter(|i| !used.contains(&Some(*i))).collect(),
+    };
+    if let Some(clash) = chosen.iter().find(|i| used.contains(&Some(**i))) {
+        return Err(Error::Arguments(format!("column '{}' cannot be a feature too; leave it out of --features", source.header[*clash])));
+    }
+    for factor in &columns.factors {
+        source.column(factor)?;
+    }
+    let category: Vec<bool> = chosen.iter().map(|i| columns.factors.contains(&source.header[*i])).collect();
+
+    let mut cells: Vec<Cells> = chosen.iter().map(|_| Cells::Undecided).collect();
+    let (mut tasks, mut targets, mut weights) = (Vec::new(), Vec::new(), Vec::new());
+    let mut names: HashMap<String, u32> = HashMap::new();
+    let mut order: Vec<String> = Vec::new();
+    let mut record = csv::StringRecord::new();
+    let mut row = 0;
+    let mut missing_targets = 0;
+    let mut dropped = 0;
+    while source.next(&mut record)? {
+        row += 1;
+        let cell = &record[task];
+        if is_missing(cell) && !columns.drop_missing {
+            return Err(Error::MissingValue { row, column: columns.task.clone() });
+        }
+        let index = if is_missing(cell) {
+            u32::MAX
+        } else if let Some(index) = names.get(cell) {
+            *index
+        } else {
+            let index = order.len() as u32;
+            order.push(cell.into());
+            names.insert(cell.into(), index);
+            index
+        };
+        tasks.push(index);
+        let cell = &record[target];
+        targets.push(if is_missing(cell) { f64::NAN } else { number(row, &columns.target, cell)? });
+        if let (Some(weight), Some(name)) = (weight, &columns.weights) {
+            let cell = &record[weight];
+            let value = if is_missing(cell) { f64::NAN } else { number(row, name, cell)? };
+            if value <= 0.0 {
+                return Err(Error::BadWeight { row, column: name.clone(), value });
+            }
+            weights.push(value);
+        }
+        for ((cells, i), category) in cells.iter_mut().zip(&chosen).zip(&category) {
+            cells.push(row, &source.header[*i], &record[*i], *category)?;
+        }
+    }
+    if row == 0 {
+        return Err(Error::NoRows { source_name: name.into(), remedy: "there is a header but nothing below it".into() });
+    }
+
+    let mut codings = Vec::with_capacity(chosen.len());
+    let mut places = Vec::with_capacity(chosen.len());
+    for ((cells, i), category) in cells.iter_mut().zip(&chosen).zip(&category) {
+        let (coding, place) = cells.coding(&source.header[*i], *category)?;
+        match cells {
+            Cells::Numbers(values) => values.resize(row as usize, f64::NAN),
+            Cells::Texts { codes, .. } => codes.resize(row as usize, MISSING_CODE),
+            Cells::Undecided => *cells = Cells::Numbers(vec![f64::NAN; row as usize]),
+        }
+        codings.push(coding);
+        places.push(place);
+    }
+    let features: Vec<String> = codings.iter().flat_map(Coding::features).collect();
+    let mut rows = Rows::new(&columns.target, &features);
+    let mut x = Vec::with_capacity(features.len());
+    'rows: for i in 0..row as usize {
+        if targets[i].is_nan() {
+            missing_targets += 1;
+            continue;
+        }
+        x.clear();
+        let own_weight = if weight.is_some() { weights[i] } else { 1.0 };
+        let mut gap = own_weight.is_nan().then(|| columns.weights.clone().unwrap_or_default());
+        for ((cells, coding), place) in cells.iter().zip(&codings).zip(&places) {
+            match cells {
+                Cells::Numbers(values) => {
+                    if values[i].is_nan() {
+                        gap.get_or_insert_with(|| coding.column.clone());
+                    }
+                    x.push(values[i]);
+                }
+                Cells::Texts { codes, .. } => {
+                    let levels = coding.levels.as_ref().map_or(0, Vec::len);
+                    if codes[i] == MISSING_CODE {
+                        gap.get_or_insert_with(|| coding.column.clone());
+                        x.extend(std::iter::repeat_n(f64::NAN, levels - 1));
+                    } else {
+                        let level = place[codes[i] as usize];
+                        x.extend((1..levels).map(|k| f64::from(u8::from(k == level))));
+                    }
+                }
+                Cells::Undecided => unreachable!("every column was decided above"),
+            }
+        }
+        if gap.is_some() || tasks[i] == u32::MAX {
+            if columns.drop_missing {
+                dropped += 1;
+                continue 'rows;
+            }
+            return Err(Error::MissingValue { row: i as u64 + 1, column: gap.unwrap_or_default() });
+        }
+        rows.push(&order[tasks[i] as usize], &x, targets[i], own_weight)?;
+    }
+    if rows.is_empty() {
+        let remedy = format!("{missing_targets} rows have no target and {dropped} were dropped; check the columns");
+        return Err(Error::NoRows { source_name: name.into(), remedy });
+    }
+    let present: std::collections::HashSet<&String> = rows.names().iter().collect();
+    let empty_tasks = order.iter().filter(|name| !present.contains(name)).cloned().collect();
+    let design = design(columns, &codings, &features)?;
+    let schema =
+        Schema { task: columns.task.clone(), target: columns.target.clone(), weights: columns.weights.clone(), codings };
+    Ok(Table { rows, design, schema, missing_targets, dropped, empty_tasks })
+}
+
+/// The design that `columns` asks for over the coded features.
+fn design(columns: &Columns, codings: &[Coding], features: &[String]) -> Result<Design> {
+    let source_names: Vec<&String> = codings.iter().map(|coding| &coding.column).collect();
+    let expand = |names: &[String]| -> Result<Vec<String>> {
+        let mut expanded = Vec::new();
+        for name in names {
+            match codings.iter().find(|coding| coding.column == *name) {
+                Some(coding) => expanded.extend(coding.features()),
+                None if features.contains(name) => expanded.push(name.clone()),
+                None => return Err(Error::missing_column(name, &source_names)),
+            }
+        }
+        Ok(expanded)
+    };
+    let varying = match &columns.varying {
+        Varying::All => features.to_vec(),
+        Varying::None => Vec::new(),
+        Varying::Only(names) => expand(names)?,
+    };
+    let without_mean = expand(&columns.without_mean)?;
+    let design = Design::varying(features)
+        .with_varying(|name| if name == INTERCEPT { !columns.common_intercept } else { varying.iter().any(|v| v == name) })
+        .with_mean(|name| !without_mean.iter().any(|v| v == name));
+    Ok(if columns.no_intercept { design.without_intercept() } else { design })
+}
+
+/// One row of a table to predict.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {
+    /// Data row, from 1.
+    pub row: u64,
+    /// Task name.
+    pub task: String,
+    /// Coded features.
+    pub x: Vec<f64>,
+    /// The target, where there is one.
+    pub target: Option<f64>,
+}
+
+/// Reads the rows of a table by a fitted model's schema; the target column may be absent.
+///
+/// # Errors
+/// A missing column or cell, a cell that is no number, or a level that the fit did not see.
+pub fn read_queries(input: impl Read, name: &str, schema: &Schema) -> Result<Vec<Query>> {
+    let mut source = Source::new(input, name)?;
+    let task = source.column(&schema.task)?;
+    let target = source.column(&schema.target).ok();
+    let chosen: Vec<usize> = schema.codings.iter().map(|coding| source.column(&coding.column)).collect::<Result<_>>()?;
+    let mut queries = Vec::new();
+    let mut record = csv::StringRecord::new();
+    let mut row = 0;
+    while source.next(&mut record)? {
+        row += 1;
+        if is_missing(&record[task]) {
+            return Err(Error::MissingValue { row, column: schema.task.clone() });
+        }
+        let mut x = Vec::new();
+        for (coding, i) in schema.codings.iter().zip(&chosen) {
+            let cell = &record[*i];
+            if is_missing(cell) {
+                return Err(Error::MissingValue { row, column: coding.column.clone() });
+            }
+            match &coding.levels {
+                None => x.push(number(row, &coding.column, cell)?),
+                Some(levels) => {
+                    let level = levels.iter().position(|level| level == cell).ok_or_else(|| Error::UnknownLevel {
+                        row,
+                        column: coding.column.clone(),
+                        level: cell.into(),
+                        known: levels.join(", "),
+                    })?;
+                    x.extend((1..levels.len()).map(|k| f64::from(u8::from(k == level))));
+                }
+            }
+        }
+        let target = match target {
+            Some(i) if !is_missing(&record[i]) => Some(number(row, &schema.target, &record[i])?),
+            _ => None,
+        };
+        queries.push(Query { row, task: record[task].to_string(), x, target });
+    }
+    Ok(queries)
+}

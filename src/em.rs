@@ -1,0 +1,228 @@
+//! The only loop: rows become quadratics, quadratics and prior a posterior, the posterior's moments a better prior.
+
+use crate::error::Result;
+use crate::likelihood::{Dispersion, Likelihood, Observations};
+use crate::linalg::Lbfgs;
+use crate::posterior::Posterior;
+use crate::prior::{Mean, Prior};
+use crate::structure::{Setting, Smooth, Structure};
+use serde::{Deserialize, Serialize};
+
+/// When to stop.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Options {
+    /// Most E-steps.
+    pub max_iterations: usize,
+    /// Gain in log posterior, promised by a quadratic model, below which a fit is at its optimum.
+    pub tolerance: f64,
+    /// EM steps before the quasi-Newton finish.
+    pub warm_up: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { max_iterations: 3_000, tolerance: 1e-8, warm_up: 4 }
+    }
+}
+
+/// One E-step of the trace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Log-likelihood in fitted units.
+    pub log_likelihood: f64,
+    /// Plus the log priors: what is climbed.
+    pub log_posterior: f64,
+    /// Edges of the task graph.
+    pub edges: usize,
+}
+
+/// Why a fit stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stop {
+    /// The Karush-Kuhn-Tucker conditions hold to the tolerance.
+    Optimum,
+    /// The edge set and its values no longer change.
+    EdgesSettled,
+    /// Edge sets recurred; the best of them was kept.
+    Cycle,
+    /// The most iterations were used.
+    IterationLimit,
+}
+
+impl Stop {
+    /// Whether the fit is at an optimum or a settled edge set.
+    pub fn converged(self) -> bool {
+        matches!(self, Stop::Optimum | Stop::EdgesSettled)
+    }
+}
+
+/// What the loop hands to the model.
+pub(crate) struct Climbed {
+    pub prior: Prior,
+    pub dispersion: Dispersion,
+    pub trace: Vec<Step>,
+    pub stop: Stop,
+}
+
+/// Alternates E- and M-steps from the structure's start (or its base's optimum) until the structure is at an optimum.
+pub(crate) fn climb(
+    likelihood: &dyn Likelihood,
+    structure: &mut dyn Structure,
+    setting: &Setting,
+    options: &Options,
+    progress: &dyn Fn(&Step),
+) -> Result<Climbed> {
+    let data = setting.data;
+    let (mut prior, fixed) = structure.start(setting)?;
+    let mut dispersion = likelihood.start(data, setting.mean_features);
+    let mut trace: Vec<Step> = Vec::new();
+    if let Some(mut base) = structure.base() {
+        let integrated = Setting { mean: &prior.mean, ..*setting };
+        let climbed = climb(likelihood, base.as_mut(), &integrated, options, progress)?;
+        (prior, dispersion) = (climbed.prior, climbed.dispersion);
+    }
+    if let Some(own) = fixed {
+        let quadratics = likelihood.quadratics(data, &own);
+        trace.push(step(&Posterior::given(&quadratics, &prior)?, 0.0));
+        return Ok(Climbed { prior, dispersion: own, trace, stop: Stop::Optimum });
+    }
+
+    let mut seen = Seen::default();
+    let mut stop = Stop::IterationLimit;
+    while trace.len() < options.max_iterations {
+        let quadratics = likelihood.quadratics(data, &dispersion); //           rows -> quadratics
+        let posterior = Posterior::given(&quadratics, &prior)?; //              E-step
+        trace.push(step(&posterior, structure.log_prior(&prior) + likelihood.log_prior(&dispersion)));
+        progress(&trace[trace.len() - 1]);
+        if let Some(reason) = seen.reason(structure, &trace, &prior, &dispersion, options) {
+            stop = reason;
+            break;
+        }
+        let next = structure.update(&posterior)?; //                            M-step: prior and its graph
+        dispersion = likelihood.update(data, &posterior.residuals(), &dispersion);
+        prior = next;
+    }
+    match structure.smooth() {
+        Some(smooth) => finish(likelihood, structure, smooth, data, (prior, dispersion), trace, options, progress),
+        None => {
+            if let (Stop::Cycle, Some((best_prior, best_dispersion, _))) = (stop, seen.best) {
+                (prior, dispersion) = (best_prior, best_dispersion);
+            }
+            Ok(Climbed { prior, dispersion, trace, stop })
+        }
+    }
+}
+
+fn step(posterior: &Posterior, log_prior: f64) -> Step {
+    let edges = match &posterior.prior().relatedness {
+        crate::prior::Relatedness::Graph(graph) => graph.edges().count(),
+        _ => 0,
+    };
+    let log_likelihood = posterior.log_likelihood();
+    Step { log_likelihood, log_posterior: log_likelihood + log_prior, edges }
+}
+
+/// Iterations a structure with discrete choices may take before its recurring edge sets count as a cycle.
+const PATIENCE: usize = 60;
+
+/// The best prior among those met once the choices ought to have settled.
+#[derive(Default)]
+struct Seen {
+    best: Option<(Prior, Dispersion, f64)>,
+}
+
+impl Seen {
+    /// Why the loop should stop now, if it should.
+    fn reason(
+        &mut self,
+        structure: &dyn Structure,
+        trace: &[Step],
+        prior: &Prior,
+        dispersion: &Dispersion,
+        options: &Options,
+    ) -> Option<Stop> {
+        if structure.smooth().is_some() {
+            return (trace.len() > options.warm_up).then_some(Stop::Optimum);
+        }
+        let last = &trace[trace.len() - 1];
+        let still = trace.len() > 1
+            && (last.log_posterior - trace[trace.len() - 2].log_posterior).abs() < 1e-3 * options.tolerance.max(1e-9) * last.log_posterior.abs().max(1.0);
+        if structure.base().is_none() {
+            return still.then_some(Stop::Optimum);
+        }
+        if structure.settled() {
+            return Some(Stop::EdgesSettled);
+        }
+        if trace.len() + 15 > PATIENCE && self.best.as_ref().is_none_or(|(_, _, value)| last.log_posterior > *value) {
+            self.best = Some((prior.clone(), dispersion.clone(), last.log_posterior));
+        }
+        (trace.len() >= PATIENCE).then_some(Stop::Cycle)
+    }
+}
+
+/// Quasi-Newton steps in the structure's coordinates and the log variances; the gradient of the evidence is free by
+/// Fisher's identity. Ends when the Karush-Kuhn-Tucker conditions hold: no gain promised inside, none across a boundary.
+#[allow(clippy::too_many_arguments)]
+fn finish(
+    likelihood: &dyn Likelihood,
+    structure: &dyn Structure,
+    smooth: &dyn Smooth,
+    data: &Observations,
+    start: (Prior, Dispersion),
+    mut trace: Vec<Step>,
+    options: &Options,
+    progress: &dyn Fn(&Step),
+) -> Result<Climbed> {
+    const RELEASES: usize = 20;
+    let (mut prior, mut dispersion) = start;
+    let mut stop = Stop::IterationLimit;
+    for _ in 0..RELEASES {
+        let own = smooth.coordinates(&prior);
+        let anchor: Vec<f64> = dispersion.variances.iter().map(|v| v.ln()).collect();
+        let point: Vec<f64> = own.iter().copied().chain(anchor.iter().copied()).collect();
+        let at = |point: &[f64]| {
+            let (own_point, variances) = point.split_at(own.len());
+            let next = smooth.at(own_point, &prior)?;
+            Some((next, likelihood.with_variances(variances.iter().map(|v| v.exp()).collect(), &dispersion)))
+        };
+        let search = Lbfgs {
+            memory: 30,
+            evaluations: options.max_iterations.saturating_sub(trace.len()),
+            gain: options.tolerance,
+        };
+        let found = search.minimise(point, |point| {
+            let Some((next, noise)) = at(point) else { return Ok(None) };
+            let quadratics = likelihood.quadratics(data, &noise);
+            let Ok(posterior) = Posterior::given(&quadratics, &next) else { return Ok(None) };
+            trace.push(step(&posterior, structure.log_prior(&next) + likelihood.log_prior(&noise)));
+            let latest = &trace[trace.len() - 1];
+            progress(latest);
+            if !latest.log_posterior.is_finite() {
+                return Ok(None);
+            }
+            let mut slope = smooth.slope(&posterior);
+            slope.extend(likelihood.slope(data, &posterior.residuals(), &noise));
+            slope.iter_mut().for_each(|v| *v = -*v);
+            Ok::<_, crate::Error>(Some((-latest.log_posterior, slope)))
+        })?;
+        if let Some(best) = at(&found.point) {
+            (prior, dispersion) = best;
+        }
+        let quadratics = likelihood.quadratics(data, &dispersion);
+        let posterior = Posterior::given(&quadratics, &prior)?;
+        trace.push(step(&posterior, structure.log_prior(&prior) + likelihood.log_prior(&dispersion)));
+        match smooth.release(&posterior) {
+            Some(released) => prior = released,
+            None => {
+                stop = if found.converged { Stop::Optimum } else { Stop::IterationLimit };
+                break;
+            }
+        }
+    }
+    Ok(Climbed { prior, dispersion, trace, stop })
+}
+
+/// The setting's mean under maximum (or restricted) likelihood.
+pub(crate) fn mean_treatment(restricted: bool) -> Mean {
+    if restricted { Mean::Integrated } else { Mean::Profiled }
+}

@@ -1,0 +1,268 @@
+//! The task graph: which tasks inform each other, over petgraph, and the storage of a sparse precision matrix.
+
+use crate::error::{Error, Result};
+use nalgebra::DMatrix;
+use petgraph::dot::{Config, Dot};
+use petgraph::graph::{NodeIndex, UnGraph};
+use petgraph::visit::{EdgeRef, NodeIndexable};
+use serde::{Deserialize, Serialize};
+
+/// A task in the graph.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// Task name.
+    pub task: String,
+    /// Diagonal element of the precision matrix.
+    pub precision: f64,
+}
+
+/// A conditional dependence between two tasks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Edge {
+    /// Off-diagonal element of the precision matrix.
+    pub precision: f64,
+    /// -precision / sqrt(product of both diagonals), in (-1, 1).
+    pub partial_correlation: f64,
+    /// Inclusion probability given the fitted hyperparameters; none where the structure does not select edges.
+    pub probability: Option<f64>,
+}
+
+/// Tasks and their conditional dependences: node t is task t, an edge is a non-zero element of the precision matrix
+/// Omega = Sigma^-1.
+///
+/// ```
+/// use cognate::TaskGraph;
+/// let mut graph = TaskGraph::empty(&["a", "b", "c"]);
+/// graph.connect(0, 2, -0.4, Some(0.9));
+/// assert_eq!(graph.edges().count(), 1);
+/// assert_eq!(graph.components(), vec![vec![0, 2], vec![1]]);
+/// assert!((graph.precision()[(2, 0)] + 0.4).abs() < 1e-15);
+/// ```
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(into = "Record", try_from = "Record")]
+pub struct TaskGraph {
+    graph: UnGraph<Node, Edge>,
+}
+
+impl TaskGraph {
+    /// Unit precisions and no edge.
+    pub fn empty<S: AsRef<str>>(tasks: &[S]) -> Self {
+        let mut graph = UnGraph::with_capacity(tasks.len(), 0);
+        for task in tasks {
+            graph.add_node(Node { task: task.as_ref().to_string(), precision: 1.0 });
+        }
+        TaskGraph { graph }
+    }
+
+    /// The graph of a dense precision matrix, with an edge for every non-zero element off the diagonal.
+    pub fn of_precision<S: AsRef<str>>(tasks: &[S], precision: &DMatrix<f64>) -> Self {
+        let mut graph = TaskGraph::empty(tasks);
+        for t in 0..tasks.len() {
+            graph.set_diagonal(t, precision[(t, t)]);
+        }
+        for t in 0..tasks.len() {
+            for s in 0..t {
+                if precision[(t, s)] != 0.0 {
+                    graph.connect(s, t, precision[(t, s)], None);
+                }
+            }
+        }
+        graph
+    }
+
+    /// How many tasks there are.
+    pub fn len(&self) -> usize {
+        self.graph.node_count()
+    }
+
+    /// Whether there is no task.
+    pub fn is_empty(&self) -> bool {
+        self.graph.node_count() == 0
+    }
+
+    /// The petgraph graph.
+    pub fn as_petgraph(&self) -> &UnGraph<Node, Edge> {
+        &self.graph
+    }
+
+    /// The node of task `t`.
+    pub fn node(&self, t: usize) -> &Node {
+        &self.graph[NodeIndex::new(t)]
+    }
+
+    /// The edge between two tasks, if any.
+    pub fn edge(&self, s: usize, t: usize) -> Option<&Edge> {
+        self.graph.find_edge(NodeIndex::new(s), NodeIndex::new(t)).map(|edge| &self.graph[edge])
+    }
+
+    /// All edges as (s, t, edge) with s < t, in ascending order.
+    pub fn edges(&self) -> impl Iterator<Item = (usize, usize, &Edge)> {
+        let mut edges: Vec<_> = self
+            .graph
+            .edge_references()
+            .map(|e| {
+                let (s, t) = (e.source().index(), e.target().index());
+                (s.min(t), s.max(t), e.weight())
+            })
+            .collect();
+        edges.sort_by_key(|(s, t, _)| (*s, *t));
+        edges.into_iter()
+    }
+
+    /// The edges from the strongest partial correlation to the weakest.
+    pub fn strongest(&self) -> Vec<(usize, usize, &Edge)> {
+        let mut edges: Vec<_> = self.edges().collect();
+        edges.sort_by(|a, b| b.2.partial_correlation.abs().total_cmp(&a.2.partial_correlation.abs()));
+        edges
+    }
+
+    /// Tasks joined to `t`, ascending.
+    pub fn neighbours(&self, t: usize) -> Vec<usize> {
+        let mut near: Vec<usize> = self.graph.neighbors(NodeIndex::new(t)).map(|n| n.index()).collect();
+        near.sort_unstable();
+        near
+    }
+
+    /// Sets the diagonal element of task `t`; call before its edges, whose partial correlations use it.
+    pub fn set_diagonal(&mut self, t: usize, precision: f64) {
+        self.graph[NodeIndex::new(t)].precision = precision;
+    }
+
+    /// Sets the element between `s` and `t`.
+    pub fn connect(&mut self, s: usize, t: usize, precision: f64, probability: Option<f64>) {
+        let scale = (self.node(s).precision * self.node(t).precision).sqrt();
+        let edge = Edge { precision, partial_correlation: -precision / scale, probability };
+        self.graph.update_edge(NodeIndex::new(s), NodeIndex::new(t), edge);
+    }
+
+    /// The connected components, each ascending, ordered by their first task. O(T + edges).
+    pub fn components(&self) -> Vec<Vec<usize>> {
+        let mut sets = petgraph::unionfind::UnionFind::<usize>::new(self.graph.node_bound());
+        for edge in self.graph.edge_references() {
+            sets.union(edge.source().index(), edge.target().index());
+        }
+        let mut slot = vec![usize::MAX; self.len()];
+        let mut components: Vec<Vec<usize>> = Vec::new();
+        for t in 0..self.len() {
+            let root = sets.find(t);
+            if slot[root] == usize::MAX {
+                slot[root] = components.len();
+                components.push(Vec::new());
+            }
+            components[slot[root]].push(t);
+        }
+        components
+    }
+
+    /// The dense precision matrix. O(T^2).
+    pub fn precision(&self) -> DMatrix<f64> {
+        let mut matrix = DMatrix::zeros(self.len(), self.len());
+        for t in 0..self.len() {
+            matrix[(t, t)] = self.node(t).precision;
+        }
+        for (s, t, edge) in self.edges() {
+            matrix[(s, t)] = edge.precision;
+            matrix[(t, s)] = edge.precision;
+        }
+        matrix
+    }
+
+    /// Every precision multiplied by `factor`; partial correlations and probabilities stay.
+    pub fn scaled(mut self, factor: f64) -> Self {
+        self.graph.node_weights_mut().for_each(|node| node.precision *= factor);
+        self.graph.edge_weights_mut().for_each(|edge| edge.precision *= factor);
+        self
+    }
+
+    /// Graphviz text: pen width is the strength, colour the sign (blue positive, red negative).
+    pub fn to_dot(&self) -> String {
+        let edge = |_: &UnGraph<Node, Edge>, edge: petgraph::graph::EdgeReference<'_, Edge>| {
+            let weight = edge.weight();
+            let colour = if weight.partial_correlation >= 0.0 { "steelblue" } else { "firebrick" };
+            let width = 0.5 + 6.0 * weight.partial_correlation.abs();
+            let probability = weight.probability.map(|p| format!(", tooltip=\"probability {p:.3}\"")).unwrap_or_default();
+            format!("label=\"{:.2}\", color={colour}, penwidth={width:.2}{probability}", weight.partial_correlation)
+        };
+        let node = |_: &UnGraph<Node, Edge>, (_, node): (NodeIndex, &Node)| format!("label={:?}", node.task);
+        let config = [Config::EdgeNoLabel, Config::NodeNoLabel];
+        format!("{:?}", Dot::with_attr_getters(&self.graph, &config, &edge, &node))
+    }
+}
+
+impl PartialEq for TaskGraph {
+    fn eq(&self, other: &Self) -> bool {
+        self.graph.node_weights().eq(other.graph.node_weights()) && self.edges().eq(other.edges())
+    }
+}
+
+/// The form a graph has in files: ours, whatever petgraph does.
+#[derive(Clone, Serialize, Deserialize)]
+struct Record {
+    nodes: Vec<Node>,
+    edges: Vec<EdgeRecord>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct EdgeRecord {
+    source: usize,
+    target: usize,
+    #[serde(flatten)]
+    edge: Edge,
+}
+
+impl From<TaskGraph> for Record {
+    fn from(graph: TaskGraph) -> Record {
+        let edges = graph.edges().map(|(source, target, edge)| EdgeRecord { source, target, edge: edge.clone() }).collect();
+        Record { nodes: graph.graph.node_weights().cloned().collect(), edges }
+    }
+}
+
+impl TryFrom<Record> for TaskGraph {
+    type Error = Error;
+    fn try_from(record: Record) -> Result<TaskGraph> {
+        let tasks = record.nodes.len();
+        let mut graph = UnGraph::with_capacity(tasks, record.edges.len());
+        for node in record.nodes {
+            graph.add_node(node);
+        }
+        for edge in record.edges {
+            if edge.source >= tasks || edge.target >= tasks {
+                return Err(Error::Shape { what: "an edge's task".into(), found: edge.source.max(edge.target), expected: tasks });
+            }
+            graph.update_edge(NodeIndex::new(edge.source), NodeIndex::new(edge.target), edge.edge);
+        }
+        Ok(TaskGraph { graph })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn graph() -> TaskGraph {
+        let omega = DMatrix::from_row_slice(3, 3, &[2.0, -0.5, 0.0, -0.5, 1.0, 0.25, 0.0, 0.25, 1.5]);
+        TaskGraph::of_precision(&["a \"quoted\"", "b", "c"], &omega)
+    }
+
+    #[test]
+    fn precision_matrix_goes_in_and_comes_out() {
+        let graph = graph();
+        assert_eq!(graph.precision()[(0, 1)], -0.5);
+        assert_eq!(graph.precision()[(0, 2)], 0.0);
+        assert!((graph.edge(1, 0).unwrap().partial_correlation - 0.5 / 2f64.sqrt()).abs() < 1e-15);
+        assert_eq!(graph.strongest()[0].0, 0);
+    }
+
+    #[test]
+    fn serde_keeps_everything() {
+        let graph = graph();
+        let text = serde_json::to_string(&graph).unwrap();
+        assert_eq!(serde_json::from_str::<TaskGraph>(&text).unwrap(), graph);
+        assert!(serde_json::from_str::<TaskGraph>(r#"{"nodes":[],"edges":[{"source":0,"target":1,"precision":1.0,"partial_correlation":0.1,"probability":null}]}"#).is_err());
+    }
+
+    #[test]
+    fn dot_escapes_names() {
+        assert!(graph().to_dot().contains(r#"label="a \"quoted\"""#));
+    }
+}

@@ -1,0 +1,24 @@
+//! cognate
+pub mod csv;
+mod error;
+mod formula;
+pub use formula::Formula;
+mod linalg;
+mod quadratic;
+mod tasks;
+mod graph;
+mod prior;
+mod posterior;
+pub use error::{Error, Result};
+pub use graph::{Edge, Node, TaskGraph};
+pub use posterior::Posterior;
+pub use prior::{Mean, Prior, Relatedness};
+pub use quadratic::{Quadratic, Quadratics, Statistics};
+pub use tasks::{Coordinates, Design, INTERCEPT, Rows, Tasks};
+mod likelihood;
+pub mod structure;
+pub mod em;
+pub use likelihood::{Dispersion, Gaussian, Likelihood, Noise, Observations};
+pub use structure::{Exchangeable, FeatureCovariance, Full, Graph, Independent, Pooled, Smooth, Structure};
+mod model;
+pub use model::{Fit, LikelihoodKind, Model, Prediction, Standardise};

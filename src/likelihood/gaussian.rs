@@ -1,0 +1,182 @@
+//! Gaussian targets: the quadratic is exact, and the noise variance only scales it.
+
+use super::{Dispersion, Likelihood, Observations};
+use crate::linalg;
+use crate::quadratic::Quadratics;
+use nalgebra::{DMatrix, DVector};
+use serde::{Deserialize, Serialize};
+use statrs::function::gamma::digamma;
+
+/// Whether tasks share their noise variance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Noise {
+    /// One variance for all tasks.
+    #[default]
+    Shared,
+    /// One variance a task, shrunk to a common one.
+    Task,
+}
+
+/// y_i | w_t ~ N(x_i' w_t, variance_t / weight_i).
+///
+/// With [`Noise::Task`] each variance has a scaled inverse chi-squared prior about a common variance; its degrees of freedom
+/// are estimated from the spread of the tasks' log residual variances (Smyth 2004).
+///
+/// ```
+/// use cognate::{Gaussian, Noise};
+/// assert_eq!(Gaussian::default().noise, Noise::Shared);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Gaussian {
+    /// Shared or per task.
+    pub noise: Noise,
+}
+
+const LOG_2_PI: f64 = 1.837_877_066_409_345_3;
+
+impl Likelihood for Gaussian {
+    fn name(&self) -> &'static str {
+        "gaussian"
+    }
+
+    fn start(&self, data: &Observations, mean_features: &[usize]) -> Dispersion {
+        let q = &data.quadratics;
+        let p = q.features();
+        let (mut curvature, mut linear) = (DMatrix::zeros(p, p), DVector::zeros(p));
+        for t in 0..q.len() {
+            curvature += DMatrix::from_column_slice(p, p, q.curvature(t));
+            linear += DVector::from_column_slice(q.linear(t));
+        }
+        let mut pooled = DVector::zeros(p);
+        if let Some(factor) = linalg::cholesky(curvature.select_rows(mean_features).select_columns(mean_features)) {
+            let mut solution = DMatrix::from_column_slice(mean_features.len(), 1, linear.select_rows(mean_features).as_slice());
+            linalg::solve_cholesky(&factor, &mut solution);
+            mean_features.iter().zip(solution.iter()).for_each(|(feature, value)| pooled[*feature] = *value);
+        }
+        let residuals: Vec<f64> = (0..q.len()).map(|t| q.residual(t, pooled.as_slice()).max(0.0)).collect();
+        let rows = data.total_rows().max(1.0);
+        let common = (residuals.iter().sum::<f64>() / rows).max(1e-12);
+        match self.noise {
+            Noise::Shared => Dispersion::shared(common),
+            Noise::Task => {
+                let strength = prior_rows(&residuals, &data.rows);
+                let start = Dispersion { variances: vec![common; q.len()], common, strength };
+                self.update(data, &residuals, &start)
+            }
+        }
+    }
+
+    fn quadratics(&self, data: &Observations, dispersion: &Dispersion) -> Quadratics {
+        let q = &data.quadratics;
+        let (precision, constant) = (0..q.len())
+            .map(|t| {
+                let variance = dispersion.variance(t);
+                let normal = data.rows[t] * (LOG_2_PI + variance.ln()) - data.log_weights[t];
+                (1.0 / variance, -0.5 * (normal + q.squares(t) / variance))
+            })
+            .unzip();
+        q.with(precision, constant)
+    }
+
+    fn update(&self, data: &Observations, residuals: &[f64], dispersion: &Dispersion) -> Dispersion {
+        if dispersion.variances.len() == 1 {
+            let variance = residuals.iter().sum::<f64>() / data.total_rows();
+            return Dispersion::shared(variance.max(1e-14));
+        }
+        let prior = dispersion.strength * dispersion.common;
+        let variances = residuals
+            .iter()
+            .zip(&data.rows)
+            .map(|(residual, rows)| ((residual + prior) / (rows + dispersion.strength)).max(1e-14))
+            .collect();
+        self.with_variances(variances, dispersion)
+    }
+
+    fn slope(&self, data: &Observations, residuals: &[f64], dispersion: &Dispersion) -> Vec<f64> {
+        if dispersion.variances.len() == 1 {
+            return vec![0.5 * (residuals.iter().sum::<f64>() / dispersion.variances[0] - data.total_rows())];
+        }
+        let prior = dispersion.strength * dispersion.common;
+        dispersion
+            .variances
+            .iter()
+            .zip(residuals.iter().zip(&data.rows))
+            .map(|(variance, (residual, rows))| 0.5 * ((residual + prior) / variance - rows - dispersion.strength))
+            .collect()
+    }
+
+    fn with_variances(&self, variances: Vec<f64>, dispersion: &Dispersion) -> Dispersion {
+        // The prior is highest where the common variance is the harmonic mean.
+        let common = variances.len() as f64 / variances.iter().map(|v| 1.0 / v).sum::<f64>();
+        Dispersion { variances, common, strength: dispersion.strength }
+    }
+
+    fn log_prior(&self, dispersion: &Dispersion) -> f64 {
+        if dispersion.strength == 0.0 || dispersion.variances.len() == 1 {
+            return 0.0;
+        }
+        let log_density = |v: &f64| (dispersion.common / v).ln() - dispersion.common / v + 1.0;
+        0.5 * dispersion.strength * dispersion.variances.iter().map(log_density).sum::<f64>()
+    }
+}
+
+/// Degrees of freedom of the variances' prior from the spread of log residual variances beyond their sampling spread.
+fn prior_rows(residuals: &[f64], rows: &[f64]) -> f64 {
+    const MOST: f64 = 1e4;
+    let logs: Vec<(f64, f64)> = residuals
+        .iter()
+        .zip(rows)
+        .filter(|(residual, rows)| **rows >= 2.0 && **residual > 0.0)
+        .map(|(residual, rows)| {
+            let half = 0.5 * (rows - 1.0);
+            ((residual / (rows - 1.0)).ln() - digamma(half) + half.ln(), trigamma(half))
+        })
+        .collect();
+    let count = logs.len() as f64;
+    if count < 2.0 {
+        return MOST;
+    }
+    let mean = logs.iter().map(|l| l.0).sum::<f64>() / count;
+    let spread = logs.iter().map(|l| (l.0 - mean).powi(2)).sum::<f64>() / (count - 1.0);
+    let excess = spread - logs.iter().map(|l| l.1).sum::<f64>() / count;
+    if excess <= trigamma(0.5 * MOST) {
+        return MOST;
+    }
+    let (mut low, mut high) = (0.5f64.ln(), (0.5 * MOST).ln());
+    for _ in 0..80 {
+        let middle = 0.5 * (low + high);
+        if trigamma(middle.exp()) > excess { low = middle } else { high = middle }
+    }
+    2.0 * low.exp()
+}
+
+/// psi'(x) by recurrence and its asymptotic series.
+fn trigamma(mut x: f64) -> f64 {
+    let mut sum = 0.0;
+    while x < 10.0 {
+        sum += 1.0 / (x * x);
+        x += 1.0;
+    }
+    let y = 1.0 / (x * x);
+    sum + 1.0 / x + 0.5 * y + y / x * (1.0 / 6.0 - y * (1.0 / 30.0 - y * (1.0 / 42.0 - y / 30.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trigamma_is_known_at_one_and_a_half() {
+        assert!((trigamma(1.0) - std::f64::consts::PI.powi(2) / 6.0).abs() < 1e-12);
+        assert!((trigamma(0.5) - std::f64::consts::PI.powi(2) / 2.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn equal_variances_are_shrunk_hard_and_unequal_ones_are_not() {
+        let rows = vec![50.0; 40];
+        let even: Vec<f64> = (0..40).map(|t| 49.0 * (1.0 + 0.01 * (t % 3) as f64)).collect();
+        let uneven: Vec<f64> = (0..40).map(|t| 49.0 * (1.0 + t as f64)).collect();
+        assert!(prior_rows(&even, &rows) > 1000.0);
+        assert!(prior_rows(&uneven, &rows) < 10.0);
+    }
+}

@@ -1,0 +1,118 @@
+//! Small dense kernels on column-major slices, so that the per-task inner loops allocate nothing.
+
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+
+/// Replaces the lower triangle of the n x n matrix `a` by its Cholesky factor; false where it is not positive
+/// definite. The strict upper triangle is left as it was.
+pub(crate) fn cholesky_in_place(a: &mut [f64], n: usize) -> bool {
+    for k in 0..n {
+        let (left, right) = a.split_at_mut((k + 1) * n);
+        let column = &mut left[k * n..];
+        let pivot = column[k];
+        if pivot.is_nan() || pivot <= 0.0 || pivot.is_infinite() {
+            return false;
+        }
+        let root = pivot.sqrt();
+        let scale = 1.0 / root;
+        column[k] = root;
+        column[k + 1..].iter_mut().for_each(|value| *value *= scale);
+        for j in k + 1..n {
+            let factor = column[j];
+            let target = &mut right[(j - k - 1) * n + j..(j - k) * n];
+            for (t, s) in target.iter_mut().zip(&column[j..]) {
+                *t -= factor * s;
+            }
+        }
+    }
+    true
+}
+
+/// Solves L x = b in place for each length-n column of `right`.
+pub(crate) fn solve_lower(l: &[f64], n: usize, right: &mut [f64]) {
+    if n == 0 {
+        return;
+    }
+    for b in right.chunks_exact_mut(n) {
+        for k in 0..n {
+            let value = b[k] / l[k * n + k];
+            b[k] = value;
+            for (t, s) in b[k + 1..].iter_mut().zip(&l[k * n + k + 1..(k + 1) * n]) {
+                *t -= value * s;
+            }
+        }
+    }
+}
+
+/// Solves L' x = b in place for each length-n column of `right`.
+pub(crate) fn solve_lower_transpose(l: &[f64], n: usize, right: &mut [f64]) {
+    if n == 0 {
+        return;
+    }
+    for b in right.chunks_exact_mut(n) {
+        for k in (0..n).rev() {
+            let dot: f64 = b[k + 1..].iter().zip(&l[k * n + k + 1..(k + 1) * n]).map(|(x, y)| x * y).sum();
+            b[k] = (b[k] - dot) / l[k * n + k];
+        }
+    }
+}
+
+/// A column-major matrix operand, as it stands or transposed.
+#[derive(Clone, Copy)]
+pub(crate) struct Operand<'a> {
+    data: &'a [f64],
+    rows: usize,
+    columns: usize,
+    transposed: bool,
+}
+
+impl<'a> Operand<'a> {
+    pub(crate) fn new(data: &'a [f64], rows: usize, columns: usize) -> Self {
+        Operand { data, rows, columns, transposed: false }
+    }
+
+    pub(crate) fn transpose(self) -> Self {
+        Operand { transposed: !self.transposed, ..self }
+    }
+
+    fn view(&self) -> MatRef<'a, f64> {
+        let view = MatRef::from_column_major_slice(self.data, self.rows, self.columns);
+        if self.transposed { view.transpose() } else { view }
+    }
+}
+
+/// `target += scale * left * right`; `target` is column-major with as many rows as `left`.
+pub(crate) fn multiply_add(target: &mut [f64], scale: f64, left: Operand, right: Operand) {
+    let (left, right) = (left.view(), right.view());
+    let (rows, inner, columns) = (left.nrows(), left.ncols(), right.ncols());
+    if rows * columns * inner <= 64 {
+        for j in 0..columns {
+            for i in 0..rows {
+                let mut sum = 0.0;
+                for k in 0..inner {
+                    sum += left[(i, k)] * right[(k, j)];
+                }
+                target[j * rows + i] += scale * sum;
+            }
+        }
+    } else {
+        matmul(MatMut::from_column_major_slice_mut(target, rows, columns), Accum::Add, left, right, scale, Par::Seq);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nalgebra::DMatrix;
+
+    #[test]
+    fn products_agree_with_nalgebra() {
+        for (m, k, n) in [(1, 1, 1), (3, 2, 4), (9, 28, 12)] {
+            let a = DMatrix::from_fn(k, m, |i, j| (i * 3 + j) as f64 - 4.0);
+            let b = DMatrix::from_fn(k, n, |i, j| (i + 2 * j) as f64 - 3.0);
+            let mut c = DMatrix::from_element(m, n, 1.0);
+            multiply_add(c.as_mut_slice(), -0.5, Operand::new(a.as_slice(), k, m).transpose(), Operand::new(b.as_slice(), k, n));
+            assert!((c - (DMatrix::from_element(m, n, 1.0) - a.transpose() * b * 0.5)).amax() < 1e-10);
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Decompositions and products, so that the rest of cognate names what it needs and not how it is computed.
+//!
+//! nalgebra types are the public face; faer does the work where matrices are large.
+
+mod kernels;
+mod lbfgs;
+pub(crate) mod record;
+
+pub(crate) use kernels::{cholesky_in_place, multiply_add, solve_lower, solve_lower_transpose, Operand};
+pub(crate) use lbfgs::Lbfgs;
+
+use faer::{Mat, MatRef, Side};
+use nalgebra::{DMatrix, DVector};
+
+/// Below this size the kernels here beat the set-up of a blocked factorisation.
+const BLOCKED: usize = 48;
+
+pub(crate) fn as_faer(matrix: &DMatrix<f64>) -> MatRef<'_, f64> {
+    MatRef::from_column_major_slice(matrix.as_slice(), matrix.nrows(), matrix.ncols())
+}
+
+fn from_faer(matrix: MatRef<'_, f64>) -> DMatrix<f64> {
+    DMatrix::from_fn(matrix.nrows(), matrix.ncols(), |i, j| matrix[(i, j)])
+}
+
+/// The lower Cholesky factor of a symmetric matrix (only its lower triangle is read), or `None` where it is not
+/// positive definite. O(n^3 / 3).
+pub(crate) fn cholesky(mut matrix: DMatrix<f64>) -> Option<DMatrix<f64>> {
+    let n = matrix.nrows();
+    if n < BLOCKED {
+        if !cholesky_in_place(matrix.as_mut_slice(), n) {
+            return None;
+        }
+    } else {
+        let factor = as_faer(&matrix).llt(Side::Lower).ok()?;
+        matrix = from_faer(factor.L());
+        if !matrix.diagonal().iter().all(|value| value.is_finite()) {
+            return None;
+        }
+    }
+    matrix.fill_upper_triangle(0.0, 1);
+    Some(matrix)
+}
+
+/// Solves L L' x = b in place for every column of `right`.
+pub(crate) fn solve_cholesky(factor: &DMatrix<f64>, right: &mut DMatrix<f64>) {
+    solve_lower_matrix(factor, right);
+    let n = factor.nrows();
+    if n < BLOCKED {
+        solve_lower_transpose(factor.as_slice(), n, right.as_mut_slice());
+    } else {
+        let columns = right.ncols();
+        let view = faer::MatMut::from_column_major_slice_mut(right.as_mut_slice(), n, columns);
+        faer::linalg::triangular_solve::solve_upper_triangular_in_place(as_faer(factor).transpose(), view, faer::Par::Seq);
+    }
+}
+
+/// Solves L x = b in place for every column of `right`.
+pub(crate) fn solve_lower_matrix(factor: &DMatrix<f64>, right: &mut DMatrix<f64>) {
+    let (n, columns) = (factor.nrows(), right.ncols());
+    if n < BLOCKED {
+        solve_lower(factor.as_slice(), n, right.as_mut_slice());
+    } else {
+        let view = faer::MatMut::from_column_major_slice_mut(right.as_mut_slice(), n, columns);
+        faer::linalg::triangular_solve::solve_lower_triangular_in_place(as_faer(factor), view, faer::Par::Seq);
+    }
+}
+
+/// (L L')^-1 from the lower factor L.
+pub(crate) fn inverse_of_cholesky(factor: &DMatrix<f64>) -> DMatrix<f64> {
+    let mut inverse = DMatrix::identity(factor.nrows(), factor.nrows());
+    solve_cholesky(factor, &mut inverse);
+    symmetrise(&mut inverse);
+    inverse
+}
+
+/// log |L L'|.
+pub(crate) fn log_determinant(factor: &DMatrix<f64>) -> f64 {
+    2.0 * factor.diagonal().iter().map(|value| value.ln()).sum::<f64>()
+}
+
+/// Eigenvalues (ascending) and eigenvectors (columns) of a symmetric matrix.
+pub(crate) fn symmetric_eigen(matrix: &DMatrix<f64>) -> (DVector<f64>, DMatrix<f64>) {
+    let n = matrix.nrows();
+    if n == 0 {
+        return (DVector::zeros(0), DMatrix::zeros(0, 0));
+    }
+    let view: Mat<f64> = as_faer(matrix).to_owned();
+    match view.self_adjoint_eigen(Side::Lower) {
+        Ok(eigen) => {
+            let values = DVector::from_fn(n, |i, _| eigen.S()[i]);
+            (values, from_faer(eigen.U()))
+        }
+        Err(_) => {
+            let eigen = matrix.clone().symmetric_eigen();
+            let mut order: Vec<usize> = (0..n).collect();
+            order.sort_by(|a, b| eigen.eigenvalues[*a].total_cmp(&eigen.eigenvalues[*b]));
+            let values = DVector::from_fn(n, |i, _| eigen.eigenvalues[order[i]]);
+            (values, DMatrix::from_fn(n, n, |i, j| eigen.eigenvectors[(i, order[j])]))
+        }
+    }
+}
+
+/// Lower-triangular L with L L' = `matrix` for a positive *semi*definite matrix; columns whose pivot is below
+/// `1e-14` of the diagonal become 0.
+pub(crate) fn semidefinite_factor(matrix: &DMatrix<f64>) -> DMatrix<f64> {
+    let n = matrix.nrows();
+    let mut factor = matrix.clone();
+    for k in 0..n {
+        let original = matrix[(k, k)];
+        let pivot = factor[(k, k)];
+        if pivot <= 1e-14 * original || pivot <= 0.0 {
+            for i in k..n {
+                factor[(i, k)] = 0.0;
+            }
+        } else {
+            let root = pivot.sqrt();
+            for i in k..n {
+                factor[(i, k)] /= root;
+            }
+        }
+        for j in k + 1..n {
+            let scale = factor[(j, k)];
+            if scale != 0.0 {
+                for i in j..n {
+                    let value = factor[(i, k)];
+                    factor[(i, j)] -= value * scale;
+                }
+            }
+        }
+    }
+    factor.fill_upper_triangle(0.0, 1);
+    factor
+}
+
+/// Copies the mean of both triangles into both.
+pub(crate) fn symmetrise(matrix: &mut DMatrix<f64>) {
+    for j in 0..matrix.ncols() {
+        for i in 0..j {
+            let mean = 0.5 * (matrix[(i, j)] + matrix[(j, i)]);
+            matrix[(i, j)] = mean;
+            matrix[(j, i)] = mean;
+        }
+    }
+}
+
+/// The covariance as a correlation matrix; a zero variance gives zero correlations and a unit diagonal.
+pub(crate) fn correlation(covariance: &DMatrix<f64>) -> DMatrix<f64> {
+    let scale: Vec<f64> = covariance.diagonal().iter().map(|v| if *v > 0.0 { 1.0 / v.sqrt() } else { 0.0 }).collect();
+    DMatrix::from_fn(covariance.nrows(), covariance.ncols(), |i, j| {
+        if i == j { 1.0 } else { covariance[(i, j)] * scale[i] * scale[j] }
+    })
+}
+
+/// Which columns of a Gram matrix are linearly independent of the columns before them (as R's `lm` pivots): a column
+/// stays when its squared distance to the span of those kept exceeds `1e-10` of its squared length. O(n^3 / 3).
+pub(crate) fn independent_columns(gram: &DMatrix<f64>) -> Vec<usize> {
+    let n = gram.nrows();
+    let mut kept: Vec<usize> = Vec::new();
+    let mut rows: Vec<Vec<f64>> = Vec::new();
+    for j in 0..n {
+        let length = gram[(j, j)];
+        if length <= 0.0 {
+            continue;
+        }
+        let mut row: Vec<f64> = Vec::with_capacity(kept.len() + 1);
+        for (i, other) in kept.iter().enumerate() {
+            let dot: f64 = row.iter().zip(&rows[i]).map(|(a, b)| a * b).sum();
+            row.push((gram[(j, *other)] - dot) / rows[i][i]);
+        }
+        let rest = length - row.iter().map(|v| v * v).sum::<f64>();
+        if rest > 1e-10 * length {
+            row.push(rest.sqrt());
+            rows.push(row);
+            kept.push(j);
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matrix(n: usize) -> DMatrix<f64> {
+        let root = DMatrix::from_fn(n, n, |i, j| ((i * 7 + j * 13) % 11) as f64 - 5.0 + if i == j { 9.0 } else { 0.0 });
+        &root * root.transpose()
+    }
+
+    #[test]
+    fn cholesky_and_solves_agree_with_nalgebra_below_and_above_the_blocked_size() {
+        for n in [1, 5, 30, 90] {
+            let a = matrix(n);
+            let factor = cholesky(a.clone()).unwrap();
+            assert!((&factor * factor.transpose() - &a).amax() < 1e-9 * a.amax());
+            let inverse = inverse_of_cholesky(&factor);
+            assert!((&inverse * &a - DMatrix::identity(n, n)).amax() < 1e-7);
+            let expected = a.clone().cholesky().unwrap().determinant().ln();
+            assert!((log_determinant(&factor) - expected).abs() < 1e-8 * expected.abs());
+        }
+    }
+
+    #[test]
+    fn indefinite_is_refused_and_semidefinite_is_factored() {
+        assert!(cholesky(DMatrix::from_row_slice(2, 2, &[1.0, 2.0, 2.0, 1.0])).is_none());
+        let mut big = -DMatrix::<f64>::identity(60, 60);
+        big[(0, 0)] = 1.0;
+        assert!(cholesky(big).is_none());
+        let column = DVector::from_vec(vec![1.0, -2.0, 3.0]);
+        let a = &column * column.transpose();
+        let factor = semidefinite_factor(&a);
+        assert!((&factor * factor.transpose() - &a).amax() < 1e-12);
+    }
+
+    #[test]
+    fn eigenvalues_ascend_and_rebuild_the_matrix() {
+        let a = matrix(20);
+        let (values, vectors) = symmetric_eigen(&a);
+        assert!(values.as_slice().windows(2).all(|pair| pair[0] <= pair[1]));
+        let rebuilt = &vectors * DMatrix::from_diagonal(&values) * vectors.transpose();
+        assert!((rebuilt - &a).amax() < 1e-9 * a.amax());
+    }
+
+    #[test]
+    fn dependent_columns_are_dropped_in_order() {
+        let x = DMatrix::from_row_slice(4, 4, &[1., 1., 0., 2., 1., 0., 1., 3., 1., 1., 0., 5., 1., 0., 1., 7.]);
+        assert_eq!(independent_columns(&(x.transpose() * &x)), vec![0, 1, 3]);
+    }
+}

@@ -1,0 +1,432 @@
+//! What came out of a fit, in the units of the table.
+
+use super::Standardise;
+use crate::em::{Climbed, Step, Stop};
+use crate::error::Result;
+use crate::graph::TaskGraph;
+use crate::likelihood::{Dispersion, Observations};
+use crate::linalg;
+use crate::posterior::Posterior;
+use crate::prior::{Prior, Relatedness};
+use crate::quadratic::Quadratics;
+use crate::structure::FeatureCovariance;
+use crate::tasks::{Coordinates, INTERCEPT, Rows, Tasks};
+use nalgebra::{DMatrix, DVector};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+/// What a log-likelihood is; figures of different kinds are never compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LikelihoodKind {
+    /// Deviations integrated out, the mean at its estimate.
+    Marginal,
+    /// Deviations and mean integrated out.
+    Restricted,
+    /// At the estimated coefficients.
+    Maximised,
+}
+
+/// What is known before the climb.
+pub(crate) struct Plan {
+    pub family: String,
+    pub structure: String,
+    pub feature_covariance: Option<FeatureCovariance>,
+    pub standardise: Standardise,
+    pub has_marginal: bool,
+    pub parameters: usize,
+    pub log_prior: f64,
+    pub dropped: Vec<String>,
+}
+
+/// A fitted model: parameters with uncertainty, hyperparameters, task graph, and the statistics it was fitted from.
+///
+/// Everything it returns is in the units of the table unless it says "fitted".
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Fit {
+    pub(super) family: String,
+    pub(super) structure: String,
+    pub(super) feature_covariance_kind: Option<FeatureCovariance>,
+    pub(super) standardise: Standardise,
+    pub(super) tasks: Tasks,
+    pub(super) coordinates: Coordinates,
+    pub(super) prior: Prior,
+    pub(super) dispersion: Dispersion,
+    pub(super) log_likelihood: f64,
+    pub(super) log_likelihood_kind: LikelihoodKind,
+    pub(super) log_posterior: f64,
+    pub(super) parameters: usize,
+    pub(super) trace: Vec<Step>,
+    pub(super) stop: Stop,
+    pub(super) dropped: Vec<String>,
+    pub(super) warnings: Vec<String>,
+    #[serde(with = "crate::linalg::record::vector")]
+    pub(super) mean: DVector<f64>,
+    #[serde(with = "crate::linalg::record::matrix")]
+    pub(super) mean_covariance: DMatrix<f64>,
+    /// d x T, fitted coordinates.
+    #[serde(with = "crate::linalg::record::matrix")]
+    pub(super) coefficients: DMatrix<f64>,
+    /// d^2 x T, fitted coordinates.
+    #[serde(with = "crate::linalg::record::matrix")]
+    pub(super) covariances: DMatrix<f64>,
+}
+
+impl Fit {
+    pub(super) fn assemble(
+        plan: Plan,
+        tasks: &Tasks,
+        data: &Observations,
+        coordinates: Coordinates,
+        climbed: Climbed,
+        quadratics: &Quadratics,
+        posterior: &Posterior,
+    ) -> Fit {
+        let Climbed { prior, dispersion, trace, stop } = climbed;
+        let (count, p) = (tasks.len(), tasks.design().len());
+        let mut coefficients = DMatrix::zeros(p, count);
+        let mut covariances = DMatrix::zeros(p * p, count);
+        for t in 0..count {
+            coefficients.set_column(t, &posterior.coefficients(t));
+            covariances.column_mut(t).copy_from_slice(posterior.covariance(t).as_slice());
+        }
+        let restricted = prior.mean.is_integrated();
+        let kind = match (plan.has_marginal, restricted) {
+            (false, _) => LikelihoodKind::Maximised,
+            (true, true) => LikelihoodKind::Restricted,
+            (true, false) => LikelihoodKind::Marginal,
+        };
+        // From fitted to table units: the density of y, and for a restricted likelihood the volume of the mean.
+        let mut units = -data.total_rows() * coordinates.target_scale.ln();
+        let fitted = match kind {
+            LikelihoodKind::Maximised => {
+                (0..count).map(|t| quadratics.task(t).value(&coefficients.column(t).into_owned())).sum()
+            }
+            _ => posterior.log_likelihood(),
+        };
+        if kind == LikelihoodKind::Restricted {
+            let scales = coordinates.scales();
+            units += prior.mean_features.iter().map(|f| coordinates.target_scale.ln() - scales[*f].ln()).sum::<f64>();
+        }
+        let (mean, mean_covariance) = expand_mean(posterior, &prior, p);
+        let mut fit = Fit {
+            family: plan.family,
+            structure: plan.structure,
+            feature_covariance_kind: plan.feature_covariance,
+            standardise: plan.standardise,
+            tasks: tasks.clone(),
+            coordinates,
+            parameters: prior.mean_features.len() + prior.free.len() * count + plan.parameters + dispersion.variances.len(),
+            log_likelihood: fitted + units,
+            log_posterior: fitted + units + plan.log_prior,
+            log_likelihood_kind: kind,
+            prior,
+            dispersion,
+            trace,
+            stop,
+            dropped: plan.dropped,
+            warnings: Vec::new(),
+            mean,
+            mean_covariance,
+            coefficients,
+            covariances,
+        };
+        fit.warnings = fit.find_warnings();
+        fit
+    }
+
+    fn find_warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if !self.converged() {
+            warnings.push(format!("not converged after {} iterations ({:?})", self.trace.len(), self.stop));
+        }
+        if !self.dropped.is_empty() {
+            warnings.push(format!(
+                "dropped from the mean as combinations of the features before them: {}",
+                self.dropped.join(", ")
+            ));
+        }
+        let learned = matches!(self.prior.relatedness, Relatedness::Dense(_) | Relatedness::Graph(_));
+        if learned && self.tasks.len() <= 5 {
+            warnings.push(format!(
+                "with {} tasks relatedness is hardly identified: what they have in common cannot be told from the mean",
+                self.tasks.len()
+            ));
+        }
+        if learned && self.prior.factor.ncols() < 10 {
+            warnings.push(format!(
+                "relatedness rests on {} varying directions: only very strong relations can be seen",
+                self.prior.factor.ncols()
+            ));
+        }
+        let single: Vec<&str> =
+            (0..self.tasks.len()).filter(|t| self.tasks.statistics(*t).rows() < 2).map(|t| self.tasks.names()[t].as_str()).collect();
+        if !single.is_empty() && (self.structure == "independent" || self.dispersion.variances.len() > 1) {
+            let shown = single.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+            warnings.push(format!("{} tasks have fewer than two rows, too few for a noise variance of their own: {shown}", single.len()));
+        }
+        let zero: Vec<&str> = self.singular_features();
+        if !zero.is_empty() {
+            warnings.push(format!("no variation between tasks (variance 0) in: {}", zero.join(", ")));
+        }
+        warnings
+    }
+
+    /// Varying features whose variance between tasks was estimated as 0.
+    fn singular_features(&self) -> Vec<&str> {
+        let covariance = self.prior.feature_covariance();
+        let largest = covariance.diagonal().amax();
+        if matches!(self.prior.relatedness, Relatedness::Diagonal(_) | Relatedness::Zero) {
+            return Vec::new();
+        }
+        self.prior
+            .varying
+            .iter()
+            .enumerate()
+            .filter(|(k, _)| covariance[(*k, *k)] <= 1e-9 * largest)
+            .map(|(_, feature)| self.tasks.design().features()[*feature].as_str())
+            .collect()
+    }
+
+    /// Name of the family.
+    pub fn family(&self) -> &str {
+        &self.family
+    }
+
+    /// Name of the structure.
+    pub fn structure(&self) -> &str {
+        &self.structure
+    }
+
+    /// The coordinates that were asked for.
+    pub fn standardise(&self) -> Standardise {
+        self.standardise
+    }
+
+    /// Shape of K; none for pooled tasks.
+    pub fn feature_covariance_kind(&self) -> Option<FeatureCovariance> {
+        self.feature_covariance_kind
+    }
+
+    /// The tasks with the statistics of their rows.
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    /// The map between the table's units and the fitted ones.
+    pub fn coordinates(&self) -> &Coordinates {
+        &self.coordinates
+    }
+
+    /// The fitted prior, in fitted coordinates, tr(Sigma) = T.
+    pub fn prior(&self) -> &Prior {
+        &self.prior
+    }
+
+    /// The fitted dispersion, in fitted units.
+    pub fn dispersion(&self) -> &Dispersion {
+        &self.dispersion
+    }
+
+    /// Log-likelihood in the target's units, of [`Fit::log_likelihood_kind`].
+    pub fn log_likelihood(&self) -> f64 {
+        self.log_likelihood
+    }
+
+    /// What the log-likelihood is.
+    pub fn log_likelihood_kind(&self) -> LikelihoodKind {
+        self.log_likelihood_kind
+    }
+
+    /// Log-likelihood plus the log priors of structure and dispersion.
+    pub fn log_posterior(&self) -> f64 {
+        self.log_posterior
+    }
+
+    /// Free parameters: mean coefficients, covariances, edges, noise variances.
+    pub fn parameters(&self) -> usize {
+        self.parameters
+    }
+
+    /// Akaike's criterion, -2 log-likelihood + 2 parameters; none where coefficients were shrunk but not integrated.
+    pub fn aic(&self) -> Option<f64> {
+        (self.structure != "independent").then(|| -2.0 * self.log_likelihood + 2.0 * self.parameters as f64)
+    }
+
+    /// Schwarz's criterion, -2 log-likelihood + log(rows) parameters; none as for [`Fit::aic`].
+    pub fn bic(&self) -> Option<f64> {
+        let rows = (self.tasks.rows() as f64).ln();
+        (self.structure != "independent").then(|| -2.0 * self.log_likelihood + rows * self.parameters as f64)
+    }
+
+    /// Whether the fit ended at an optimum or a settled edge set.
+    pub fn converged(&self) -> bool {
+        self.stop.converged()
+    }
+
+    /// Why it ended.
+    pub fn stop(&self) -> Stop {
+        self.stop
+    }
+
+    /// Every E-step, in fitted units.
+    pub fn trace(&self) -> &[Step] {
+        &self.trace
+    }
+
+    /// Features left out of the mean because they are combinations of those before them.
+    pub fn dropped(&self) -> &[String] {
+        &self.dropped
+    }
+
+    /// What a reader should know before trusting the figures.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Common mean of every feature; 0 for those without one.
+    pub fn mean(&self) -> DVector<f64> {
+        if self.prior.mean_features.is_empty() {
+            return DVector::zeros(self.tasks.design().len());
+        }
+        self.coordinates.parameters(&self.mean)
+    }
+
+    /// Covariance of [`Fit::mean`].
+    pub fn mean_covariance(&self) -> DMatrix<f64> {
+        let map = self.coordinates.to_original();
+        &map * &self.mean_covariance * map.transpose()
+    }
+
+    /// Parameters of a task.
+    pub fn coefficients(&self, task: usize) -> DVector<f64> {
+        self.coordinates.parameters(&self.coefficients.column(task).into_owned())
+    }
+
+    /// Posterior covariance of a task's parameters, the uncertainty of the mean included.
+    pub fn covariance(&self, task: usize) -> DMatrix<f64> {
+        let map = self.coordinates.to_original();
+        &map * self.fitted_covariance(task) * map.transpose()
+    }
+
+    pub(super) fn fitted_covariance(&self, task: usize) -> DMatrix<f64> {
+        let p = self.tasks.design().len();
+        DMatrix::from_column_slice(p, p, self.covariances.column(task).as_slice())
+    }
+
+    /// How much of a task's parameters its own rows decided: 1 - tr(posterior covariance) / tr(prior covariance) over the
+    /// varying features, in [0, 1]; none where nothing varies.
+    pub fn own_share(&self, task: usize) -> Option<f64> {
+        let scale = match &self.prior.relatedness {
+            Relatedness::Zero => return None,
+            Relatedness::Diagonal(v) => v[task],
+            Relatedness::Dense(sigma) => sigma[(task, task)],
+            Relatedness::Identity | Relatedness::Graph(_) => 1.0,
+        };
+        let before: f64 = self.prior.feature_covariance().trace() * scale;
+        let posterior = self.fitted_covariance(task);
+        let after: f64 = self.prior.varying.iter().map(|f| posterior[(*f, *f)]).sum();
+        (before > 0.0).then(|| (1.0 - after / before).clamp(0.0, 1.0))
+    }
+
+    /// K with the names of its features. The intercept is among them also where only slopes vary about a centred feature.
+    pub fn feature_covariance(&self) -> (Vec<String>, DMatrix<f64>) {
+        let features = self.tasks.design().features();
+        let p = features.len();
+        let k = self.prior.feature_covariance();
+        let mut all = DMatrix::zeros(p, p);
+        for (i, a) in self.prior.varying.iter().enumerate() {
+            for (j, b) in self.prior.varying.iter().enumerate() {
+                all[(*a, *b)] = k[(i, j)];
+            }
+        }
+        let map = self.coordinates.to_original();
+        let original = &map * all * map.transpose();
+        let implied = self.tasks.design().has_intercept() && !self.prior.varying.contains(&0) && original[(0, 0)] > 0.0;
+        let shown: Vec<usize> = implied.then_some(0).into_iter().chain(self.prior.varying.iter().copied()).collect();
+        (shown.iter().map(|f| features[*f].clone()).collect(), original.select_rows(&shown).select_columns(&shown))
+    }
+
+    /// Noise variance of a task.
+    pub fn noise_variance(&self, task: usize) -> f64 {
+        self.dispersion.variance(task) * self.coordinates.target_scale.powi(2)
+    }
+
+    /// The noise variance common to all tasks, or towards which each task's is shrunk.
+    pub fn common_noise_variance(&self) -> f64 {
+        self.dispersion.common * self.coordinates.target_scale.powi(2)
+    }
+
+    /// Correlations between tasks (T x T), or none where a task graph's precision cannot be inverted.
+    pub fn relatedness(&self) -> Option<DMatrix<f64>> {
+        let tasks = self.tasks.len();
+        match &self.prior.relatedness {
+            Relatedness::Zero => Some(DMatrix::from_element(tasks, tasks, 1.0)),
+            other => other.covariance(tasks).map(|sigma| linalg::correlation(&sigma)),
+        }
+    }
+
+    /// The task graph: learned edges, all pairs for a dense Sigma, none for exchangeable or independent tasks.
+    pub fn graph(&self) -> TaskGraph {
+        match &self.prior.relatedness {
+            Relatedness::Graph(graph) => graph.clone(),
+            Relatedness::Dense(sigma) => match linalg::cholesky(sigma.clone()) {
+                Some(factor) => TaskGraph::of_precision(self.tasks.names(), &linalg::inverse_of_cholesky(&factor)),
+                None => TaskGraph::empty(self.tasks.names()),
+            },
+            _ => TaskGraph::empty(self.tasks.names()),
+        }
+    }
+
+    /// `draws` joint posterior draws of all parameters (each T x d), the same for the same seed.
+    ///
+    /// # Errors
+    /// What [`Posterior::given`] refuses.
+    pub fn sample(&self, draws: usize, seed: u64) -> Result<Vec<DMatrix<f64>>> {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let map = self.coordinates.to_original();
+        self.with_posterior(|posterior| {
+            (0..draws)
+                .map(|_| {
+                    let mut draw = posterior.sample(&mut random) * map.transpose();
+                    if self.tasks.design().has_intercept() {
+                        draw.column_mut(0).add_scalar_mut(self.coordinates.target_centre);
+                    }
+                    draw
+                })
+                .collect()
+        })
+    }
+
+    /// Fitted values x' w_t of rows of known tasks.
+    pub fn fitted_values(&self, rows: &Rows) -> Result<Vec<f64>> {
+        (0..rows.len())
+            .map(|i| Ok(self.predict(&rows.names()[rows.task(i)], rows.x(i), 0.95)?.mean))
+            .collect()
+    }
+
+    /// Targets less fitted values.
+    pub fn residuals(&self, rows: &Rows) -> Result<Vec<f64>> {
+        Ok(self.fitted_values(rows)?.iter().enumerate().map(|(i, value)| rows.y(i) - value).collect())
+    }
+
+    /// Whether the table had an intercept that varies.
+    pub fn has_varying_intercept(&self) -> bool {
+        self.prior.varying.iter().any(|f| self.tasks.design().features()[*f] == INTERCEPT)
+    }
+}
+
+/// The mean and its covariance over all features (the posterior numbers them without the free ones).
+fn expand_mean(posterior: &Posterior, prior: &Prior, p: usize) -> (DVector<f64>, DMatrix<f64>) {
+    let kept: Vec<usize> = (0..p).filter(|f| !prior.free.contains(f)).collect();
+    let mut mean = DVector::zeros(p);
+    kept.iter().zip(posterior.mean().iter()).for_each(|(f, value)| mean[*f] = *value);
+    let mut covariance = DMatrix::zeros(p, p);
+    for (i, a) in prior.mean_features.iter().enumerate() {
+        for (j, b) in prior.mean_features.iter().enumerate() {
+            covariance[(*a, *b)] = posterior.mean_covariance()[(i, j)];
+        }
+    }
+    (mean, covariance)
+}

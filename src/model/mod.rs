@@ -1,0 +1,215 @@
+//! What to fit, and what came out: a model is asked, a fit exists only when fitted.
+
+mod file;
+mod fit;
+mod predict;
+
+pub use fit::{Fit, LikelihoodKind};
+pub use predict::Prediction;
+
+use crate::em::{self, Step};
+use crate::error::{Error, Result};
+use crate::likelihood::{Likelihood, Observations};
+use crate::linalg;
+use crate::posterior::Posterior;
+use crate::prior::{Mean, Prior, Relatedness};
+use crate::structure::{FeatureCovariance, Setting, Structure};
+use crate::tasks::{Coordinates, Tasks};
+use nalgebra::DMatrix;
+use serde::{Deserialize, Serialize};
+
+/// In which coordinates features are fitted; undone in every report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Standardise {
+    /// Centred and scaled to unit variance.
+    #[default]
+    Both,
+    /// Scaled only.
+    Scale,
+    /// As they stand.
+    None,
+}
+
+/// A likelihood, a structure and how to fit them.
+///
+/// ```
+/// use cognate::{Design, Exchangeable, FeatureCovariance, Gaussian, Model, Rows};
+/// let mut rows = Rows::new("y", &["x"]);
+/// for t in 0..6 {
+///     for i in 0..10 {
+///         let x = i as f64 - 4.5;
+///         rows.push(&format!("task {t}"), &[x], (t % 3) as f64 + 0.5 * x + ((i * 7 + t) % 5) as f64 * 0.1, 1.0)?;
+///     }
+/// }
+/// let tasks = rows.tasks(&Design::varying(rows.features()));
+/// let fit = Model::new(Gaussian::default(), Exchangeable::new(FeatureCovariance::Diagonal)).fit(&tasks)?;
+/// assert!(fit.converged());
+/// assert!((fit.mean()[1] - 0.5).abs() < 0.05);
+/// # Ok::<(), cognate::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Model {
+    likelihood: Box<dyn Likelihood>,
+    structure: Box<dyn Structure>,
+    standardise: Standardise,
+    restricted: bool,
+    zero_mean: bool,
+    options: em::Options,
+}
+
+impl Model {
+    /// A model with default options: standardised features, maximum likelihood.
+    pub fn new(likelihood: impl Likelihood + 'static, structure: impl Structure + 'static) -> Self {
+        Model::of(Box::new(likelihood), Box::new(structure))
+    }
+
+    /// As [`Model::new`], from boxes.
+    pub fn of(likelihood: Box<dyn Likelihood>, structure: Box<dyn Structure>) -> Self {
+        let options = em::Options::default();
+        Model { likelihood, structure, standardise: Standardise::Both, restricted: false, zero_mean: false, options }
+    }
+
+    /// In which coordinates a scalar or diagonal K is diagonal. A full K, and pooling, do not depend on it.
+    pub fn standardise(mut self, standardise: Standardise) -> Self {
+        self.standardise = standardise;
+        self
+    }
+
+    /// Restricted maximum likelihood: the common mean integrated out (always so where Sigma is learned).
+    pub fn restricted(mut self, restricted: bool) -> Self {
+        self.restricted = restricted;
+        self
+    }
+
+    /// Varying features have mean zero, so that what all tasks have in common counts as relatedness.
+    pub fn zero_mean(mut self, zero: bool) -> Self {
+        self.zero_mean = zero;
+        self
+    }
+
+    /// When to stop.
+    pub fn options(mut self, options: em::Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Fits the tasks.
+    ///
+    /// # Errors
+    /// No rows, a constant target or feature, fewer tasks than the structure needs, or what [`Posterior::given`] refuses.
+    pub fn fit(self, tasks: &Tasks) -> Result<Fit> {
+        self.fit_with(tasks, &|_| {})
+    }
+
+    /// As [`Model::fit`]; `progress` is called after every E-step.
+    pub fn fit_with(mut self, tasks: &Tasks, progress: &dyn Fn(&Step)) -> Result<Fit> {
+        tasks.check()?;
+        let needed = self.structure.fewest_tasks();
+        if tasks.len() < needed {
+            return Err(Error::TooFewTasks {
+                structure: self.structure.name().into(),
+                tasks: tasks.len(),
+                needed,
+                remedy: "how tasks vary cannot be seen; use --structure pooled".into(),
+            });
+        }
+        let coordinates = self.coordinates(tasks);
+        let data = Observations::new(tasks, &coordinates);
+        let design = tasks.design();
+        let varying = design.varying_features();
+        let with_mean: Vec<usize> =
+            design.mean_features().into_iter().filter(|f| !(self.zero_mean && varying.contains(f))).collect();
+        let kept = linalg::independent_columns(&total_curvature(&data, &with_mean));
+        let mean_features: Vec<usize> = kept.iter().map(|k| with_mean[*k]).collect();
+        if data.total_rows() <= mean_features.len() as f64 {
+            return Err(Error::TooFewRows { rows: tasks.rows(), coefficients: mean_features.len() });
+        }
+        let dropped = with_mean.iter().filter(|f| !mean_features.contains(f)).map(|f| design.features()[*f].clone()).collect();
+        let mean = em::mean_treatment(self.restricted);
+        let setting = Setting {
+            data: &data,
+            names: tasks.names(),
+            mean_features: &mean_features,
+            varying: &varying,
+            intercept: design.has_intercept().then_some(0),
+            mean: &mean,
+            noise: self.likelihood.start(&data, &mean_features).common,
+        };
+        let mut climbed = em::climb(self.likelihood.as_ref(), self.structure.as_mut(), &setting, &self.options, progress)?;
+        let log_prior = self.structure.log_prior(&climbed.prior) + self.likelihood.log_prior(&climbed.dispersion);
+        let parameters = self.structure.parameters(&climbed.prior);
+        climbed.prior = normalise(climbed.prior, tasks.len())?;
+        let quadratics = self.likelihood.quadratics(&data, &climbed.dispersion);
+        let posterior = Posterior::given(&quadratics, &climbed.prior)?;
+        let plan = fit::Plan {
+            family: self.likelihood.name().into(),
+            structure: self.structure.name().into(),
+            feature_covariance: self.structure.feature_covariance(),
+            standardise: self.standardise,
+            has_marginal: self.structure.has_marginal(),
+            parameters,
+            log_prior,
+            dropped,
+        };
+        Ok(Fit::assemble(plan, tasks, &data, coordinates, climbed, &quadratics, &posterior))
+    }
+
+    /// A full K is the same model in any coordinates as long as the intercept varies and has a mean, and a diagonal one
+    /// at any scale; there the coordinates are the well-conditioned ones.
+    fn coordinates(&self, tasks: &Tasks) -> Coordinates {
+        let design = tasks.design();
+        let kind = self.structure.feature_covariance();
+        let intercept_varies = design.varying_features().first() == Some(&0) && design.has_intercept();
+        let intercept_mean = design.mean_features().first() == Some(&0) && design.has_intercept() && !self.zero_mean;
+        let free_to_centre = match kind {
+            None => intercept_mean,
+            Some(FeatureCovariance::Full) => intercept_varies && intercept_mean,
+            Some(_) => false,
+        };
+        let free_to_scale = kind != Some(FeatureCovariance::Scalar);
+        let centred = self.standardise == Standardise::Both || free_to_centre;
+        tasks.coordinates(centred, self.standardise != Standardise::None || free_to_scale)
+    }
+}
+
+fn total_curvature(data: &Observations, features: &[usize]) -> DMatrix<f64> {
+    let p = data.quadratics.features();
+    let mut total = DMatrix::zeros(p, p);
+    for t in 0..data.quadratics.len() {
+        total += DMatrix::from_column_slice(p, p, data.quadratics.curvature(t));
+    }
+    total.select_rows(features).select_columns(features)
+}
+
+/// Fixes the scalar that Sigma and K share: tr(Sigma) = T, the factor moved to K.
+fn normalise(prior: Prior, tasks: usize) -> Result<Prior> {
+    let scale = match &prior.relatedness {
+        Relatedness::Dense(sigma) => sigma.trace() / tasks as f64,
+        Relatedness::Graph(_) => match prior.relatedness.covariance(tasks) {
+            Some(sigma) => sigma.trace() / tasks as f64,
+            None => 1.0,
+        },
+        _ => return Ok(prior),
+    };
+    let relatedness = match prior.relatedness {
+        Relatedness::Dense(sigma) => Relatedness::Dense(sigma / scale),
+        Relatedness::Graph(graph) => Relatedness::Graph(graph.scaled(scale)),
+        other => other,
+    };
+    Ok(Prior { relatedness, factor: prior.factor * scale.sqrt(), ..prior })
+}
+
+impl Fit {
+    /// The posterior over fitted coordinates, made again from the kept statistics: for draws and joint covariances.
+    pub fn with_posterior<T>(&self, use_it: impl FnOnce(&Posterior) -> T) -> Result<T> {
+        let data = Observations::new(self.tasks(), self.coordinates());
+        let quadratics = crate::likelihood::Gaussian::default().quadratics(&data, self.dispersion());
+        Ok(use_it(&Posterior::given(&quadratics, self.prior())?))
+    }
+}
+
+impl Mean {
+    pub(crate) fn is_integrated(&self) -> bool {
+        matches!(self, Mean::Integrated)
+    }
+}

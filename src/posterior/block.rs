@@ -1,0 +1,416 @@
+//! The engine of unrelated tasks: one r x r block a task, in parallel, O(T d^3).
+
+use super::{CHUNK, Engine, MeanEstimate, Outcome};
+use crate::error::{Error, Result};
+use crate::linalg::{self, Operand, multiply_add};
+use crate::prior::{Mean, Prior, Relatedness};
+use crate::quadratic::Quadratics;
+use nalgebra::{DMatrix, DVector};
+use rayon::prelude::*;
+
+pub(crate) struct Block {
+    rank: usize,
+    /// Cholesky factors of M_t = I + L' J_t L, one after another.
+    factors: Vec<f64>,
+    /// Square roots of the tasks' prior scales.
+    scales: Option<Vec<f64>>,
+    slope: DMatrix<f64>,
+    residuals: Vec<f64>,
+}
+
+/// The prior's factor in the form the inner loop reads.
+struct Design<'a> {
+    quadratics: &'a Quadratics,
+    varying: &'a [usize],
+    factor: &'a DMatrix<f64>,
+    diagonal: Option<Vec<f64>>,
+    scales: Option<&'a [f64]>,
+}
+
+/// Buffers of one worker.
+struct Workspace {
+    /// L' J_v,: (r x p).
+    cross: Vec<f64>,
+    /// R^-1 L' J_v,: (r x p).
+    half: Vec<f64>,
+    /// Gathered rows or columns.
+    gathered: Vec<f64>,
+    /// M_t, then its factor (r x r).
+    block: Vec<f64>,
+}
+
+impl<'a> Design<'a> {
+    fn new(quadratics: &'a Quadratics, prior: &'a Prior, scales: Option<&'a [f64]>) -> Self {
+        let factor = &prior.factor;
+        let square = factor.nrows() == factor.ncols();
+        let is_diagonal = square && (0..factor.ncols()).all(|j| (0..factor.nrows()).all(|i| i == j || factor[(i, j)] == 0.0));
+        let diagonal = is_diagonal.then(|| factor.diagonal().iter().copied().collect());
+        Design { quadratics, varying: &prior.varying, factor, diagonal, scales }
+    }
+
+    fn workspace(&self) -> Workspace {
+        let (p, q, r) = (self.quadratics.features(), self.factor.nrows(), self.factor.ncols());
+        Workspace { cross: vec![0.0; r * p], half: vec![0.0; r * p], gathered: vec![0.0; q * p], block: vec![0.0; r * r] }
+    }
+
+    fn scale(&self, task: usize) -> f64 {
+        self.scales.map_or(1.0, |scales| scales[task])
+    }
+
+    /// Fills `cross` = L' J_v,: of a task.
+    fn cross(&self, task: usize, work: &mut Workspace) {
+        let (p, q, r) = (self.quadratics.features(), self.factor.nrows(), self.factor.ncols());
+        let weight = self.quadratics.precision(task) * self.scale(task);
+        let curvature = self.quadratics.curvature(task);
+        if let Some(diagonal) = &self.diagonal {
+            for j in 0..p {
+                let column = &curvature[j * p..(j + 1) * p];
+                for (cell, (feature, l)) in work.cross[j * r..(j + 1) * r].iter_mut().zip(self.varying.iter().zip(diagonal)) {
+                    *cell = weight * l * column[*feature];
+                }
+            }
+        } else {
+            for j in 0..p {
+                let column = &curvature[j * p..(j + 1) * p];
+                for (cell, feature) in work.gathered[j * q..(j + 1) * q].iter_mut().zip(self.varying) {
+                    *cell = weight * column[*feature];
+                }
+            }
+            work.cross.fill(0.0);
+            let factor = Operand::new(self.factor.as_slice(), q, r).transpose();
+            multiply_add(&mut work.cross, 1.0, factor, Operand::new(&work.gathered[..q * p], q, p));
+        }
+    }
+
+    /// Fills `block` with the Cholesky factor of M_t = I + L' J L; `cross` must be filled.
+    fn factorise(&self, task: usize, work: &mut Workspace) -> bool {
+        let (q, r) = (self.factor.nrows(), self.factor.ncols());
+        let scale = self.scale(task);
+        work.block.fill(0.0);
+        if let Some(diagonal) = &self.diagonal {
+            for (j, (feature, l)) in self.varying.iter().zip(diagonal).enumerate() {
+                let column = &work.cross[feature * r..(feature + 1) * r];
+                for (cell, value) in work.block[j * r..(j + 1) * r].iter_mut().zip(column) {
+                    *cell = scale * l * value;
+                }
+            }
+        } else {
+            for (j, feature) in self.varying.iter().enumerate() {
+                work.gathered[j * r..(j + 1) * r].copy_from_slice(&work.cross[feature * r..(feature + 1) * r]);
+            }
+            let factor = Operand::new(self.factor.as_slice(), q, r);
+            multiply_add(&mut work.block, scale, Operand::new(&work.gathered[..r * q], r, q), factor);
+        }
+        (0..r).for_each(|k| work.block[k * r + k] += 1.0);
+        linalg::cholesky_in_place(&mut work.block, r)
+    }
+}
+
+/// Sums over a chunk of tasks.
+struct First {
+    explained: Vec<f64>,
+    information: Vec<f64>,
+    score: Vec<f64>,
+    log_determinant: f64,
+    defined: bool,
+}
+
+struct Second {
+    log_likelihood: f64,
+    outer: Vec<f64>,
+    restricted: Vec<f64>,
+}
+
+impl Block {
+    pub(crate) fn solve(quadratics: &Quadratics, prior: &Prior) -> Result<Outcome> {
+        let tasks = quadratics.len();
+        let (p, r) = (quadratics.features(), prior.factor.ncols());
+        let scales: Option<Vec<f64>> = match &prior.relatedness {
+            Relatedness::Zero => Some(vec![0.0; tasks]),
+            Relatedness::Diagonal(v) if v.len() != tasks => {
+                return Err(Error::Shape { what: "the relatedness".into(), found: v.len(), expected: tasks });
+            }
+            Relatedness::Diagonal(v) => Some(v.iter().map(|v| v.sqrt()).collect()),
+            _ => None,
+        };
+        let design = Design::new(quadratics, prior, scales.as_deref());
+
+        // Pass 1: the factor of every block, and the information on the mean, sum_t J_t - B_t' B_t.
+        let mut factors = vec![0.0; tasks * r * r];
+        let slot = (CHUNK * r * r).max(1);
+        let numbered: Vec<(usize, &mut [f64])> = if r == 0 {
+            (0..tasks.div_ceil(CHUNK)).map(|chunk| (chunk, Default::default())).collect()
+        } else {
+            factors.chunks_mut(slot).enumerate().collect()
+        };
+        let sums: Vec<First> = numbered
+            .into_par_iter()
+            .map(|(chunk, factors)| Self::first_pass(&design, chunk * CHUNK..((chunk + 1) * CHUNK).min(tasks), factors))
+            .collect();
+        let (mut information, mut score) = (DMatrix::zeros(p, p), DVector::zeros(p));
+        let mut explained = DMatrix::zeros(p, p);
+        let mut log_determinant = 0.0;
+        for sum in &sums {
+            if !sum.defined {
+                return Err(Error::NotPositiveDefinite {
+                    matrix: "the posterior precision of a task".into(),
+                    remedy: "its features are too large for double precision; use --standardise both".into(),
+                });
+            }
+            information += DMatrix::from_column_slice(p, p, &sum.information);
+            explained += DMatrix::from_column_slice(p, p, &sum.explained);
+            score += DVector::from_column_slice(&sum.score);
+            log_determinant += sum.log_determinant;
+        }
+        information -= explained;
+        linalg::symmetrise(&mut information);
+        let features = &prior.mean_features;
+        let mean = MeanEstimate::solve(
+            prior,
+            p,
+            information.select_rows(features).select_columns(features),
+            score.select_rows(features),
+        )?;
+
+        // Pass 2: the posterior means, and the slope 1/2 sum_t (s_t s_t' - P_t) with s_t = h_t - J_t E[w_t].
+        let mut deviations = DMatrix::zeros(r, tasks);
+        let mut residuals = vec![0.0; tasks];
+        let chunks: Vec<(usize, &mut [f64], &mut [f64])> = if r == 0 {
+            residuals.chunks_mut(CHUNK).enumerate().map(|(chunk, rest)| (chunk, Default::default(), rest)).collect()
+        } else {
+            let rest = residuals.chunks_mut(CHUNK);
+            deviations.as_mut_slice().chunks_mut(CHUNK * r).zip(rest).enumerate().map(|(c, (b, e))| (c, b, e)).collect()
+        };
+        let sums: Vec<Second> = chunks
+            .into_par_iter()
+            .map(|(chunk, deviations, residuals)| {
+                let range = chunk * CHUNK..((chunk + 1) * CHUNK).min(tasks);
+                Self::second_pass(&design, prior, &mean, range, &factors, deviations, residuals)
+            })
+            .collect();
+        let q = prior.varying.len();
+        let mut slope = -information.select_rows(&prior.varying).select_columns(&prior.varying);
+        let mut log_likelihood = -0.5 * log_determinant;
+        for sum in &sums {
+            slope += DMatrix::from_column_slice(q, q, &sum.outer);
+            slope += DMatrix::from_column_slice(q, q, &sum.restricted);
+            log_likelihood += sum.log_likelihood;
+        }
+        slope *= 0.5;
+        linalg::symmetrise(&mut slope);
+        let engine = Engine::Block(Block { rank: r, factors, scales, slope, residuals });
+        Ok(Outcome { mean, deviations, log_likelihood, engine })
+    }
+
+    fn first_pass(design: &Design, range: std::ops::Range<usize>, factors: &mut [f64]) -> First {
+        let quadratics = design.quadratics;
+        let (p, r) = (quadratics.features(), design.factor.ncols());
+        let mut work = design.workspace();
+        let mut sum = First {
+            explained: vec![0.0; p * p],
+            information: vec![0.0; p * p],
+            score: vec![0.0; p],
+            log_determinant: 0.0,
+            defined: true,
+        };
+        let mut half = vec![0.0; r];
+        for (slot, t) in range.enumerate() {
+            let precision = quadratics.precision(t);
+            sum.information.iter_mut().zip(quadratics.curvature(t)).for_each(|(a, b)| *a += precision * b);
+            sum.score.iter_mut().zip(quadratics.linear(t)).for_each(|(a, b)| *a += precision * b);
+            if r == 0 {
+                continue;
+            }
+            design.cross(t, &mut work);
+            if !design.factorise(t, &mut work) {
+                sum.defined = false;
+                return sum;
+            }
+            factors[slot * r * r..(slot + 1) * r * r].copy_from_slice(&work.block);
+            sum.log_determinant += 2.0 * (0..r).map(|k| work.block[k * r + k].ln()).sum::<f64>();
+            work.half.copy_from_slice(&work.cross);
+            linalg::solve_lower(&work.block, r, &mut work.half);
+            let b = Operand::new(&work.half, r, p);
+            multiply_add(&mut sum.explained, 1.0, b.transpose(), b);
+            let weight = precision * design.scale(t);
+            design.factor_transpose_times(quadratics.linear(t), weight, &mut half);
+            linalg::solve_lower(&work.block, r, &mut half);
+            for (j, cell) in sum.score.iter_mut().enumerate() {
+                *cell -= work.half[j * r..(j + 1) * r].iter().zip(&half).map(|(a, b)| a * b).sum::<f64>();
+            }
+        }
+        sum
+    }
+
+    fn second_pass(
+        design: &Design,
+        prior: &Prior,
+        mean: &MeanEstimate,
+        range: std::ops::Range<usize>,
+        factors: &[f64],
+        deviations: &mut [f64],
+        residuals: &mut [f64],
+    ) -> Second {
+        let quadratics = design.quadratics;
+        let (p, q, r) = (quadratics.features(), design.varying.len(), design.factor.ncols());
+        let mut sum = Second { log_likelihood: 0.0, outer: vec![0.0; q * q], restricted: vec![0.0; q * q] };
+        let (mut rest, mut b, mut u, mut w) = (vec![0.0; p], vec![0.0; r], vec![0.0; q], vec![0.0; p]);
+        let mut inverse = vec![0.0; r * r];
+        let mut work = design.workspace();
+        for (slot, t) in range.enumerate() {
+            let precision = quadratics.precision(t);
+            let (linear, curvature) = (quadratics.linear(t), quadratics.curvature(t));
+            // Score of the mean: h - J mean.
+            rest.copy_from_slice(linear);
+            for (j, value) in mean.mean.iter().enumerate().filter(|(_, value)| **value != 0.0) {
+                rest.iter_mut().zip(&curvature[j * p..(j + 1) * p]).for_each(|(a, c)| *a -= value * c);
+            }
+            let fit: f64 = mean.mean.iter().zip(linear.iter().zip(&rest)).map(|(m, (h, s))| m * (h + s)).sum();
+            sum.log_likelihood += quadratics.constant(t) + 0.5 * precision * fit;
+            w.copy_from_slice(mean.mean.as_slice());
+            let mut spread = 0.0;
+            if r > 0 {
+                let factor = &factors[t * r * r..(t + 1) * r * r];
+                design.factor_transpose_times(&rest, precision * design.scale(t), &mut b);
+                linalg::solve_lower(factor, r, &mut b);
+                sum.log_likelihood += 0.5 * b.iter().map(|v| v * v).sum::<f64>();
+                linalg::solve_lower_transpose(factor, r, &mut b);
+                deviations[slot * r..(slot + 1) * r].copy_from_slice(&b);
+                if design.scale(t) != 1.0 {
+                    deviations[slot * r..(slot + 1) * r].iter_mut().for_each(|v| *v *= design.scale(t));
+                }
+                u.fill(0.0);
+                for (k, value) in b.iter().enumerate() {
+                    let value = value * design.scale(t);
+                    u.iter_mut().zip(&design.factor.as_slice()[k * q..(k + 1) * q]).for_each(|(u, l)| *u += value * l);
+                }
+                for (feature, value) in design.varying.iter().zip(&u) {
+                    w[*feature] += value;
+                    rest.iter_mut().zip(&curvature[feature * p..(feature + 1) * p]).for_each(|(a, c)| *a -= value * c);
+                }
+                for (j, feature) in design.varying.iter().enumerate() {
+                    let value = precision * rest[*feature];
+                    for (i, other) in design.varying.iter().enumerate() {
+                        sum.outer[j * q + i] += value * precision * rest[*other];
+                    }
+                }
+                // tr(J C) = r - tr(M^-1).
+                inverse.fill(0.0);
+                (0..r).for_each(|k| inverse[k * r + k] = 1.0);
+                for k in 0..r {
+                    let column = &mut inverse[k * r..(k + 1) * r];
+                    for i in k..r {
+                        let value = column[i] / factor[i * r + i];
+                        column[i] = value;
+                        spread -= value * value;
+                        column[i + 1..].iter_mut().zip(&factor[i * r + i + 1..(i + 1) * r]).for_each(|(c, l)| *c -= value * l);
+                    }
+                }
+                spread += r as f64;
+            }
+            if matches!(prior.mean, Mean::Integrated) {
+                spread += Self::restrict(design, prior, mean, t, factors, &mut work, &mut sum.restricted);
+            }
+            // y'y - 2 h'w + w'Jw = y'y - h'w - (h - Jw)'w.
+            let explained: f64 = w.iter().zip(linear.iter().zip(&rest)).map(|(w, (h, s))| w * (h + s)).sum();
+            residuals[slot] = quadratics.squares(t) - explained + if precision > 0.0 { spread / precision } else { 0.0 };
+        }
+        sum
+    }
+
+    /// What integrating over the mean adds: P_v,m V P_m,v to the slope, and tr(V T' J T) to the residuals.
+    fn restrict(
+        design: &Design,
+        prior: &Prior,
+        mean: &MeanEstimate,
+        task: usize,
+        factors: &[f64],
+        work: &mut Workspace,
+        slope: &mut [f64],
+    ) -> f64 {
+        let quadratics = design.quadratics;
+        let (p, q, r) = (quadratics.features(), design.varying.len(), design.factor.ncols());
+        let features = &prior.mean_features;
+        let curvature = DMatrix::from_column_slice(p, p, quadratics.curvature(task)) * quadratics.precision(task);
+        let mut map = DMatrix::zeros(p, features.len());
+        features.iter().enumerate().for_each(|(j, feature)| map[(*feature, j)] = 1.0);
+        if r > 0 {
+            design.cross(task, work);
+            let mut moved = DMatrix::from_column_slice(r, p, &work.cross).select_columns(features);
+            let factor = &factors[task * r * r..(task + 1) * r * r];
+            linalg::solve_lower(factor, r, moved.as_mut_slice());
+            linalg::solve_lower_transpose(factor, r, moved.as_mut_slice());
+            let moved = design.factor * moved * design.scale(task);
+            for (i, feature) in design.varying.iter().enumerate() {
+                (0..features.len()).for_each(|j| map[(*feature, j)] -= moved[(i, j)]);
+            }
+        }
+        let projected = curvature * &map;
+        let varying = projected.select_rows(design.varying);
+        let outer = &varying * &mean.covariance * varying.transpose();
+        slope.iter_mut().zip(outer.as_slice()).take(q * q).for_each(|(a, b)| *a += b);
+        (&mean.covariance * (map.transpose() * projected)).trace()
+    }
+
+    pub(crate) fn residuals(&self) -> &[f64] {
+        &self.residuals
+    }
+
+    pub(crate) fn slope(&self) -> &DMatrix<f64> {
+        &self.slope
+    }
+
+    fn scale(&self, task: usize) -> f64 {
+        self.scales.as_ref().map_or(1.0, |scales| scales[task])
+    }
+
+    fn factor(&self, task: usize) -> &[f64] {
+        let size = self.rank * self.rank;
+        &self.factors[task * size..(task + 1) * size]
+    }
+
+    pub(crate) fn covariance(&self, s: usize, t: usize) -> DMatrix<f64> {
+        let r = self.rank;
+        if s != t {
+            return DMatrix::zeros(r, r);
+        }
+        let mut inverse = DMatrix::identity(r, r);
+        linalg::solve_lower(self.factor(t), r, inverse.as_mut_slice());
+        linalg::solve_lower_transpose(self.factor(t), r, inverse.as_mut_slice());
+        inverse * self.scale(t).powi(2)
+    }
+
+    pub(crate) fn sensitivity(&self, data: &Quadratics, prior: &Prior, task: usize) -> DMatrix<f64> {
+        let r = self.rank;
+        let design = Design::new(data, prior, self.scales.as_deref());
+        let mut work = design.workspace();
+        design.cross(task, &mut work);
+        let mut moved = DMatrix::from_column_slice(r, data.features(), &work.cross).select_columns(&prior.mean_features);
+        linalg::solve_lower(self.factor(task), r, moved.as_mut_slice());
+        linalg::solve_lower_transpose(self.factor(task), r, moved.as_mut_slice());
+        moved * self.scale(task)
+    }
+
+    pub(crate) fn draw(&self, normal: DVector<f64>, tasks: usize) -> DMatrix<f64> {
+        let r = self.rank;
+        let mut draw = DMatrix::from_column_slice(r, tasks, normal.as_slice());
+        for t in 0..tasks {
+            let scale = self.scale(t);
+            let column = &mut draw.as_mut_slice()[t * r..(t + 1) * r];
+            linalg::solve_lower_transpose(self.factor(t), r, column);
+            column.iter_mut().for_each(|v| *v *= scale);
+        }
+        draw
+    }
+}
+
+impl Design<'_> {
+    /// L' x_v times `weight`.
+    fn factor_transpose_times(&self, x: &[f64], weight: f64, target: &mut [f64]) {
+        let q = self.varying.len();
+        for (k, cell) in target.iter_mut().enumerate() {
+            let column = &self.factor.as_slice()[k * q..(k + 1) * q];
+            *cell = weight * column.iter().zip(self.varying).map(|(l, feature)| l * x[*feature]).sum::<f64>();
+        }
+    }
+}

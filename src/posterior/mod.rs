@@ -1,0 +1,400 @@
+//! The E-step: the posterior of every task's parameters given the quadratics and a prior.
+
+mod block;
+mod coupled;
+mod free;
+mod sparse;
+
+use crate::error::{Error, Result};
+use crate::linalg;
+use crate::prior::{Mean, Prior, Relatedness};
+use crate::quadratic::Quadratics;
+use block::Block;
+use coupled::Coupled;
+use free::Eliminated;
+use nalgebra::{DMatrix, DVector};
+use rand::Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+/// Tasks handled by one unit of parallel work; fixed, so that sums do not depend on the thread count.
+const CHUNK: usize = 64;
+
+/// The Gaussian posterior of all task parameters.
+///
+/// With Sigma = I (or diagonal) tasks are independent given the mean and each costs O(d^3); with a dense Sigma the joint
+/// system has T r unknowns, O((T r)^3); with a task graph it is factored along the graph's connected components.
+/// Deviations are kept *whitened*: u_t = L b_t with K = L L', so a singular K needs no inverse.
+pub struct Posterior<'a> {
+    quadratics: Rows<'a>,
+    prior: Prior,
+    mean: DVector<f64>,
+    mean_covariance: DMatrix<f64>,
+    deviations: DMatrix<f64>,
+    log_likelihood: f64,
+    engine: Engine,
+}
+
+enum Rows<'a> {
+    All(&'a Quadratics),
+    Eliminated(Eliminated),
+}
+
+enum Engine {
+    Block(Block),
+    Coupled(Coupled),
+}
+
+/// Mean of the common coefficients and what the engines share.
+pub(crate) struct MeanEstimate {
+    /// Over all features (0 where a feature has no mean).
+    mean: DVector<f64>,
+    /// Over the mean features.
+    covariance: DMatrix<f64>,
+    /// Contribution of integrating over it.
+    log_volume: f64,
+}
+
+impl MeanEstimate {
+    /// Solves information * mean = score over the mean features.
+    fn solve(prior: &Prior, features: usize, information: DMatrix<f64>, score: DVector<f64>) -> Result<Self> {
+        let m = prior.mean_features.len();
+        let spread = |values: &DVector<f64>| {
+            let mut all = DVector::zeros(features);
+            prior.mean_features.iter().zip(values.iter()).for_each(|(feature, value)| all[*feature] = *value);
+            all
+        };
+        if let Mean::Given(values) = &prior.mean {
+            return Ok(MeanEstimate { mean: spread(values), covariance: DMatrix::zeros(m, m), log_volume: 0.0 });
+        }
+        let factor = linalg::cholesky(information).ok_or_else(|| Error::NotPositiveDefinite {
+            matrix: "the information on the common mean".into(),
+            remedy: "leave out features that are combinations of others, or standardise them".into(),
+        })?;
+        let mut solution = DMatrix::from_column_slice(m, 1, score.as_slice());
+        linalg::solve_cholesky(&factor, &mut solution);
+        let log_volume = match prior.mean {
+            Mean::Integrated => 0.5 * (m as f64 * (2.0 * std::f64::consts::PI).ln() - linalg::log_determinant(&factor)),
+            _ => 0.0,
+        };
+        Ok(MeanEstimate { mean: spread(&solution.column(0).into_owned()), covariance: linalg::inverse_of_cholesky(&factor), log_volume })
+    }
+}
+
+impl<'a> Posterior<'a> {
+    /// The posterior given the tasks' quadratics and the prior.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for a relatedness of another size, [`Error::NotPositiveDefinite`] where Sigma or the information on
+    /// the mean is not, [`Error::TooLarge`] where the joint system would not fit in memory (said before the work).
+    pub fn given(quadratics: &'a Quadratics, prior: &Prior) -> Result<Self> {
+        let mut prior = prior.clone();
+        let rows = if prior.free.is_empty() {
+            Rows::All(quadratics)
+        } else {
+            Rows::Eliminated(Eliminated::new(quadratics, &mut prior)?)
+        };
+        let data = rows.quadratics();
+        let outcome = match &prior.relatedness {
+            Relatedness::Zero | Relatedness::Identity | Relatedness::Diagonal(_) => Block::solve(data, &prior)?,
+            Relatedness::Dense(_) | Relatedness::Graph(_) => Coupled::solve(data, &prior)?,
+        };
+        let Outcome { mean, deviations, log_likelihood, engine } = outcome;
+        Ok(Posterior {
+            quadratics: rows,
+            prior,
+            mean: mean.mean,
+            mean_covariance: mean.covariance,
+            deviations,
+            log_likelihood: log_likelihood + mean.log_volume,
+            engine,
+        })
+    }
+
+    fn data(&self) -> &Quadratics {
+        self.quadratics.quadratics()
+    }
+
+    /// The prior, its features renumbered without the free ones.
+    pub fn prior(&self) -> &Prior {
+        &self.prior
+    }
+
+    /// How many tasks there are.
+    pub fn tasks(&self) -> usize {
+        self.deviations.ncols()
+    }
+
+    /// Log marginal likelihood (with a profiled mean at its estimate; with an integrated mean the restricted one).
+    pub fn log_likelihood(&self) -> f64 {
+        self.log_likelihood
+    }
+
+    /// The common mean over the features that are not free (0 where a feature has none).
+    pub fn mean(&self) -> &DVector<f64> {
+        &self.mean
+    }
+
+    /// Covariance of the common mean over the mean features.
+    pub fn mean_covariance(&self) -> &DMatrix<f64> {
+        &self.mean_covariance
+    }
+
+    /// Posterior mean of u_t and its covariance given the common mean and all hyperparameters (what lme4 calls the
+    /// conditional mode and variance), over the varying features.
+    pub fn conditional(&self, task: usize) -> (DVector<f64>, DMatrix<f64>) {
+        let factor = &self.prior.factor;
+        let block = self.engine.covariance(task, task);
+        (factor * self.deviations.column(task), factor * block * factor.transpose())
+    }
+
+    /// Posterior mean of w_t over all features. O(d r).
+    pub fn coefficients(&self, task: usize) -> DVector<f64> {
+        let w = self.kept_coefficients(task);
+        match &self.quadratics {
+            Rows::All(_) => w,
+            Rows::Eliminated(eliminated) => eliminated.coefficients(task, &w),
+        }
+    }
+
+    fn kept_coefficients(&self, task: usize) -> DVector<f64> {
+        let mut w = self.mean.clone();
+        let u = &self.prior.factor * self.deviations.column(task);
+        self.prior.varying.iter().zip(u.iter()).for_each(|(feature, value)| w[*feature] += value);
+        w
+    }
+
+    /// Posterior covariance of w_t over all features, the uncertainty of the mean included. O(d^3).
+    pub fn covariance(&self, task: usize) -> DMatrix<f64> {
+        let p = self.data().features();
+        let mut all = DMatrix::zeros(p, p);
+        let factor = &self.prior.factor;
+        let within = factor * self.engine.covariance(task, task) * factor.transpose();
+        for (i, a) in self.prior.varying.iter().enumerate() {
+            for (j, b) in self.prior.varying.iter().enumerate() {
+                all[(*a, *b)] = within[(i, j)];
+            }
+        }
+        if !matches!(self.prior.mean, Mean::Given(_)) && !self.prior.mean_features.is_empty() {
+            let map = self.mean_map(task);
+            all += &map * &self.mean_covariance * map.transpose();
+        }
+        linalg::symmetrise(&mut all);
+        match &self.quadratics {
+            Rows::All(_) => all,
+            Rows::Eliminated(eliminated) => eliminated.covariance(task, &all),
+        }
+    }
+
+    /// d E[w_t | mean] / d mean: p x m.
+    fn mean_map(&self, task: usize) -> DMatrix<f64> {
+        let p = self.data().features();
+        let moved = &self.prior.factor * self.engine.sensitivity(self.data(), &self.prior, task);
+        let mut map = DMatrix::zeros(p, self.prior.mean_features.len());
+        for (j, feature) in self.prior.mean_features.iter().enumerate() {
+            map[(*feature, j)] = 1.0;
+        }
+        for (i, feature) in self.prior.varying.iter().enumerate() {
+            for j in 0..map.ncols() {
+                map[(*feature, j)] -= moved[(i, j)];
+            }
+        }
+        map
+    }
+
+    /// Expected residual sum of squares of each task (unit precision): what the noise M-step needs.
+    pub fn residuals(&self) -> Vec<f64> {
+        match &self.engine {
+            Engine::Block(block) => block.residuals().to_vec(),
+            Engine::Coupled(_) => (0..self.tasks()).map(|t| self.expected_residual(t)).collect(),
+        }
+    }
+
+    fn expected_residual(&self, task: usize) -> f64 {
+        let data = self.data();
+        let w = self.kept_coefficients(task);
+        let factor = &self.prior.factor;
+        let p = data.features();
+        let curvature = DMatrix::from_column_slice(p, p, data.curvature(task));
+        let within = factor * self.engine.covariance(task, task) * factor.transpose();
+        let varying = &self.prior.varying;
+        let mut spread = 0.0;
+        for (i, a) in varying.iter().enumerate() {
+            for (j, b) in varying.iter().enumerate() {
+                spread += curvature[(*a, *b)] * within[(i, j)];
+            }
+        }
+        if matches!(self.prior.mean, Mean::Integrated) {
+            let map = self.mean_map(task);
+            spread += (&self.mean_covariance * (map.transpose() * curvature * &map)).trace();
+        }
+        data.residual(task, w.as_slice()) + spread
+    }
+
+    /// d log-likelihood / d K over the varying features; `None` where the engine does not give it.
+    pub(crate) fn covariance_slope(&self) -> Option<&DMatrix<f64>> {
+        match &self.engine {
+            Engine::Block(block) => Some(block.slope()),
+            Engine::Coupled(_) => None,
+        }
+    }
+
+    /// (1/T) sum_st Omega_st E[b_s b_t']: r x r, the identity where K is at its optimum. For the prior's own Omega, or
+    /// for `omega` instead.
+    pub(crate) fn feature_moment(&self, omega: Option<&Relatedness>) -> DMatrix<f64> {
+        match (&self.engine, omega) {
+            (Engine::Block(block), None) => {
+                let factor = &self.prior.factor;
+                let r = factor.ncols();
+                DMatrix::identity(r, r) + factor.transpose() * block.slope() * factor * (2.0 / self.tasks() as f64)
+            }
+            _ => {
+                let omega = omega.unwrap_or(&self.prior.relatedness);
+                let r = self.prior.factor.ncols();
+                let mut sum = DMatrix::zeros(r, r);
+                match omega {
+                    Relatedness::Graph(graph) => {
+                        for t in 0..graph.len() {
+                            sum += self.cross_moment(t, t) * graph.node(t).precision;
+                        }
+                        for (s, t, edge) in graph.edges() {
+                            let cross = self.cross_moment(s, t);
+                            sum += (&cross + cross.transpose()) * edge.precision;
+                        }
+                    }
+                    Relatedness::Dense(sigma) => {
+                        let precision = linalg::cholesky(sigma.clone()).map(|f| linalg::inverse_of_cholesky(&f));
+                        for t in 0..self.tasks() {
+                            for s in 0..self.tasks() {
+                                let weight = precision.as_ref().map_or(f64::NAN, |p| p[(s, t)]);
+                                sum += self.cross_moment(s, t) * weight;
+                            }
+                        }
+                    }
+                    Relatedness::Identity | Relatedness::Zero | Relatedness::Diagonal(_) => {
+                        for t in 0..self.tasks() {
+                            sum += self.cross_moment(t, t);
+                        }
+                    }
+                }
+                linalg::symmetrise(&mut sum);
+                sum / self.tasks() as f64
+            }
+        }
+    }
+
+    /// E[b_s b_t'], r x r.
+    fn cross_moment(&self, s: usize, t: usize) -> DMatrix<f64> {
+        let mut moment = self.deviations.column(s) * self.deviations.column(t).transpose() + self.engine.covariance(s, t);
+        if matches!(self.prior.mean, Mean::Integrated) {
+            let (a, b) = (self.sensitivity(s), self.sensitivity(t));
+            moment += a * &self.mean_covariance * b.transpose();
+        }
+        moment
+    }
+
+    fn sensitivity(&self, task: usize) -> DMatrix<f64> {
+        self.engine.sensitivity(self.data(), &self.prior, task)
+    }
+
+    /// E[B B'] (T x T, summed over the r whitened directions): its expectation is r Sigma. With `denoised` false it is the
+    /// full second moment; with `denoised` true the diagonal leaves out the posterior covariance of each task given the mean.
+    pub(crate) fn task_moment(&self, denoised: bool) -> DMatrix<f64> {
+        let tasks = self.tasks();
+        let mut moment = self.deviations.transpose() * &self.deviations;
+        if matches!(self.prior.mean, Mean::Integrated) && !self.prior.mean_features.is_empty() {
+            let r = self.prior.factor.ncols();
+            let m = self.prior.mean_features.len();
+            let root = linalg::semidefinite_factor(&self.mean_covariance);
+            let mut flat = DMatrix::zeros(r * m, tasks);
+            for t in 0..tasks {
+                let scaled = self.sensitivity(t) * &root;
+                flat.column_mut(t).copy_from_slice(scaled.as_slice());
+            }
+            moment += flat.transpose() * flat;
+        }
+        match &self.engine {
+            _ if denoised => {}
+            Engine::Block(_) => (0..tasks).for_each(|t| moment[(t, t)] += self.engine.covariance(t, t).trace()),
+            Engine::Coupled(coupled) => coupled.add_traces(&mut moment),
+        }
+        linalg::symmetrise(&mut moment);
+        moment
+    }
+
+    /// A draw of all task parameters from the joint posterior: T x d.
+    pub fn sample<R: Rng + ?Sized>(&self, random: &mut R) -> DMatrix<f64> {
+        let (m, r, tasks) = (self.prior.mean_features.len(), self.prior.factor.ncols(), self.tasks());
+        let mut normal = |n: usize| DVector::from_fn(n, |_, _| Distribution::<f64>::sample(&StandardNormal, random));
+        let shift = match self.prior.mean {
+            Mean::Given(_) => DVector::zeros(m),
+            _ => linalg::semidefinite_factor(&self.mean_covariance) * normal(m),
+        };
+        let noise = self.engine.draw(normal(r * tasks), tasks);
+        let free: Vec<DVector<f64>> = match &self.quadratics {
+            Rows::All(_) => Vec::new(),
+            Rows::Eliminated(eliminated) => (0..tasks).map(|_| normal(eliminated.free())).collect(),
+        };
+        let width = match &self.quadratics {
+            Rows::All(data) => data.features(),
+            Rows::Eliminated(eliminated) => eliminated.features(),
+        };
+        let mut all = DMatrix::zeros(tasks, width);
+        for t in 0..tasks {
+            let mut w = self.kept_coefficients(t);
+            let moved = &self.prior.factor * noise.column(t);
+            self.prior.varying.iter().zip(moved.iter()).for_each(|(feature, value)| w[*feature] += value);
+            if m > 0 && !matches!(self.prior.mean, Mean::Given(_)) {
+                w += self.mean_map(t) * &shift;
+            }
+            let w = match &self.quadratics {
+                Rows::All(_) => w,
+                Rows::Eliminated(eliminated) => eliminated.draw(t, &w, &free[t]),
+            };
+            all.row_mut(t).copy_from(&w.transpose());
+        }
+        all
+    }
+}
+
+impl Rows<'_> {
+    fn quadratics(&self) -> &Quadratics {
+        match self {
+            Rows::All(quadratics) => quadratics,
+            Rows::Eliminated(eliminated) => eliminated.quadratics(),
+        }
+    }
+}
+
+/// What an engine hands back.
+pub(crate) struct Outcome {
+    mean: MeanEstimate,
+    deviations: DMatrix<f64>,
+    log_likelihood: f64,
+    engine: Engine,
+}
+
+impl Engine {
+    /// Covariance between b_s and b_t given the mean.
+    fn covariance(&self, s: usize, t: usize) -> DMatrix<f64> {
+        match self {
+            Engine::Block(block) => block.covariance(s, t),
+            Engine::Coupled(coupled) => coupled.covariance(s, t),
+        }
+    }
+
+    /// -d E[b_t | mean] / d mean: r x m.
+    fn sensitivity(&self, data: &Quadratics, prior: &Prior, task: usize) -> DMatrix<f64> {
+        match self {
+            Engine::Block(block) => block.sensitivity(data, prior, task),
+            Engine::Coupled(coupled) => coupled.sensitivity(task),
+        }
+    }
+
+    /// Standard normal numbers turned into a draw from N(0, covariance of b): r x T.
+    fn draw(&self, normal: DVector<f64>, tasks: usize) -> DMatrix<f64> {
+        match self {
+            Engine::Block(block) => block.draw(normal, tasks),
+            Engine::Coupled(coupled) => coupled.draw(normal, tasks),
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Block-sparse Cholesky along the connected components of the task graph.
+
+use super::coupled::LIMIT_MB;
+use crate::error::{Error, Result};
+use crate::graph::TaskGraph;
+use crate::linalg;
+use nalgebra::DMatrix;
+use rayon::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
+
+/// Omega (x) I + blockdiag(N_t), factored component by component in a minimum-degree order of its tasks.
+pub(crate) struct Sparse {
+    components: Vec<Component>,
+    /// Component and position of each task.
+    place: Vec<(usize, usize)>,
+}
+
+struct Component {
+    /// Tasks in elimination order.
+    tasks: Vec<usize>,
+    /// Cholesky factors of the pivots.
+    pivots: Vec<DMatrix<f64>>,
+    /// Blocks below each pivot, by position.
+    below: Vec<BTreeMap<usize, DMatrix<f64>>>,
+    /// Lower triangle, by columns, of the blocks of the inverse.
+    inverse: OnceLock<Vec<Vec<DMatrix<f64>>>>,
+}
+
+impl Sparse {
+    /// Factors the system whose diagonal blocks are `omega_tt I + blocks[t]`.
+    ///
+    /// Cost: sum over pivots of (neighbours at elimination)^2 r^3. Refused beforehand where the inverse of the largest
+    /// component, which the M-step needs, would not fit in memory.
+    pub(crate) fn factorise(graph: &TaskGraph, blocks: &[&DMatrix<f64>]) -> Result<Sparse> {
+        let r = blocks.first().map_or(0, |block| block.nrows());
+        let members = graph.components();
+        let largest = members.iter().map(Vec::len).max().unwrap_or(0);
+        let needed_mb = (largest * largest / 2 * r * r * 8) as u64 / 1_000_000;
+        if needed_mb > LIMIT_MB {
+            return Err(Error::TooLarge {
+                what: format!("a graph component of {largest} tasks x {r} varying directions"),
+                needed_mb,
+                limit_mb: LIMIT_MB,
+                remedy: "let fewer features vary, or use --structure exchangeable".into(),
+            });
+        }
+        let mut place = vec![(0, 0); graph.len()];
+        let mut components = Vec::with_capacity(members.len());
+        for (number, tasks) in members.into_iter().enumerate() {
+            let component = Component::factorise(graph, tasks, blocks)?;
+            component.tasks.iter().enumerate().for_each(|(position, t)| place[*t] = (number, position));
+            components.push(component);
+        }
+        Ok(Sparse { components, place })
+    }
+
+    pub(crate) fn log_determinant(&self) -> f64 {
+        self.components.iter().flat_map(|c| &c.pivots).map(linalg::log_determinant).sum()
+    }
+
+    /// Solves in place, r rows a task.
+    pub(crate) fn solve(&self, right: &mut DMatrix<f64>, r: usize) {
+        for component in &self.components {
+            let mut x = component.gather(right, r);
+            component.forward(&mut x);
+            component.backward(&mut x);
+            component.scatter(&x, right, r);
+        }
+    }
+
+    /// Solves with the transposed factor only: standard normal numbers become draws.
+    pub(crate) fn solve_transpose(&self, right: &mut DMatrix<f64>, r: usize) {
+        for component in &self.components {
+            let mut x = component.gather(right, r);
+            component.backward(&mut x);
+            component.scatter(&x, right, r);
+        }
+    }
+
+    /// Block (s, t) of the inverse.
+    pub(crate) fn covariance(&self, s: usize, t: usize, r: usize) -> DMatrix<f64> {
+        let ((a, i), (b, j)) = (self.place[s], self.place[t]);
+        if a != b {
+            return DMatrix::zeros(r, r);
+        }
+        let inverse = self.components[a].inverse();
+        if i >= j { inverse[j][i - j].clone() } else { inverse[i][j - i].transpose() }
+    }
+
+    /// Adds the trace of every block of the inverse.
+    pub(crate) fn add_traces(&self, moment: &mut DMatrix<f64>) {
+        for component in &self.components {
+            for (j, column) in component.inverse().iter().enumerate() {
+                for (offset, block) in column.iter().enumerate() {
+                    let (s, t) = (component.tasks[j + offset], component.tasks[j]);
+                    let trace = block.trace();
+                    moment[(s, t)] += trace;
+                    if s != t {
+                        moment[(t, s)] += trace;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Component {
+    fn factorise(graph: &TaskGraph, members: Vec<usize>, blocks: &[&DMatrix<f64>]) -> Result<Component> {
+        let r = blocks[members[0]].nrows();
+        let tasks = minimum_degree(graph, &members);
+        let position: BTreeMap<usize, usize> = tasks.iter().enumerate().map(|(i, t)| (*t, i)).collect();
+        let n = tasks.len();
+        let mut diagonal: Vec<DMatrix<f64>> = tasks
+            .iter()
+            .map(|t| {
+                let mut block = blocks[*t].clone();
+                (0..r).for_each(|k| block[(k, k)] += graph.node(*t).precision);
+                block
+            })
+            .collect();
+        let mut below: Vec<BTreeMap<usize, DMatrix<f64>>> = vec![BTreeMap::new(); n];
+        for (j, t) in tasks.iter().enumerate() {
+            for s in graph.neighbours(*t) {
+                let i = position[&s];
+                if i > j {
+                    let precision = graph.edge(s, *t).map_or(0.0, |edge| edge.precision);
+                    below[j].insert(i, DMatrix::identity(r, r) * precision);
+                }
+            }
+        }
+        let mut pivots = Vec::with_capacity(n);
+        for j in 0..n {
+            let pivot = linalg::cholesky(std::mem::take(&mut diagonal[j])).ok_or_else(|| Error::NotPositiveDefinite {
+                matrix: format!("the precision of task '{}' in the task graph", graph.node(tasks[j]).task),
+                remedy: "raise --prior-strength, or standardise the features".into(),
+            })?;
+            let column = std::mem::take(&mut below[j]);
+            let scaled: Vec<(usize, DMatrix<f64>)> = column
+                .into_iter()
+                .map(|(i, block)| {
+                    let mut right = block.transpose();
+                    linalg::solve_lower_matrix(&pivot, &mut right);
+                    (i, right.transpose())
+                })
+                .collect();
+            for (a, (i, left)) in scaled.iter().enumerate() {
+                diagonal[*i] -= left * left.transpose();
+                for (k, right) in &scaled[..a] {
+                    let product = left * right.transpose();
+                    below[*k].entry(*i).and_modify(|block| *block -= &product).or_insert_with(|| -&product);
+                }
+            }
+            below[j] = scaled.into_iter().collect();
+            pivots.push(pivot);
+        }
+        Ok(Component { tasks, pivots, below, inverse: OnceLock::new() })
+    }
+
+    fn gather(&self, right: &DMatrix<f64>, r: usize) -> Vec<DMatrix<f64>> {
+        self.tasks.iter().map(|t| right.rows(t * r, r).into_owned()).collect()
+    }
+
+    fn scatter(&self, x: &[DMatrix<f64>], right: &mut DMatrix<f64>, r: usize) {
+        self.tasks.iter().zip(x).for_each(|(t, block)| right.rows_mut(t * r, r).copy_from(block));
+    }
+
+    fn forward(&self, x: &mut [DMatrix<f64>]) {
+        for j in 0..x.len() {
+            let (left, right) = x.split_at_mut(j + 1);
+            linalg::solve_lower_matrix(&self.pivots[j], &mut left[j]);
+            for (i, block) in &self.below[j] {
+                right[i - j - 1] -= block * &left[j];
+            }
+        }
+    }
+
+    fn backward(&self, x: &mut [DMatrix<f64>]) {
+        for j in (0..x.len()).rev() {
+            let (left, right) = x.split_at_mut(j + 1);
+            for (i, block) in &self.below[j] {
+                left[j] -= block.transpose() * &right[i - j - 1];
+            }
+            let r = left[j].nrows();
+            linalg::solve_lower_transpose(self.pivots[j].as_slice(), r, left[j].as_mut_slice());
+        }
+    }
+
+    /// The inverse by the recursion of Takahashi (1973) in blocks, for every pair of the component's tasks:
+    /// Z_ij = -sum_k Z_ik G_kj and Z_jj = (R_j R_j')^-1 - sum_k G_kj' Z_kj with G_kj = L_kj R_j^-1.
+    fn inverse(&self) -> &Vec<Vec<DMatrix<f64>>> {
+        self.inverse.get_or_init(|| {
+            let n = self.tasks.len();
+            let mut inverse: Vec<Vec<DMatrix<f64>>> = vec![Vec::new(); n];
+            for j in (0..n).rev() {
+                let r = self.pivots[j].nrows();
+                let scaled: Vec<(usize, DMatrix<f64>)> = self.below[j]
+                    .iter()
+                    .map(|(k, block)| {
+                        let mut right = block.transpose();
+                        linalg::solve_lower_transpose(self.pivots[j].as_slice(), r, right.as_mut_slice());
+                        (*k, right.transpose())
+                    })
+                    .collect();
+                let done = &inverse;
+                let mut column: Vec<DMatrix<f64>> = (j + 1..n)
+                    .into_par_iter()
+                    .map(|i| {
+                        let mut sum = DMatrix::zeros(r, r);
+                        for (k, g) in &scaled {
+                            if i >= *k {
+                                sum.gemm(-1.0, &done[*k][i - k], g, 1.0);
+                            } else {
+                                sum.gemm(-1.0, &done[i][k - i].transpose(), g, 1.0);
+                            }
+                        }
+                        sum
+                    })
+                    .collect();
+                let mut own = linalg::inverse_of_cholesky(&self.pivots[j]);
+                for (k, g) in &scaled {
+                    own -= g.transpose() * &column[k - j - 1];
+                }
+                linalg::symmetrise(&mut own);
+                column.insert(0, own);
+                inverse[j] = column;
+            }
+            inverse
+        })
+    }
+}
+
+/// Tasks in an order that always eliminates one with the fewest remaining neighbours, which become neighbours of each other.
+fn minimum_degree(graph: &TaskGraph, members: &[usize]) -> Vec<usize> {
+    let mut near: BTreeMap<usize, BTreeSet<usize>> =
+        members.iter().map(|t| (*t, graph.neighbours(*t).into_iter().collect())).collect();
+    let mut queue: BTreeSet<(usize, usize)> = near.iter().map(|(t, set)| (set.len(), *t)).collect();
+    let mut order = Vec::with_capacity(members.len());
+    while let Some((_, t)) = queue.pop_first() {
+        order.push(t);
+        let set = near.remove(&t).unwrap_or_default();
+        for s in &set {
+            let other = near.get_mut(s).expect("neighbours are not eliminated yet");
+            queue.remove(&(other.len(), *s));
+            other.remove(&t);
+            other.extend(set.iter().filter(|u| *u != s));
+            queue.insert((other.len(), *s));
+        }
+    }
+    order
+}

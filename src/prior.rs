@@ -1,0 +1,83 @@
+//! What is believed of the task parameters before the rows: a mean, a relatedness of tasks and a feature covariance.
+
+use crate::graph::TaskGraph;
+use nalgebra::{DMatrix, DVector};
+use serde::{Deserialize, Serialize};
+
+/// w_t = mean + u_t with vec(U) ~ N(0, Sigma (x) K): Sigma between tasks, K = L L' between the varying features.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Prior {
+    /// The common mean and how it is treated.
+    pub mean: Mean,
+    /// The features that have a mean.
+    pub mean_features: Vec<usize>,
+    /// The features that vary between tasks.
+    pub varying: Vec<usize>,
+    /// Features with a flat prior in every task; they are neither in the mean nor varying.
+    pub free: Vec<usize>,
+    /// Sigma, in one of its storage forms.
+    pub relatedness: Relatedness,
+    /// L, q x r with K = L L'; r < q where K is singular.
+    #[serde(with = "crate::linalg::record::matrix")]
+    pub factor: DMatrix<f64>,
+}
+
+/// How the common mean is treated.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Mean {
+    /// Known (length of the mean features).
+    Given(#[serde(with = "crate::linalg::record::vector")] DVector<f64>),
+    /// Estimated by generalised least squares and taken as known in the moments (maximum likelihood).
+    Profiled,
+    /// Integrated over a flat prior (restricted likelihood).
+    Integrated,
+}
+
+/// Storage forms of the task covariance Sigma.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Relatedness {
+    /// Sigma = 0: all tasks have the same parameters.
+    Zero,
+    /// Sigma = I: exchangeable tasks.
+    Identity,
+    /// Sigma = diag(v): unrelated tasks of different spread.
+    Diagonal(#[serde(with = "crate::linalg::record::vector")] DVector<f64>),
+    /// Any covariance.
+    Dense(#[serde(with = "crate::linalg::record::matrix")] DMatrix<f64>),
+    /// Omega = Sigma^-1 on the edges of a graph.
+    Graph(TaskGraph),
+}
+
+impl Prior {
+    /// K, q x q.
+    pub fn feature_covariance(&self) -> DMatrix<f64> {
+        &self.factor * self.factor.transpose()
+    }
+}
+
+impl Relatedness {
+    /// Sigma as a dense matrix of `tasks` tasks; `None` where a graph's precision is not positive definite. O(T^3) for a graph.
+    pub fn covariance(&self, tasks: usize) -> Option<DMatrix<f64>> {
+        Some(match self {
+            Relatedness::Zero => DMatrix::zeros(tasks, tasks),
+            Relatedness::Identity => DMatrix::identity(tasks, tasks),
+            Relatedness::Diagonal(v) => DMatrix::from_diagonal(v),
+            Relatedness::Dense(sigma) => sigma.clone(),
+            Relatedness::Graph(graph) => {
+                let mut sigma = DMatrix::zeros(tasks, tasks);
+                let omega = graph.precision();
+                for component in graph.components() {
+                    let n = component.len();
+                    let block = DMatrix::from_fn(n, n, |i, j| omega[(component[i], component[j])]);
+                    let inverse = crate::linalg::inverse_of_cholesky(&crate::linalg::cholesky(block)?);
+                    for i in 0..n {
+                        for j in 0..n {
+                            sigma[(component[i], component[j])] = inverse[(i, j)];
+                        }
+                    }
+                }
+                sigma
+            }
+        })
+    }
+}

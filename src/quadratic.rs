@@ -1,0 +1,278 @@
+//! The waist of the house: a task's rows become one quadratic, and quadratics add.
+
+use crate::error::{Error, Result};
+use crate::linalg;
+use nalgebra::{DMatrix, DVector};
+use serde::{Deserialize, Serialize};
+use std::ops::{Add, AddAssign, Sub};
+use std::sync::Arc;
+
+/// Sufficient statistics of a task's rows for a Gaussian likelihood: row count and the weighted cross-products of
+/// (1, features, target) about a shift. They add and subtract, so streams, folds and shards are sums.
+///
+/// Memory (d + 2)(d + 3) / 2 numbers; adding a row costs O(d^2).
+///
+/// ```
+/// use cognate::Statistics;
+/// let mut a = Statistics::new(1);
+/// a.add_row(&[2.0], 5.0, 1.0);
+/// let mut b = Statistics::new(1);
+/// b.add_row(&[3.0], 1.0, 1.0);
+/// let both = &a + &b;
+/// assert_eq!(both.rows(), 2);
+/// assert_eq!((&both - &b), a);
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Statistics {
+    rows: u64,
+    log_weights: f64,
+    features: usize,
+    /// Lower triangle by rows of the cross-products of (1, x_1..x_d, y).
+    cross: Vec<f64>,
+}
+
+impl Statistics {
+    /// No rows yet, of `features` features.
+    pub fn new(features: usize) -> Self {
+        let size = features + 2;
+        Statistics { rows: 0, log_weights: 0.0, features, cross: vec![0.0; size * (size + 1) / 2] }
+    }
+
+    /// Adds one row with features `x` and target `y` (both about the shift) and precision weight `weight`.
+    ///
+    /// # Panics
+    /// If `x` has another length than the features.
+    pub fn add_row(&mut self, x: &[f64], y: f64, weight: f64) {
+        assert_eq!(x.len(), self.features, "a row has as many values as the statistics have features");
+        self.rows += 1;
+        self.log_weights += weight.ln();
+        self.cross[0] += weight;
+        let mut start = 1;
+        for (i, value) in x.iter().chain(std::iter::once(&y)).enumerate() {
+            let scaled = weight * value;
+            self.cross[start] += scaled;
+            for (cell, other) in self.cross[start + 1..=start + i + 1].iter_mut().zip(x.iter().chain(std::iter::once(&y))) {
+                *cell += scaled * other;
+            }
+            start += i + 2;
+        }
+    }
+
+    /// How many rows were added.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// How many features a row has.
+    pub fn features(&self) -> usize {
+        self.features
+    }
+
+    /// Sum over rows of the logarithm of the weight.
+    pub(crate) fn log_weights(&self) -> f64 {
+        self.log_weights
+    }
+
+    /// Weighted cross-product of columns `i` and `j` of (1, x_1..x_d, y).
+    pub(crate) fn cross(&self, i: usize, j: usize) -> f64 {
+        let (i, j) = if i >= j { (i, j) } else { (j, i) };
+        self.cross[i * (i + 1) / 2 + j]
+    }
+
+    fn combine(&self, other: &Statistics, sign: f64) -> Statistics {
+        assert_eq!(self.features, other.features, "statistics of the same features combine");
+        Statistics {
+            rows: if sign > 0.0 { self.rows + other.rows } else { self.rows - other.rows },
+            log_weights: self.log_weights + sign * other.log_weights,
+            features: self.features,
+            cross: self.cross.iter().zip(&other.cross).map(|(a, b)| a + sign * b).collect(),
+        }
+    }
+}
+
+impl Add for &Statistics {
+    type Output = Statistics;
+    fn add(self, other: &Statistics) -> Statistics {
+        self.combine(other, 1.0)
+    }
+}
+
+impl Sub for &Statistics {
+    type Output = Statistics;
+    fn sub(self, other: &Statistics) -> Statistics {
+        self.combine(other, -1.0)
+    }
+}
+
+/// One task's log-likelihood as a function of its parameters: l(w) = constant + linear' w - 1/2 w' curvature w.
+///
+/// ```
+/// use cognate::Quadratic;
+/// use nalgebra::{dmatrix, dvector};
+/// let a = Quadratic { constant: 0.0, linear: dvector![2.0], curvature: dmatrix![4.0] };
+/// assert_eq!(a.maximiser().unwrap()[0], 0.5);
+/// assert_eq!((a.clone() + &a).value(&dvector![0.5]), 1.0);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quadratic {
+    /// Value at w = 0.
+    pub constant: f64,
+    /// Gradient at w = 0, length d.
+    pub linear: DVector<f64>,
+    /// Negative Hessian, d x d, positive semidefinite.
+    pub curvature: DMatrix<f64>,
+}
+
+impl Quadratic {
+    /// The log-likelihood at `w`. O(d^2).
+    pub fn value(&self, w: &DVector<f64>) -> f64 {
+        self.constant + self.linear.dot(w) - 0.5 * w.dot(&(&self.curvature * w))
+    }
+
+    /// The parameters of highest likelihood.
+    ///
+    /// # Errors
+    /// [`Error::NotPositiveDefinite`] where the rows do not determine them.
+    pub fn maximiser(&self) -> Result<DVector<f64>> {
+        let factor = linalg::cholesky(self.curvature.clone()).ok_or_else(|| Error::NotPositiveDefinite {
+            matrix: "the curvature of a task".to_string(),
+            remedy: "add rows, leave features out, or share strength with a prior".to_string(),
+        })?;
+        let mut solution = DMatrix::from_column_slice(self.linear.len(), 1, self.linear.as_slice());
+        linalg::solve_cholesky(&factor, &mut solution);
+        Ok(solution.column(0).into_owned())
+    }
+}
+
+impl AddAssign<&Quadratic> for Quadratic {
+    fn add_assign(&mut self, other: &Quadratic) {
+        self.constant += other.constant;
+        self.linear += &other.linear;
+        self.curvature += &other.curvature;
+    }
+}
+
+impl Add<&Quadratic> for Quadratic {
+    type Output = Quadratic;
+    fn add(mut self, other: &Quadratic) -> Quadratic {
+        self += other;
+        self
+    }
+}
+
+/// Flat storage behind [`Quadratics`], shared between precisions.
+#[derive(Debug)]
+struct Base {
+    features: usize,
+    linear: Vec<f64>,
+    curvature: Vec<f64>,
+    /// Sum of squares of the target, for the residual sum of squares.
+    squares: Vec<f64>,
+}
+
+/// The quadratics of all tasks, stored flat: task t contributes
+/// constant_t + precision_t (linear_t' w - 1/2 w' curvature_t w). A new noise variance replaces only the precisions.
+#[derive(Clone, Debug)]
+pub struct Quadratics {
+    base: Arc<Base>,
+    precision: Vec<f64>,
+    constant: Vec<f64>,
+}
+
+impl Quadratics {
+    /// Room for the quadratics of `tasks` tasks over `features` parameters, filled by `fill(task, linear, curvature)`
+    /// which returns the target's sum of squares; precisions 1, constants 0.
+    pub(crate) fn build(tasks: usize, features: usize, mut fill: impl FnMut(usize, &mut [f64], &mut [f64]) -> f64) -> Self {
+        let mut linear = vec![0.0; tasks * features];
+        let mut curvature = vec![0.0; tasks * features * features];
+        let mut squares = Vec::with_capacity(tasks);
+        for t in 0..tasks {
+            let size = features * features;
+            squares.push(fill(t, &mut linear[t * features..(t + 1) * features], &mut curvature[t * size..(t + 1) * size]));
+        }
+        let base = Arc::new(Base { features, linear, curvature, squares });
+        Quadratics { base, precision: vec![1.0; tasks], constant: vec![0.0; tasks] }
+    }
+
+    /// From one [`Quadratic`] a task, all over the same parameters.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where their lengths differ.
+    pub fn new(quadratics: &[Quadratic]) -> Result<Self> {
+        let features = quadratics.first().map_or(0, |q| q.linear.len());
+        if let Some(odd) = quadratics.iter().find(|q| q.linear.len() != features || q.curvature.shape() != (features, features)) {
+            return Err(Error::Shape { what: "a task's quadratic".into(), found: odd.linear.len(), expected: features });
+        }
+        let mut all = Self::build(quadratics.len(), features, |t, linear, curvature| {
+            linear.copy_from_slice(quadratics[t].linear.as_slice());
+            curvature.copy_from_slice(quadratics[t].curvature.as_slice());
+            0.0
+        });
+        all.constant = quadratics.iter().map(|q| q.constant).collect();
+        Ok(all)
+    }
+
+    /// The same rows at other precisions and constants.
+    pub(crate) fn with(&self, precision: Vec<f64>, constant: Vec<f64>) -> Self {
+        Quadratics { base: Arc::clone(&self.base), precision, constant }
+    }
+
+    /// How many tasks there are.
+    pub fn len(&self) -> usize {
+        self.precision.len()
+    }
+
+    /// Whether there is no task.
+    pub fn is_empty(&self) -> bool {
+        self.precision.is_empty()
+    }
+
+    /// How many parameters a task has.
+    pub fn features(&self) -> usize {
+        self.base.features
+    }
+
+    pub(crate) fn precision(&self, task: usize) -> f64 {
+        self.precision[task]
+    }
+
+    pub(crate) fn constant(&self, task: usize) -> f64 {
+        self.constant[task]
+    }
+
+    pub(crate) fn squares(&self, task: usize) -> f64 {
+        self.base.squares[task]
+    }
+
+    pub(crate) fn linear(&self, task: usize) -> &[f64] {
+        let d = self.base.features;
+        &self.base.linear[task * d..(task + 1) * d]
+    }
+
+    pub(crate) fn curvature(&self, task: usize) -> &[f64] {
+        let size = self.base.features * self.base.features;
+        &self.base.curvature[task * size..(task + 1) * size]
+    }
+
+    /// The quadratic of one task.
+    pub fn task(&self, task: usize) -> Quadratic {
+        let (d, precision) = (self.base.features, self.precision[task]);
+        Quadratic {
+            constant: self.constant[task],
+            linear: DVector::from_column_slice(self.linear(task)) * precision,
+            curvature: DMatrix::from_column_slice(d, d, self.curvature(task)) * precision,
+        }
+    }
+
+    /// Residual sum of squares of one task at `w` (unit precision): y'y - 2 linear' w + w' curvature w.
+    pub(crate) fn residual(&self, task: usize, w: &[f64]) -> f64 {
+        let (d, linear, curvature) = (self.base.features, self.linear(task), self.curvature(task));
+        let mut sum = self.base.squares[task];
+        for j in 0..d {
+            let column = &curvature[j * d..(j + 1) * d];
+            let dot: f64 = column.iter().zip(w).map(|(a, b)| a * b).sum();
+            sum += w[j] * (dot - 2.0 * linear[j]);
+        }
+        sum
+    }
+}

@@ -1,0 +1,80 @@
+//! Exchangeable tasks, Sigma = I: the random-effects model, between pooling and no sharing by as much as the data say.
+
+use super::feature_covariance::{FactorSpace, FeatureCovariance};
+use super::{Setting, Smooth, Structure};
+use crate::error::Result;
+use crate::likelihood::Dispersion;
+use crate::posterior::Posterior;
+use crate::prior::{Prior, Relatedness};
+
+/// u_t ~ N(0, K) independently; K by maximum (or restricted) likelihood.
+///
+/// ```
+/// use cognate::{Exchangeable, FeatureCovariance, Structure};
+/// assert_eq!(Exchangeable::new(FeatureCovariance::Full).name(), "exchangeable");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Exchangeable {
+    space: FactorSpace,
+}
+
+impl Exchangeable {
+    /// With K of that shape.
+    pub fn new(covariance: FeatureCovariance) -> Self {
+        Exchangeable { space: FactorSpace::new(covariance) }
+    }
+}
+
+impl Structure for Exchangeable {
+    fn name(&self) -> &'static str {
+        "exchangeable"
+    }
+
+    fn feature_covariance(&self) -> Option<FeatureCovariance> {
+        Some(self.space.kind)
+    }
+
+    fn start(&mut self, setting: &Setting) -> Result<(Prior, Option<Dispersion>)> {
+        let prior = Prior {
+            mean: setting.mean.clone(),
+            mean_features: setting.mean_features.to_vec(),
+            varying: setting.varying.to_vec(),
+            free: Vec::new(),
+            relatedness: Relatedness::Identity,
+            factor: self.space.start(setting),
+        };
+        Ok((prior, None))
+    }
+
+    fn update(&mut self, posterior: &Posterior) -> Result<Prior> {
+        let factor = self.space.update(&posterior.prior().factor, &posterior.feature_moment(None));
+        Ok(Prior { factor, ..posterior.prior().clone() })
+    }
+
+    fn parameters(&self, prior: &Prior) -> usize {
+        self.space.len(prior.varying.len())
+    }
+
+    fn smooth(&self) -> Option<&dyn Smooth> {
+        Some(self)
+    }
+}
+
+impl Smooth for Exchangeable {
+    fn coordinates(&self, prior: &Prior) -> Vec<f64> {
+        self.space.coordinates(&prior.factor)
+    }
+
+    fn at(&self, point: &[f64], like: &Prior) -> Option<Prior> {
+        Some(Prior { factor: self.space.at(point, like.varying.len()), ..like.clone() })
+    }
+
+    fn slope(&self, posterior: &Posterior) -> Vec<f64> {
+        self.space.slope(posterior)
+    }
+
+    fn release(&self, posterior: &Posterior) -> Option<Prior> {
+        let factor = self.space.release(posterior, 1e-6)?;
+        Some(Prior { factor, ..posterior.prior().clone() })
+    }
+}

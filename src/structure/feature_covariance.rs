@@ -1,0 +1,159 @@
+//! The shapes K may take, shared by all structures: a scalar, a diagonal or any covariance between the varying features.
+
+use super::Setting;
+use crate::linalg;
+use crate::posterior::Posterior;
+use nalgebra::DMatrix;
+use serde::{Deserialize, Serialize};
+
+/// Shape of the covariance between the varying features.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FeatureCovariance {
+    /// K = k I in fitted coordinates.
+    Scalar,
+    /// A variance for each feature.
+    Diagonal,
+    /// Any covariance.
+    Full,
+}
+
+/// The factor L of K as a point: its free elements over typical sizes.
+#[derive(Clone, Debug)]
+pub(crate) struct FactorSpace {
+    pub(crate) kind: FeatureCovariance,
+    sizes: Vec<f64>,
+}
+
+impl FactorSpace {
+    pub(crate) fn new(kind: FeatureCovariance) -> Self {
+        FactorSpace { kind, sizes: Vec::new() }
+    }
+
+    /// Starts where the prior variance equals the sampling variance of an average task, feature by feature.
+    pub(crate) fn start(&mut self, setting: &Setting) -> DMatrix<f64> {
+        let (q, data) = (setting.varying.len(), &setting.data.quadratics);
+        let p = data.features();
+        let information = |feature: usize| {
+            let sum: f64 = (0..data.len()).map(|t| data.curvature(t)[feature * p + feature]).sum();
+            (sum / data.len() as f64).max(1e-300)
+        };
+        let each: Vec<f64> = setting.varying.iter().map(|feature| information(*feature)).collect();
+        let mean = each.iter().sum::<f64>() / q.max(1) as f64;
+        self.sizes = each
+            .iter()
+            .map(|own| (setting.noise / if self.kind == FeatureCovariance::Scalar { mean } else { *own }).sqrt())
+            .collect();
+        DMatrix::from_diagonal(&nalgebra::DVector::from_column_slice(&self.sizes))
+    }
+
+    /// The M-step for K given F = (1/T) sum Omega_st E[b_s b_t']: K = L F L' in the kind's shape.
+    pub(crate) fn update(&self, factor: &DMatrix<f64>, moment: &DMatrix<f64>) -> DMatrix<f64> {
+        let mut covariance = factor * moment * factor.transpose();
+        linalg::symmetrise(&mut covariance);
+        let q = covariance.nrows();
+        let diagonal = covariance.diagonal().map(|v| v.max(0.0));
+        match self.kind {
+            FeatureCovariance::Scalar => DMatrix::identity(q, q) * (diagonal.sum() / q.max(1) as f64).sqrt(),
+            FeatureCovariance::Diagonal => DMatrix::from_diagonal(&diagonal.map(f64::sqrt)),
+            FeatureCovariance::Full => linalg::semidefinite_factor(&covariance),
+        }
+    }
+
+    pub(crate) fn len(&self, q: usize) -> usize {
+        match self.kind {
+            FeatureCovariance::Scalar => q.min(1),
+            FeatureCovariance::Diagonal => q,
+            FeatureCovariance::Full => q * (q + 1) / 2,
+        }
+    }
+
+    pub(crate) fn coordinates(&self, factor: &DMatrix<f64>) -> Vec<f64> {
+        let q = factor.nrows();
+        match self.kind {
+            FeatureCovariance::Scalar => (0..q.min(1)).map(|_| factor[(0, 0)] / self.sizes[0]).collect(),
+            FeatureCovariance::Diagonal => (0..q).map(|a| factor[(a, a)] / self.sizes[a]).collect(),
+            FeatureCovariance::Full => (0..q).flat_map(|b| (b..q).map(move |a| (a, b))).map(|(a, b)| factor[(a, b)] / self.sizes[a]).collect(),
+        }
+    }
+
+    pub(crate) fn at(&self, point: &[f64], q: usize) -> DMatrix<f64> {
+        match self.kind {
+            FeatureCovariance::Scalar => DMatrix::from_fn(q, q, |a, b| if a == b { point[0] * self.sizes[0] } else { 0.0 }),
+            FeatureCovariance::Diagonal => DMatrix::from_fn(q, q, |a, b| if a == b { point[a] * self.sizes[a] } else { 0.0 }),
+            FeatureCovariance::Full => {
+                let mut factor = DMatrix::zeros(q, q);
+                let mut next = point.iter();
+                for b in 0..q {
+                    for a in b..q {
+                        factor[(a, b)] = next.next().expect("as many coordinates as the lower triangle") * self.sizes[a];
+                    }
+                }
+                factor
+            }
+        }
+    }
+
+    /// d log-likelihood / d coordinates.
+    pub(crate) fn slope(&self, posterior: &Posterior) -> Vec<f64> {
+        let factor = &posterior.prior().factor;
+        let q = factor.nrows();
+        let slope = match posterior.covariance_slope() {
+            Some(slope) => slope * factor * 2.0,
+            // d l / d L = T L^-T (F - I), by Fisher's identity.
+            None => {
+                let mut excess = posterior.feature_moment(None) * posterior.tasks() as f64;
+                (0..q).for_each(|k| excess[(k, k)] -= posterior.tasks() as f64);
+                let mut padded = factor.clone();
+                for k in 0..q {
+                    if padded[(k, k)].abs() < 1e-150 {
+                        padded[(k, k)] = 1e-150;
+                    }
+                }
+                padded.transpose().solve_upper_triangular(&excess).unwrap_or_else(|| DMatrix::zeros(q, q))
+            }
+        };
+        match self.kind {
+            FeatureCovariance::Scalar if q == 0 => Vec::new(),
+            FeatureCovariance::Scalar => vec![slope.trace() * self.sizes[0]],
+            FeatureCovariance::Diagonal => (0..q).map(|a| slope[(a, a)] * self.sizes[a]).collect(),
+            FeatureCovariance::Full => (0..q).flat_map(|b| (b..q).map(move |a| (a, b))).map(|(a, b)| slope[(a, b)] * self.sizes[a]).collect(),
+        }
+    }
+
+    /// Where K is singular and the likelihood would gain by leaving the boundary (G not negative semidefinite on the null
+    /// space of K), a factor off it. The gain promised by a step of optimal length must exceed `least`.
+    pub(crate) fn release(&self, posterior: &Posterior, least: f64) -> Option<DMatrix<f64>> {
+        let slope = posterior.covariance_slope()?;
+        let factor = &posterior.prior().factor;
+        let q = factor.nrows();
+        let tasks = posterior.tasks() as f64;
+        let scaled = DMatrix::from_fn(q, q, |a, b| slope[(a, b)] * self.sizes[a] * self.sizes[b]);
+        let covariance = factor * factor.transpose();
+        let relative = DMatrix::from_fn(q, q, |a, b| covariance[(a, b)] / (self.sizes[a] * self.sizes[b]));
+        let promising = |derivative: f64| derivative > 0.0 && derivative * derivative / tasks > least;
+        match self.kind {
+            FeatureCovariance::Scalar => {
+                (q > 0 && relative[(0, 0)] < 1e-8 && promising(scaled.trace())).then(|| DMatrix::identity(q, q) * (self.sizes[0] * 0.1))
+            }
+            FeatureCovariance::Diagonal => {
+                let stuck: Vec<usize> = (0..q).filter(|a| relative[(*a, *a)] < 1e-8 && promising(scaled[(*a, *a)])).collect();
+                let mut released = factor.clone();
+                stuck.iter().for_each(|a| released[(*a, *a)] = 0.1 * self.sizes[*a]);
+                (!stuck.is_empty()).then_some(released)
+            }
+            FeatureCovariance::Full => {
+                let (values, vectors) = linalg::symmetric_eigen(&relative);
+                let null: Vec<usize> = (0..q).filter(|k| values[*k] < 1e-8 * values[q - 1].max(1e-8)).collect();
+                let basis = vectors.select_columns(&null);
+                let (inside, directions) = linalg::symmetric_eigen(&(basis.transpose() * &scaled * &basis));
+                let steepest = null.len().checked_sub(1)?;
+                promising(inside[steepest]).then(|| {
+                    let direction = &basis * directions.column(steepest);
+                    let raised = &relative + &direction * direction.transpose() * 0.01;
+                    let lifted = linalg::semidefinite_factor(&raised);
+                    DMatrix::from_fn(q, q, |a, b| lifted[(a, b)] * self.sizes[a])
+                })
+            }
+        }
+    }
+}

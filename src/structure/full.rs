@@ -1,0 +1,136 @@
+//! Any task covariance under an inverse-Wishart prior: for few tasks, or as a yardstick for the graph.
+
+use super::feature_covariance::{FactorSpace, FeatureCovariance};
+use super::{Setting, Smooth, Structure};
+use crate::error::Result;
+use crate::likelihood::Dispersion;
+use crate::linalg;
+use crate::posterior::Posterior;
+use crate::prior::{Mean, Prior, Relatedness};
+use nalgebra::DMatrix;
+
+/// Sigma ~ inverse-Wishart about I: log prior -nu/2 (log |Sigma| + tr Sigma^-1). M-step Sigma = (M + nu I) / (r + nu).
+/// The default strength is nu = T + 1.
+///
+/// ```
+/// use cognate::{FeatureCovariance, Full, Structure};
+/// assert_eq!(Full::new(FeatureCovariance::Scalar).name(), "full");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Full {
+    space: FactorSpace,
+    asked: Option<f64>,
+    strength: f64,
+}
+
+impl Full {
+    /// With K of that shape and the default strength.
+    pub fn new(covariance: FeatureCovariance) -> Self {
+        Full { space: FactorSpace::new(covariance), asked: None, strength: 0.0 }
+    }
+
+    /// With another strength nu (`None`: T + 1).
+    pub fn with_strength(mut self, strength: Option<f64>) -> Self {
+        self.asked = strength;
+        self
+    }
+
+    fn sigma(prior: &Prior) -> &DMatrix<f64> {
+        match &prior.relatedness {
+            Relatedness::Dense(sigma) => sigma,
+            _ => unreachable!("this structure makes dense priors only"),
+        }
+    }
+}
+
+impl Structure for Full {
+    fn name(&self) -> &'static str {
+        "full"
+    }
+
+    fn feature_covariance(&self) -> Option<FeatureCovariance> {
+        Some(self.space.kind)
+    }
+
+    fn start(&mut self, setting: &Setting) -> Result<(Prior, Option<Dispersion>)> {
+        let tasks = setting.names.len();
+        self.strength = self.asked.unwrap_or(tasks as f64 + 1.0);
+        let prior = Prior {
+            mean: match setting.mean {
+                Mean::Given(mean) => Mean::Given(mean.clone()),
+                _ => Mean::Integrated,
+            },
+            mean_features: setting.mean_features.to_vec(),
+            varying: setting.varying.to_vec(),
+            free: Vec::new(),
+            relatedness: Relatedness::Dense(DMatrix::identity(tasks, tasks)),
+            factor: self.space.start(setting),
+        };
+        Ok((prior, None))
+    }
+
+    fn update(&mut self, posterior: &Posterior) -> Result<Prior> {
+        let prior = posterior.prior();
+        let (tasks, r) = (posterior.tasks(), prior.factor.ncols() as f64);
+        let moment = posterior.task_moment(false) + DMatrix::identity(tasks, tasks) * self.strength;
+        let relatedness = Relatedness::Dense(moment / (r + self.strength));
+        let factor = self.space.update(&prior.factor, &posterior.feature_moment(Some(&relatedness)));
+        Ok(Prior { relatedness, factor, ..prior.clone() })
+    }
+
+    fn log_prior(&self, prior: &Prior) -> f64 {
+        let Some(root) = linalg::cholesky(Self::sigma(prior).clone()) else { return f64::NEG_INFINITY };
+        let trace = linalg::inverse_of_cholesky(&root).trace();
+        -0.5 * self.strength * (linalg::log_determinant(&root) + trace - root.nrows() as f64)
+    }
+
+    fn parameters(&self, prior: &Prior) -> usize {
+        let tasks = Self::sigma(prior).nrows();
+        self.space.len(prior.varying.len()) + tasks * (tasks + 1) / 2 - 1
+    }
+
+    fn smooth(&self) -> Option<&dyn Smooth> {
+        Some(self)
+    }
+}
+
+impl Smooth for Full {
+    fn coordinates(&self, prior: &Prior) -> Vec<f64> {
+        let root = linalg::semidefinite_factor(Self::sigma(prior));
+        let tasks = root.nrows();
+        let lower = (0..tasks).flat_map(|b| (b..tasks).map(move |a| (a, b))).map(|(a, b)| root[(a, b)]);
+        self.space.coordinates(&prior.factor).into_iter().chain(lower).collect()
+    }
+
+    fn at(&self, point: &[f64], like: &Prior) -> Option<Prior> {
+        let q = like.varying.len();
+        let (own, lower) = point.split_at(self.space.len(q));
+        let tasks = Self::sigma(like).nrows();
+        let mut root = DMatrix::zeros(tasks, tasks);
+        let mut next = lower.iter();
+        for b in 0..tasks {
+            for a in b..tasks {
+                root[(a, b)] = *next.next()?;
+            }
+        }
+        if root.diagonal().iter().any(|v: &f64| *v <= 1e-8) {
+            return None;
+        }
+        Some(Prior { relatedness: Relatedness::Dense(&root * root.transpose()), factor: self.space.at(own, q), ..like.clone() })
+    }
+
+    fn slope(&self, posterior: &Posterior) -> Vec<f64> {
+        let prior = posterior.prior();
+        let root = linalg::semidefinite_factor(Self::sigma(prior));
+        let (tasks, r) = (root.nrows(), prior.factor.ncols() as f64);
+        // d / dC = C^-T (C^-1 (M + nu I) C^-T - (r + nu) I), lower triangle.
+        let mut inner = posterior.task_moment(false) + DMatrix::identity(tasks, tasks) * self.strength;
+        linalg::solve_lower_matrix(&root, &mut inner);
+        let mut inner = inner.transpose();
+        linalg::solve_lower_matrix(&root, &mut inner);
+        (0..tasks).for_each(|t| inner[(t, t)] -= r + self.strength);
+        let slope = root.transpose().solve_upper_triangular(&inner).unwrap_or(inner);
+        let lower = (0..tasks).flat_map(|b| (b..tasks).map(move |a| (a, b))).map(|(a, b)| slope[(a, b)]);
+        self.space.slope(posterior).into_iter().chain(lower).collect()
+    }
+}

@@ -1,0 +1,147 @@
+//! How tasks may be related: each structure is a constraint on the prior, a prior that pays for its parameters, and an M-step.
+
+mod exchangeable;
+mod feature_covariance;
+mod full;
+mod graph;
+mod independent;
+mod nodewise;
+mod pooled;
+mod refit;
+
+pub use exchangeable::Exchangeable;
+pub use feature_covariance::FeatureCovariance;
+pub use full::Full;
+pub use graph::Graph;
+pub use independent::Independent;
+pub use pooled::Pooled;
+
+use crate::error::{Error, Result};
+use crate::likelihood::{Dispersion, Observations};
+use crate::posterior::Posterior;
+use crate::prior::{Mean, Prior};
+
+/// What a structure starts from.
+pub struct Setting<'a> {
+    /// The tasks in fitted coordinates.
+    pub data: &'a Observations,
+    /// Task names.
+    pub names: &'a [String],
+    /// Features that have a mean (rank-deficient ones left out).
+    pub mean_features: &'a [usize],
+    /// Features that vary.
+    pub varying: &'a [usize],
+    /// Number of the intercept, if there is one.
+    pub intercept: Option<usize>,
+    /// How the mean is treated where Sigma is fixed; structures that learn Sigma integrate it unless it is given.
+    pub mean: &'a Mean,
+    /// A noise variance to start from.
+    pub noise: f64,
+}
+
+/// A family of priors and its M-step.
+///
+/// To add one, put a file beside `exchangeable.rs` that implements this trait and name it in [`by_name`].
+pub trait Structure: std::fmt::Debug + Send + Sync {
+    /// Its name on the command line.
+    fn name(&self) -> &'static str;
+
+    /// The shape of K; none where no feature varies, so that coordinates do not matter.
+    fn feature_covariance(&self) -> Option<FeatureCovariance>;
+
+    /// The fewest tasks it makes sense for.
+    fn fewest_tasks(&self) -> usize {
+        2
+    }
+
+    /// A simpler structure whose optimum is the place to start from.
+    fn base(&self) -> Option<Box<dyn Structure>> {
+        None
+    }
+
+    /// A prior to start from, and the dispersion where the structure determines it itself.
+    fn start(&mut self, setting: &Setting) -> Result<(Prior, Option<Dispersion>)>;
+
+    /// The M-step: the prior of highest expected log posterior, given the moments of `posterior`.
+    fn update(&mut self, posterior: &Posterior) -> Result<Prior>;
+
+    /// Log prior density of the structure's parameters, up to a constant.
+    fn log_prior(&self, _prior: &Prior) -> f64 {
+        0.0
+    }
+
+    /// How many free parameters the prior has.
+    fn parameters(&self, prior: &Prior) -> usize;
+
+    /// Coordinates for a quasi-Newton finish, where the log posterior is smooth in them.
+    fn smooth(&self) -> Option<&dyn Smooth> {
+        None
+    }
+
+    /// Whether a discrete choice (an edge set) has stopped changing.
+    fn settled(&self) -> bool {
+        true
+    }
+
+    /// Whether the log-likelihood is a marginal one (the parameters integrated out).
+    fn has_marginal(&self) -> bool {
+        true
+    }
+}
+
+/// A structure as a point of R^k.
+pub trait Smooth {
+    /// The coordinates of a prior.
+    fn coordinates(&self, prior: &Prior) -> Vec<f64>;
+
+    /// The prior at a point; `None` where there is none.
+    fn at(&self, point: &[f64], like: &Prior) -> Option<Prior>;
+
+    /// d (log-likelihood + log prior) / d coordinates at the posterior's prior.
+    fn slope(&self, posterior: &Posterior) -> Vec<f64>;
+
+    /// A better prior off a boundary at which the coordinates are stationary, if the Karush-Kuhn-Tucker conditions fail there.
+    fn release(&self, _posterior: &Posterior) -> Option<Prior> {
+        None
+    }
+}
+
+/// Options of the structures, as the command line has them.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Shape of K.
+    pub feature_covariance: Option<FeatureCovariance>,
+    /// nu of the prior on Sigma.
+    pub prior_strength: Option<f64>,
+}
+
+/// Names of all structures, simple to rich.
+pub const NAMES: [&str; 6] = ["independent", "pooled", "pooled-intercepts", "exchangeable", "graph", "full"];
+
+/// The structure of that name.
+///
+/// ```
+/// assert_eq!(cognate::structure::by_name("graph", &Default::default())?.name(), "graph");
+/// # Ok::<(), cognate::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Arguments`] for a name not in [`NAMES`].
+pub fn by_name(name: &str, options: &Options) -> Result<Box<dyn Structure>> {
+    let covariance = options.feature_covariance;
+    Ok(match name {
+        "independent" => Box::new(Independent),
+        "pooled" => Box::new(Pooled { task_intercepts: false }),
+        "pooled-intercepts" => Box::new(Pooled { task_intercepts: true }),
+        "exchangeable" => Box::new(Exchangeable::new(covariance.unwrap_or(FeatureCovariance::Diagonal))),
+        "full" => {
+            Box::new(Full::new(covariance.unwrap_or(FeatureCovariance::Diagonal)).with_strength(options.prior_strength))
+        }
+        "graph" => {
+            Box::new(Graph::new(covariance.unwrap_or(FeatureCovariance::Diagonal)).with_strength(options.prior_strength))
+        }
+        other => {
+            return Err(Error::Arguments(format!("there is no structure '{other}'; choose one of {}", NAMES.join(", "))));
+        }
+    })
+}

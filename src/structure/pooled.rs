@@ -1,0 +1,68 @@
+//! Pooled tasks: all share their parameters, the limit K -> 0; optionally with an intercept of their own.
+
+use super::{FeatureCovariance, Setting, Structure};
+use crate::error::{Error, Result};
+use crate::likelihood::Dispersion;
+use crate::posterior::Posterior;
+use crate::prior::{Mean, Prior, Relatedness};
+use nalgebra::DMatrix;
+
+/// One parameter vector for all tasks, by least squares.
+///
+/// ```
+/// use cognate::{Pooled, Structure};
+/// assert_eq!(Pooled { task_intercepts: true }.name(), "pooled-intercepts");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Pooled {
+    /// Whether every task has a free intercept.
+    pub task_intercepts: bool,
+}
+
+impl Structure for Pooled {
+    fn name(&self) -> &'static str {
+        if self.task_intercepts { "pooled-intercepts" } else { "pooled" }
+    }
+
+    fn feature_covariance(&self) -> Option<FeatureCovariance> {
+        None
+    }
+
+    fn fewest_tasks(&self) -> usize {
+        1
+    }
+
+    fn start(&mut self, setting: &Setting) -> Result<(Prior, Option<Dispersion>)> {
+        let free = match (self.task_intercepts, setting.intercept) {
+            (false, _) => Vec::new(),
+            (true, Some(intercept)) => vec![intercept],
+            (true, None) => {
+                return Err(Error::Arguments("pooled-intercepts needs an intercept; take '0 +' out of the formula".into()));
+            }
+        };
+        let prior = Prior {
+            mean: match setting.mean {
+                Mean::Given(mean) => Mean::Given(mean.clone()),
+                _ => Mean::Profiled,
+            },
+            mean_features: setting.mean_features.iter().copied().filter(|f| !free.contains(f)).collect(),
+            varying: Vec::new(),
+            free,
+            relatedness: Relatedness::Zero,
+            factor: DMatrix::zeros(0, 0),
+        };
+        Ok((prior, None))
+    }
+
+    fn update(&mut self, posterior: &Posterior) -> Result<Prior> {
+        Ok(posterior.prior().clone())
+    }
+
+    fn parameters(&self, _prior: &Prior) -> usize {
+        0
+    }
+
+    fn has_marginal(&self) -> bool {
+        false
+    }
+}

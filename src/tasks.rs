@@ -1,0 +1,491 @@
+//! Rows grouped into tasks: what was measured, on which features, and in which coordinates it is fitted.
+
+use crate::error::{Error, Result};
+use crate::quadratic::{Quadratics, Statistics};
+use nalgebra::{DMatrix, DVector};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// Name of the constant feature.
+pub const INTERCEPT: &str = "(Intercept)";
+
+/// Observations in the order they came: task, features, target and weight of each row.
+///
+/// ```
+/// use cognate::{Design, Rows};
+/// let mut rows = Rows::new("score", &["hours"]);
+/// rows.push("north", &[1.0], 2.0, 1.0)?;
+/// rows.push("south", &[2.0], 3.5, 1.0)?;
+/// let tasks = rows.tasks(&Design::varying(rows.features()));
+/// assert_eq!(tasks.names(), ["north", "south"]);
+/// # Ok::<(), cognate::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Rows {
+    target_name: String,
+    features: Vec<String>,
+    names: Vec<String>,
+    index: HashMap<String, u32>,
+    task: Vec<u32>,
+    x: Vec<f64>,
+    y: Vec<f64>,
+    weight: Vec<f64>,
+}
+
+impl Rows {
+    /// No rows yet, of a target and some features (the intercept is not among them).
+    pub fn new<S: AsRef<str>>(target: &str, features: &[S]) -> Self {
+        let features = features.iter().map(|name| name.as_ref().to_string()).collect();
+        Rows { target_name: target.to_string(), features, ..Rows::default() }
+    }
+
+    /// Adds a row; a new task name makes a new task, numbered in order of appearance.
+    ///
+    /// # Errors
+    /// A value that is not finite, a weight that is not positive, or a row of another length.
+    pub fn push(&mut self, task: &str, x: &[f64], y: f64, weight: f64) -> Result<()> {
+        let row = self.len() as u64 + 1;
+        if x.len() != self.features.len() {
+            return Err(Error::Shape { what: format!("row {row}"), found: x.len(), expected: self.features.len() });
+        }
+        let named = self.features.iter().zip(x).chain(std::iter::once((&self.target_name, &y)));
+        for (column, value) in named {
+            if !value.is_finite() {
+                return Err(Error::NotFinite { row, column: column.clone(), value: value.to_string() });
+            }
+        }
+        if !(weight > 0.0 && weight.is_finite()) {
+            return Err(Error::BadWeight { row, column: "weight".into(), value: weight });
+        }
+        let next = self.names.len() as u32;
+        let index = match self.index.get(task) {
+            Some(index) => *index,
+            None => {
+                self.names.push(task.to_string());
+                self.index.insert(task.to_string(), next);
+                next
+            }
+        };
+        self.task.push(index);
+        self.x.extend_from_slice(x);
+        self.y.push(y);
+        self.weight.push(weight);
+        Ok(())
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.y.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.y.is_empty()
+    }
+
+    /// Names of the features.
+    pub fn features(&self) -> &[String] {
+        &self.features
+    }
+
+    /// Names of the tasks, in order of appearance.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The task number of row `i`.
+    pub fn task(&self, i: usize) -> usize {
+        self.task[i] as usize
+    }
+
+    /// The features of row `i`.
+    pub fn x(&self, i: usize) -> &[f64] {
+        let d = self.features.len();
+        &self.x[i * d..(i + 1) * d]
+    }
+
+    /// The target of row `i`.
+    pub fn y(&self, i: usize) -> f64 {
+        self.y[i]
+    }
+
+    /// The weight of row `i`.
+    pub fn weight(&self, i: usize) -> f64 {
+        self.weight[i]
+    }
+
+    /// Folds the rows into one set of statistics a task. O(n d^2), one pass.
+    pub fn tasks(&self, design: &Design) -> Tasks {
+        self.tasks_of(design, |_| true)
+    }
+
+    /// As [`Rows::tasks`], with only the rows for which `keep(row)` holds; tasks left without rows stay, empty.
+    pub fn tasks_of(&self, design: &Design, keep: impl Fn(usize) -> bool) -> Tasks {
+        let d = self.features.len();
+        let shift: Vec<f64> = if self.is_empty() { vec![0.0; d + 1] } else { self.x(0).iter().copied().chain([self.y[0]]).collect() };
+        let mut statistics = vec![Statistics::new(d); self.names.len()];
+        let mut row = vec![0.0; d];
+        for i in (0..self.len()).filter(|i| keep(*i)) {
+            for ((cell, value), shift) in row.iter_mut().zip(self.x(i)).zip(&shift) {
+                *cell = value - shift;
+            }
+            statistics[self.task(i)].add_row(&row, self.y[i] - shift[d], self.weight[i]);
+        }
+        Tasks { target: self.target_name.clone(), names: self.names.clone(), design: design.clone(), shift, statistics }
+    }
+}
+
+/// Which features the model has and what part each plays: in the common mean, and varying between tasks.
+///
+/// The intercept, where there is one, is feature 0.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Design {
+    features: Vec<String>,
+    intercept: bool,
+    mean: Vec<bool>,
+    varying: Vec<bool>,
+}
+
+impl Design {
+    /// An intercept and `features`, all in the mean and all varying.
+    pub fn varying<S: AsRef<str>>(features: &[S]) -> Self {
+        let features: Vec<String> =
+            std::iter::once(INTERCEPT.to_string()).chain(features.iter().map(|f| f.as_ref().to_string())).collect();
+        let all = vec![true; features.len()];
+        Design { features, intercept: true, mean: all.clone(), varying: all }
+    }
+
+    /// The same features, of which only those for which `varies(name)` holds vary; the intercept is `(Intercept)`.
+    pub fn with_varying(mut self, varies: impl Fn(&str) -> bool) -> Self {
+        self.varying = self.features.iter().map(|name| varies(name)).collect();
+        self
+    }
+
+    /// The same features, of which only those for which `has_mean(name)` holds have a mean other than 0.
+    pub fn with_mean(mut self, has_mean: impl Fn(&str) -> bool) -> Self {
+        self.mean = self.features.iter().map(|name| has_mean(name)).collect();
+        self
+    }
+
+    /// The same features without the intercept.
+    pub fn without_intercept(mut self) -> Self {
+        if self.intercept {
+            self.features.remove(0);
+            self.mean.remove(0);
+            self.varying.remove(0);
+            self.intercept = false;
+        }
+        self
+    }
+
+    /// Feature names, the intercept first.
+    pub fn features(&self) -> &[String] {
+        &self.features
+    }
+
+    /// How many features there are, the intercept included.
+    pub fn len(&self) -> usize {
+        self.features.len()
+    }
+
+    /// Whether there is no feature.
+    pub fn is_empty(&self) -> bool {
+        self.features.is_empty()
+    }
+
+    /// Whether there is an intercept.
+    pub fn has_intercept(&self) -> bool {
+        self.intercept
+    }
+
+    /// Numbers of the varying features.
+    pub fn varying_features(&self) -> Vec<usize> {
+        (0..self.len()).filter(|i| self.varying[*i]).collect()
+    }
+
+    /// Numbers of the features with a mean.
+    pub fn mean_features(&self) -> Vec<usize> {
+        (0..self.len()).filter(|i| self.mean[*i]).collect()
+    }
+
+    /// How many of the features come from columns (all but the intercept).
+    pub(crate) fn columns(&self) -> usize {
+        self.len() - usize::from(self.intercept)
+    }
+}
+
+/// Named tasks with the statistics of their rows: all that a Gaussian fit needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tasks {
+    target: String,
+    names: Vec<String>,
+    design: Design,
+    /// What was subtracted from the features and the target before they were multiplied.
+    shift: Vec<f64>,
+    statistics: Vec<Statistics>,
+}
+
+impl Tasks {
+    /// Name of the target.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// Task names.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// How many tasks there are.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there is no task.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// The features and their parts.
+    pub fn design(&self) -> &Design {
+        &self.design
+    }
+
+    /// The statistics of one task, about the common shift.
+    pub fn statistics(&self, task: usize) -> &Statistics {
+        &self.statistics[task]
+    }
+
+    /// Rows over all tasks.
+    pub fn rows(&self) -> u64 {
+        self.statistics.iter().map(Statistics::rows).sum()
+    }
+
+    /// These tasks without the rows of `fold` (tasks of the same rows, in the same order).
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the tasks are not the same.
+    pub fn without(&self, fold: &Tasks) -> Result<Tasks> {
+        if fold.names != self.names || fold.shift != self.shift {
+            return Err(Error::Shape { what: "a fold's tasks".into(), found: fold.len(), expected: self.len() });
+        }
+        let statistics = self.statistics.iter().zip(&fold.statistics).map(|(all, part)| all - part).collect();
+        Ok(Tasks { statistics, ..self.clone() })
+    }
+
+    /// The same rows under another design of the same columns.
+    pub fn with_design(mut self, design: Design) -> Tasks {
+        self.design = design;
+        self
+    }
+
+    fn total(&self) -> Statistics {
+        let mut total = Statistics::new(self.design.columns());
+        for statistics in &self.statistics {
+            total = &total + statistics;
+        }
+        total
+    }
+
+    /// Refuses what cannot be fitted: no rows, a constant target, a constant feature beside an intercept.
+    pub fn check(&self) -> Result<()> {
+        let total = self.total();
+        if total.rows() == 0 {
+            return Err(Error::NoRows { source_name: "the table".into(), remedy: "add rows with a target".into() });
+        }
+        let d = self.design.columns();
+        let spread = |k: usize| total.cross(k, k) - total.cross(k, 0).powi(2) / total.cross(0, 0);
+        let constant = |k: usize| spread(k) <= 1e-14 * total.cross(k, k).abs();
+        if total.rows() > 1 && constant(d + 1) {
+            return Err(Error::ConstantTarget { column: self.target.clone(), value: self.value(&total, d) });
+        }
+        if self.design.intercept && total.rows() > 1 {
+            for k in 0..d {
+                if constant(k + 1) {
+                    let column = self.design.features[k + 1].clone();
+                    return Err(Error::ConstantFeature { column, value: self.value(&total, k) });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn value(&self, total: &Statistics, column: usize) -> f64 {
+        self.shift[column] + total.cross(column + 1, 0) / total.cross(0, 0)
+    }
+
+    /// The coordinates in which the model is fitted: centre and scale of each feature and of the target.
+    pub(crate) fn coordinates(&self, centred: bool, scaled: bool) -> Coordinates {
+        let total = self.total();
+        let d = self.design.columns();
+        let weight = total.cross(0, 0).max(f64::MIN_POSITIVE);
+        let mean = |k: usize| total.cross(k + 1, 0) / weight;
+        let deviation = |k: usize| {
+            let spread = total.cross(k + 1, k + 1) / weight - mean(k).powi(2);
+            if spread > 1e-14 * total.cross(k + 1, k + 1) / weight { spread.sqrt() } else { 1.0 }
+        };
+        let centred = centred && self.design.intercept;
+        let centre = (0..d).map(|k| if centred { self.shift[k] + mean(k) } else { 0.0 }).collect();
+        let scale = (0..d).map(|k| if scaled { deviation(k) } else { 1.0 }).collect();
+        let anchored = self.design.intercept && self.design.mean[0];
+        let target_centre = if anchored { self.shift[d] + mean(d) } else { 0.0 };
+        Coordinates { intercept: self.design.intercept, centre, scale, target_centre, target_scale: deviation(d) }
+    }
+
+    /// The quadratics of unit precision in `coordinates`, one a task. O(T d^2).
+    pub(crate) fn quadratics(&self, coordinates: &Coordinates) -> Quadratics {
+        let d = self.design.columns();
+        let offset = usize::from(!self.design.intercept);
+        // Column k of (1, x, y) becomes (z - move_k * 1) / scale_k.
+        let moves: Vec<f64> = std::iter::once(0.0)
+            .chain(coordinates.centre.iter().zip(&self.shift).map(|(centre, shift)| centre - shift))
+            .chain(std::iter::once(coordinates.target_centre - self.shift[d]))
+            .collect();
+        let scales: Vec<f64> =
+            std::iter::once(1.0).chain(coordinates.scale.iter().copied()).chain(std::iter::once(coordinates.target_scale)).collect();
+        let p = self.design.len();
+        Quadratics::build(self.len(), p, |t, linear, curvature| {
+            let s = &self.statistics[t];
+            let weight = s.cross(0, 0);
+            let product = |i: usize, j: usize| {
+                let moved = match (i, j) {
+                    (0, 0) => weight,
+                    (0, j) => s.cross(0, j) - moves[j] * weight,
+                    (i, j) => s.cross(i, j) - moves[i] * s.cross(0, j) - moves[j] * s.cross(0, i) + moves[i] * moves[j] * weight,
+                };
+                moved / (scales[i] * scales[j])
+            };
+            for a in 0..p {
+                linear[a] = product(a + offset, d + 1);
+                for b in 0..=a {
+                    let value = product(b + offset, a + offset);
+                    curvature[a * p + b] = value;
+                    curvature[b * p + a] = value;
+                }
+            }
+            product(d + 1, d + 1)
+        })
+    }
+}
+
+/// The affine map between the units of the table and those of the fit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Coordinates {
+    intercept: bool,
+    /// Subtracted from each feature (the intercept is not among them).
+    pub centre: Vec<f64>,
+    /// Then divides each feature.
+    pub scale: Vec<f64>,
+    /// Subtracted from the target.
+    pub target_centre: f64,
+    /// Then divides the target.
+    pub target_scale: f64,
+}
+
+impl Coordinates {
+    /// The fitted features of a row, the intercept first.
+    pub fn features(&self, x: &[f64]) -> DVector<f64> {
+        let lead = usize::from(self.intercept);
+        DVector::from_fn(x.len() + lead, |i, _| {
+            if i < lead { 1.0 } else { (x[i - lead] - self.centre[i - lead]) / self.scale[i - lead] }
+        })
+    }
+
+    /// A fitted target in the table's units.
+    pub fn target(&self, fitted: f64) -> f64 {
+        self.target_centre + self.target_scale * fitted
+    }
+
+    /// The matrix A with w (table's units) = A w (fitted) + `target_centre` on the intercept.
+    pub fn to_original(&self) -> DMatrix<f64> {
+        let lead = usize::from(self.intercept);
+        let p = self.centre.len() + lead;
+        let mut map = DMatrix::zeros(p, p);
+        if self.intercept {
+            map[(0, 0)] = self.target_scale;
+        }
+        for k in 0..self.centre.len() {
+            let slope = self.target_scale / self.scale[k];
+            map[(k + lead, k + lead)] = slope;
+            if self.intercept {
+                map[(0, k + lead)] = -slope * self.centre[k];
+            }
+        }
+        map
+    }
+
+    /// Parameters in the table's units.
+    pub fn parameters(&self, fitted: &DVector<f64>) -> DVector<f64> {
+        let mut original = self.to_original() * fitted;
+        if self.intercept {
+            original[0] += self.target_centre;
+        }
+        original
+    }
+
+    /// A scale for every feature, the intercept included.
+    pub(crate) fn scales(&self) -> Vec<f64> {
+        self.intercept.then_some(1.0).into_iter().chain(self.scale.iter().copied()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows() -> Rows {
+        let mut rows = Rows::new("y", &["a", "b"]);
+        for i in 0..12 {
+            let (a, b) = (i as f64 * 0.7 + 3.0, ((i * i) % 7) as f64);
+            rows.push(["s", "t", "u"][i % 3], &[a, b], 2.0 * a - b + (i % 2) as f64, 1.0 + (i % 4) as f64).unwrap();
+        }
+        rows
+    }
+
+    #[test]
+    fn quadratics_in_coordinates_equal_direct_sums() {
+        let rows = rows();
+        let tasks = rows.tasks(&Design::varying(rows.features()));
+        for (centred, scaled) in [(true, true), (false, true), (false, false)] {
+            let coordinates = tasks.coordinates(centred, scaled);
+            let quadratics = tasks.quadratics(&coordinates);
+            for t in 0..3 {
+                let (mut j, mut h, mut yy) = (DMatrix::zeros(3, 3), DVector::zeros(3), 0.0);
+                for i in (0..rows.len()).filter(|i| rows.task(*i) == t) {
+                    let x = coordinates.features(rows.x(i));
+                    let y = (rows.y(i) - coordinates.target_centre) / coordinates.target_scale;
+                    j += rows.weight(i) * &x * x.transpose();
+                    h += rows.weight(i) * y * &x;
+                    yy += rows.weight(i) * y * y;
+                }
+                let q = quadratics.task(t);
+                assert!((q.curvature - j).amax() < 1e-10 && (q.linear - h).amax() < 1e-10);
+                assert!((quadratics.squares(t) - yy).abs() < 1e-10);
+            }
+        }
+    }
+
+    #[test]
+    fn parameters_in_original_units_predict_the_same() {
+        let rows = rows();
+        let coordinates = rows.tasks(&Design::varying(rows.features())).coordinates(true, true);
+        let w = DVector::from_vec(vec![0.3, -0.2, 1.1]);
+        let original = coordinates.parameters(&w);
+        let x = rows.x(5);
+        let fitted = coordinates.target(coordinates.features(x).dot(&w));
+        assert!((original[0] + original[1] * x[0] + original[2] * x[1] - fitted).abs() < 1e-10);
+    }
+
+    #[test]
+    fn folds_subtract_exactly_what_they_hold() {
+        let rows = rows();
+        let design = Design::varying(rows.features());
+        let part = rows.tasks_of(&design, |i| i % 4 == 0);
+        let rest = rows.tasks(&design).without(&part).unwrap();
+        let direct = rows.tasks_of(&design, |i| i % 4 != 0);
+        for t in 0..3 {
+            assert_eq!(rest.statistics(t).rows(), direct.statistics(t).rows());
+            assert!((rest.statistics(t).cross(2, 3) - direct.statistics(t).cross(2, 3)).abs() < 1e-10);
+        }
+    }
+}
