@@ -209,8 +209,14 @@ fn finish(
             (prior, dispersion) = best;
         }
         let quadratics = likelihood.quadratics(data, &dispersion);
-        let posterior = Posterior::given(&quadratics, &prior)?;
+        let mut posterior = Posterior::given(&quadratics, &prior)?;
         trace.push(step(&posterior, structure.log_prior(&prior) + likelihood.log_prior(&dispersion)));
+        if let Some(snapped) = smooth.snap(&prior) {
+            let there = Posterior::given(&quadratics, &snapped)?;
+            if there.log_likelihood() > posterior.log_likelihood() - 10.0 * options.tolerance {
+                (prior, posterior) = (snapped, there);
+            }
+        }
         match smooth.release(&posterior) {
             Some(released) => prior = released,
             None => {

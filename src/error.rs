@@ -124,11 +124,9 @@ pub enum Error {
     },
     /// A task at prediction about which the structure says nothing.
     #[error(
-        "row {row}: task '{task}' was not in the fit, and the structure '{structure}' has no prior for unseen tasks; fit with --structure exchangeable to predict them"
+        "task '{task}' was not in the fit, and the structure '{structure}' has no prior for unseen tasks; fit with --structure exchangeable to predict them"
     )]
     UnknownTask {
-        /// Data row, from 1.
-        row: u64,
         /// Task name.
         task: String,
         /// Structure name.

@@ -1,24 +1,52 @@
-//! cognate
+//! cognate finds out which prediction tasks are related, how strongly and with what certainty, and uses it to predict better.
+//!
+//! Every task t has rows (x, y) and parameters w_t = mu + u_t, with vec(U) ~ N(0, Sigma (x) K): Sigma relates the tasks, K the
+//! features. A [`Model`] is a likelihood and a [`Structure`] (a constraint on Sigma); fitting [`Tasks`] gives a [`Fit`].
+//!
+//! ```
+//! use cognate::{Design, Exchangeable, FeatureCovariance, Gaussian, Model, Rows};
+//! let mut rows = Rows::new("growth", &["light"]);
+//! for field in 0..8 {
+//!     for i in 0..12 {
+//!         let light = i as f64 / 4.0;
+//!         let growth = 2.0 + (field % 4) as f64 + (1.0 + 0.1 * field as f64) * light + ((i * 5 + field) % 7) as f64 * 0.05;
+//!         rows.push(&format!("field {field}"), &[light], growth, 1.0)?;
+//!     }
+//! }
+//! let tasks = rows.tasks(&Design::varying(rows.features()));
+//! let fit = Model::new(Gaussian::default(), Exchangeable::new(FeatureCovariance::Full)).fit(&tasks)?;
+//! let prediction = fit.predict("field 3", &[1.0], 0.95)?;
+//! assert!(prediction.lower < prediction.mean && prediction.mean < prediction.upper);
+//! let unseen = fit.predict("field 99", &[1.0], 0.95)?;
+//! assert!(unseen.sd > prediction.sd);
+//! # Ok::<(), cognate::Error>(())
+//! ```
+
+pub mod cli;
+pub mod compare;
 pub mod csv;
+pub mod em;
 mod error;
 mod formula;
-pub use formula::Formula;
-mod linalg;
-mod quadratic;
-mod tasks;
 mod graph;
-mod prior;
+mod likelihood;
+mod linalg;
+mod model;
 mod posterior;
+mod prior;
+mod quadratic;
+pub mod report;
+pub mod simulate;
+pub mod structure;
+mod tasks;
+
 pub use error::{Error, Result};
+pub use formula::Formula;
 pub use graph::{Edge, Node, TaskGraph};
+pub use likelihood::{Dispersion, Gaussian, Likelihood, Noise, Observations};
+pub use model::{Fit, LikelihoodKind, Model, Prediction, Standardise};
 pub use posterior::Posterior;
 pub use prior::{Mean, Prior, Relatedness};
 pub use quadratic::{Quadratic, Quadratics, Statistics};
-pub use tasks::{Coordinates, Design, INTERCEPT, Rows, Tasks};
-mod likelihood;
-pub mod structure;
-pub mod em;
-pub use likelihood::{Dispersion, Gaussian, Likelihood, Noise, Observations};
 pub use structure::{Exchangeable, FeatureCovariance, Full, Graph, Independent, Pooled, Smooth, Structure};
-mod model;
-pub use model::{Fit, LikelihoodKind, Model, Prediction, Standardise};
+pub use tasks::{Coordinates, Design, INTERCEPT, Rows, Tasks};

@@ -1,2 +1,5 @@
-//! The command line.
-fn main(){}
+//! The `cognate` program: parses, calls the library, prints.
+
+fn main() -> std::process::ExitCode {
+    cognate::cli::run(std::env::args_os())
+}

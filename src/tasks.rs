@@ -383,6 +383,18 @@ pub struct Coordinates {
 }
 
 impl Coordinates {
+    /// The table's own units.
+    pub fn identity(design: &Design) -> Self {
+        let columns = design.columns();
+        Coordinates {
+            intercept: design.intercept,
+            centre: vec![0.0; columns],
+            scale: vec![1.0; columns],
+            target_centre: 0.0,
+            target_scale: 1.0,
+        }
+    }
+
     /// The fitted features of a row, the intercept first.
     pub fn features(&self, x: &[f64]) -> DVector<f64> {
         let lead = usize::from(self.intercept);

@@ -16,8 +16,6 @@ pub(crate) struct Lbfgs {
 pub(crate) struct Minimised {
     /// The best point.
     pub point: Vec<f64>,
-    /// How many evaluations it took.
-    pub evaluations: usize,
     /// Whether the promised gain fell below the tolerance.
     pub converged: bool,
 }
@@ -36,7 +34,7 @@ impl Lbfgs {
         let mut point = start;
         let mut evaluations = 1;
         let Some((mut value, mut gradient)) = function(&point)? else {
-            return Ok(Minimised { point, evaluations, converged: false });
+            return Ok(Minimised { point, converged: false });
         };
         let mut pairs: VecDeque<(Vec<f64>, Vec<f64>, f64)> = VecDeque::new();
         let mut small_gains = 0;
@@ -53,7 +51,7 @@ impl Lbfgs {
             if -0.5 * slope < self.gain && (!pairs.is_empty() || -slope < self.gain * 1e-3) {
                 small_gains += 1;
                 if small_gains >= 2 || -0.5 * slope < 1e-3 * self.gain {
-                    return Ok(Minimised { point, evaluations, converged: true });
+                    return Ok(Minimised { point, converged: true });
                 }
             } else {
                 small_gains = 0;
@@ -90,11 +88,11 @@ impl Lbfgs {
                     pairs.clear();
                     small_gains = 0;
                     if -0.5 * slope < self.gain {
-                        return Ok(Minimised { point, evaluations, converged: true });
+                        return Ok(Minimised { point, converged: true });
                     }
                     continue;
                 }
-                return Ok(Minimised { point, evaluations, converged: !exhausted && -0.5 * slope < self.gain });
+                return Ok(Minimised { point, converged: !exhausted && -0.5 * slope < self.gain });
             }
         }
     }

@@ -160,7 +160,7 @@ pub(crate) fn independent_columns(gram: &DMatrix<f64>) -> Vec<usize> {
     let mut rows: Vec<Vec<f64>> = Vec::new();
     for j in 0..n {
         let length = gram[(j, j)];
-        if length <= 0.0 {
+        if length <= 1e-12 * gram.diagonal().amax() {
             continue;
         }
         let mut row: Vec<f64> = Vec::with_capacity(kept.len() + 1);

@@ -4,6 +4,7 @@ mod file;
 mod fit;
 mod predict;
 
+pub(crate) use file::{discard_pending, write_whole};
 pub use fit::{Fit, LikelihoodKind};
 pub use predict::Prediction;
 
@@ -124,7 +125,6 @@ impl Model {
         if data.total_rows() <= mean_features.len() as f64 {
             return Err(Error::TooFewRows { rows: tasks.rows(), coefficients: mean_features.len() });
         }
-        let dropped = with_mean.iter().filter(|f| !mean_features.contains(f)).map(|f| design.features()[*f].clone()).collect();
         let mean = em::mean_treatment(self.restricted);
         let setting = Setting {
             data: &data,
@@ -138,6 +138,9 @@ impl Model {
         let mut climbed = em::climb(self.likelihood.as_ref(), self.structure.as_mut(), &setting, &self.options, progress)?;
         let log_prior = self.structure.log_prior(&climbed.prior) + self.likelihood.log_prior(&climbed.dispersion);
         let parameters = self.structure.parameters(&climbed.prior);
+        let used = |f: &usize| climbed.prior.mean_features.contains(f) || climbed.prior.free.contains(f);
+        let has_mean = !climbed.prior.mean_features.is_empty();
+        let dropped = with_mean.iter().filter(|f| has_mean && !used(f)).map(|f| design.features()[*f].clone()).collect();
         climbed.prior = normalise(climbed.prior, tasks.len())?;
         let quadratics = self.likelihood.quadratics(&data, &climbed.dispersion);
         let posterior = Posterior::given(&quadratics, &climbed.prior)?;

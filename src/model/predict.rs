@@ -29,7 +29,7 @@ impl Fit {
     /// [`Error::UnknownTask`] for an unseen task where the structure has no prior for it, [`Error::Shape`] for another number
     /// of features, [`Error::Arguments`] for a level outside (0, 1).
     pub fn predict(&self, task: &str, x: &[f64], level: f64) -> Result<Prediction> {
-        self.predict_task(self.task_number(task), task, x, level, 1)
+        self.predict_task(self.task_number(task), task, x, level, 1.0)
     }
 
     /// The number of a task of the fit.
@@ -37,11 +37,11 @@ impl Fit {
         self.tasks.names().iter().position(|name| name == task)
     }
 
-    /// As [`Fit::predict`] for a task already looked up; `row` is for the message.
-    pub fn predict_task(&self, number: Option<usize>, task: &str, x: &[f64], level: f64, row: u64) -> Result<Prediction> {
+    /// As [`Fit::predict`] for a task already looked up and an observation of precision weight `weight`.
+    pub fn predict_task(&self, number: Option<usize>, task: &str, x: &[f64], level: f64, weight: f64) -> Result<Prediction> {
         let columns = self.coordinates.centre.len();
         if x.len() != columns {
-            return Err(Error::Shape { what: format!("row {row}"), found: x.len(), expected: columns });
+            return Err(Error::Shape { what: format!("a row of task '{task}'"), found: x.len(), expected: columns });
         }
         if !(level > 0.0 && level < 1.0) {
             return Err(Error::Arguments(format!("the interval {level} is not a probability; give one between 0 and 1, such as 0.95")));
@@ -54,7 +54,7 @@ impl Fit {
             }
             None => {
                 if !self.prior.free.is_empty() || self.structure == "independent" {
-                    return Err(Error::UnknownTask { row, task: task.into(), structure: self.structure.clone() });
+                    return Err(Error::UnknownTask { task: task.into(), structure: self.structure.clone() });
                 }
                 let mut between = DMatrix::zeros(z.len(), z.len());
                 let k = self.prior.feature_covariance();
@@ -68,7 +68,7 @@ impl Fit {
             }
         };
         let mean = self.coordinates.target(centre);
-        let sd = (spread.max(0.0) + noise).sqrt() * self.coordinates.target_scale;
+        let sd = (spread.max(0.0) + noise / weight).sqrt() * self.coordinates.target_scale;
         let reach = Normal::standard().inverse_cdf(0.5 + 0.5 * level) * sd;
         Ok(Prediction { mean, sd, lower: mean - reach, upper: mean + reach })
     }

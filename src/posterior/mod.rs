@@ -26,6 +26,8 @@ const CHUNK: usize = 64;
 /// Deviations are kept *whitened*: u_t = L b_t with K = L L', so a singular K needs no inverse.
 pub struct Posterior<'a> {
     quadratics: Rows<'a>,
+    given: Prior,
+    /// The prior with its features renumbered without the free ones.
     prior: Prior,
     mean: DVector<f64>,
     mean_covariance: DMatrix<f64>,
@@ -86,8 +88,8 @@ impl<'a> Posterior<'a> {
     /// # Errors
     /// [`Error::Shape`] for a relatedness of another size, [`Error::NotPositiveDefinite`] where Sigma or the information on
     /// the mean is not, [`Error::TooLarge`] where the joint system would not fit in memory (said before the work).
-    pub fn given(quadratics: &'a Quadratics, prior: &Prior) -> Result<Self> {
-        let mut prior = prior.clone();
+    pub fn given(quadratics: &'a Quadratics, given: &Prior) -> Result<Self> {
+        let mut prior = given.clone();
         let rows = if prior.free.is_empty() {
             Rows::All(quadratics)
         } else {
@@ -101,6 +103,7 @@ impl<'a> Posterior<'a> {
         let Outcome { mean, deviations, log_likelihood, engine } = outcome;
         Ok(Posterior {
             quadratics: rows,
+            given: given.clone(),
             prior,
             mean: mean.mean,
             mean_covariance: mean.covariance,
@@ -114,9 +117,9 @@ impl<'a> Posterior<'a> {
         self.quadratics.quadratics()
     }
 
-    /// The prior, its features renumbered without the free ones.
+    /// The prior it was made from.
     pub fn prior(&self) -> &Prior {
-        &self.prior
+        &self.given
     }
 
     /// How many tasks there are.

@@ -73,6 +73,10 @@ impl Smooth for Exchangeable {
         self.space.slope(posterior)
     }
 
+    fn snap(&self, prior: &Prior) -> Option<Prior> {
+        Some(Prior { factor: self.space.snap(&prior.factor)?, ..prior.clone() })
+    }
+
     fn release(&self, posterior: &Posterior) -> Option<Prior> {
         let factor = self.space.release(posterior, 1e-6)?;
         Some(Prior { factor, ..posterior.prior().clone() })

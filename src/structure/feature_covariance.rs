@@ -120,6 +120,15 @@ impl FactorSpace {
         }
     }
 
+    /// The factor with rows of next to no variance set to 0; none where there is no such row.
+    pub(crate) fn snap(&self, factor: &DMatrix<f64>) -> Option<DMatrix<f64>> {
+        let small = |a: usize| factor.row(a).norm() < 3e-3 * self.sizes[a] && factor.row(a).norm() > 0.0;
+        let rows: Vec<usize> = (0..factor.nrows()).filter(|a| small(*a)).collect();
+        let mut snapped = factor.clone();
+        rows.iter().for_each(|a| snapped.row_mut(*a).fill(0.0));
+        (!rows.is_empty()).then_some(snapped)
+    }
+
     /// Where K is singular and the likelihood would gain by leaving the boundary (G not negative semidefinite on the null
     /// space of K), a factor off it. The gain promised by a step of optimal length must exceed `least`.
     pub(crate) fn release(&self, posterior: &Posterior, least: f64) -> Option<DMatrix<f64>> {

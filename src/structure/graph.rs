@@ -88,8 +88,8 @@ impl Graph {
                 }
             }
         }
-        // Beta(1, T) prior on the rate: a priori about one edge a task at the most.
-        let rate = (1.0 + expected) / (1.0 + tasks as f64 + pairs);
+        // Beta(1, pairs) prior on the rate, one edge expected: with a weaker one every rate explains null data equally well.
+        let rate = (1.0 + expected) / (1.0 + 2.0 * pairs);
         let unchanged = if edges == self.search.edges && self.search.step >= LADDER { self.search.unchanged + 1 } else { 0 };
         self.search =
             Search { step: self.search.step + 1, rate, slab: found.slab, edges, unchanged, moved: self.search.moved };
@@ -141,7 +141,10 @@ impl Structure for Graph {
             Relatedness::Graph(_) => posterior.task_moment(false),
             _ => Self::first_moment(posterior, r),
         };
-        let pattern = self.select(&moment, r);
+        let pattern = match prior.mean {
+            Mean::Integrated => self.select(&without_common_part(&moment), r),
+            _ => self.select(&moment, r),
+        };
         let shrunk = (moment + DMatrix::identity(tasks, tasks) * self.strength) / (r + self.strength);
         let graph = refit(&pattern, &shrunk)?;
         self.search.moved = match &prior.relatedness {
@@ -182,4 +185,15 @@ impl Structure for Graph {
     fn settled(&self) -> bool {
         self.search.unchanged >= 3 && self.search.moved < 1e-3
     }
+}
+
+/// C M C + (tr M / T) 11' / T with C = I - 11' / T: the moments about the plain mean of the tasks.
+///
+/// With a flat mean the likelihood does not see a common component c 11' of Sigma, and EM keeps whatever a dense start put
+/// there; edges chosen from these moments do not depend on it. On unrelated tasks their expectation is r I.
+fn without_common_part(moment: &DMatrix<f64>) -> DMatrix<f64> {
+    let tasks = moment.nrows() as f64;
+    let rows = moment.column_mean();
+    let (all, level) = (rows.mean(), moment.trace() / (tasks * tasks));
+    DMatrix::from_fn(moment.nrows(), moment.ncols(), |s, t| moment[(s, t)] - rows[s] - rows[t] + all + level)
 }

@@ -100,6 +100,11 @@ pub trait Smooth {
     /// d (log-likelihood + log prior) / d coordinates at the posterior's prior.
     fn slope(&self, posterior: &Posterior) -> Vec<f64>;
 
+    /// The prior with what is all but on a boundary put on it, if anything is.
+    fn snap(&self, _prior: &Prior) -> Option<Prior> {
+        None
+    }
+
     /// A better prior off a boundary at which the coordinates are stationary, if the Karush-Kuhn-Tucker conditions fail there.
     fn release(&self, _posterior: &Posterior) -> Option<Prior> {
         None

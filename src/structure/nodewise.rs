@@ -18,6 +18,9 @@ pub(crate) struct Inclusion {
     pub slab: f64,
 }
 
+/// Smallest slab variance: coefficients of about 0.3.
+const LEAST_SLAB: f64 = 0.1;
+
 /// Regresses every task on the others given the second moments of `directions` independent draws (T x T, their sum).
 ///
 /// Coordinate updates of Carbonetto and Stephens (2012); the residual correlation of a node is touched only where a
@@ -36,8 +39,9 @@ pub(crate) fn inclusion(moment: &DMatrix<f64>, directions: f64, prior: SpikeSlab
         second += node.second_moment;
         weight += node.inclusion.iter().sum::<f64>();
     }
-    // One coefficient's worth of the current slab keeps the estimate defined without edges.
-    let slab = ((second + prior.slab) / (weight + 1.0)).clamp(0.02, 1.0);
+    // One coefficient's worth of the current slab keeps the estimate defined without edges; a slab narrower than LEAST_SLAB
+    // would be a second spike, and edge rate and slab could no longer be told apart on null data.
+    let slab = ((second + prior.slab) / (weight + 1.0)).clamp(LEAST_SLAB, 1.0);
     Inclusion { probabilities, slab }
 }
 

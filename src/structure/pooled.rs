@@ -3,6 +3,7 @@
 use super::{FeatureCovariance, Setting, Structure};
 use crate::error::{Error, Result};
 use crate::likelihood::Dispersion;
+use crate::linalg;
 use crate::posterior::Posterior;
 use crate::prior::{Mean, Prior, Relatedness};
 use nalgebra::DMatrix;
@@ -45,7 +46,7 @@ impl Structure for Pooled {
                 Mean::Given(mean) => Mean::Given(mean.clone()),
                 _ => Mean::Profiled,
             },
-            mean_features: setting.mean_features.iter().copied().filter(|f| !free.contains(f)).collect(),
+            mean_features: identified(setting, &free),
             varying: Vec::new(),
             free,
             relatedness: Relatedness::Zero,
@@ -65,4 +66,22 @@ impl Structure for Pooled {
     fn has_marginal(&self) -> bool {
         false
     }
+}
+
+/// The mean features that still differ within tasks once the free ones are fitted.
+fn identified(setting: &Setting, free: &[usize]) -> Vec<usize> {
+    let data = &setting.data.quadratics;
+    let p = data.features();
+    let features: Vec<usize> = setting.mean_features.iter().copied().filter(|f| !free.contains(f)).collect();
+    let mut within = DMatrix::zeros(p, p);
+    for t in 0..data.len() {
+        let mut curvature = DMatrix::from_column_slice(p, p, data.curvature(t));
+        for one in free.iter().filter(|one| data.curvature(t)[**one * p + **one] > 0.0) {
+            let column = curvature.column(*one).into_owned();
+            curvature -= &column * column.transpose() / column[*one];
+        }
+        within += curvature;
+    }
+    let kept = linalg::independent_columns(&within.select_rows(&features).select_columns(&features));
+    kept.into_iter().map(|k| features[k]).collect()
 }

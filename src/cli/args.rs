@@ -1,0 +1,298 @@
+//! Every flag, once.
+
+use crate::csv::{Columns, Varying};
+use crate::error::{Error, Result};
+use crate::formula::Formula;
+use crate::likelihood::{Gaussian, Noise};
+use crate::model::{Model, Standardise};
+use crate::structure::{self, FeatureCovariance, Structure};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Finds out which prediction tasks are related, how strongly and with what certainty, and uses it to predict better.
+#[derive(Debug, Parser)]
+#[command(name = "cognate", version, about)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    /// Worker threads (default: all cores; results do not depend on it)
+    #[arg(long, global = true, value_parser = parse_threads)]
+    pub threads: Option<usize>,
+    /// No progress and no notes on stderr
+    #[arg(long, global = true)]
+    pub quiet: bool,
+}
+
+fn parse_threads(text: &str) -> std::result::Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "give a number of threads from 1".to_string())
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Runs the main job on data inside the program: the ladder of structures, the best one, its graph
+    Demo,
+    /// Fits one structure to a table
+    Fit(FitArgs),
+    /// Compares structures by cross-validation
+    Compare(CompareArgs),
+    /// Prints every task's parameters with their uncertainty, as CSV
+    Tasks(TasksArgs),
+    /// Predicts the rows of a table, as CSV
+    Predict(PredictArgs),
+    /// Prints the task graph of a model
+    Graph(GraphArgs),
+}
+
+/// What the table is.
+#[derive(Debug, Args)]
+pub(super) struct DataArgs {
+    /// CSV table, one row an observation (.gz too; - for stdin)
+    pub data: PathBuf,
+    /// Column of the task names
+    #[arg(long, required_unless_present = "formula")]
+    task: Option<String>,
+    /// Column of the target
+    #[arg(long, required_unless_present = "formula")]
+    target: Option<String>,
+    /// The short way: 'score ~ f1 + f2 + (1 + f1 | school)'; || for a diagonal feature covariance
+    #[arg(long, conflicts_with_all = ["task", "target", "features", "varying", "no_task_intercept"])]
+    formula: Option<String>,
+    /// Feature columns (default: all others)
+    #[arg(long, value_delimiter = ',')]
+    features: Option<Vec<String>>,
+    /// Features that vary between tasks: names, all or none
+    #[arg(long, value_delimiter = ',', default_value = "all")]
+    varying: Vec<String>,
+    /// The intercept is the same in all tasks
+    #[arg(long)]
+    no_task_intercept: bool,
+    /// Column of precision weights
+    #[arg(long)]
+    weights: Option<String>,
+    /// Number columns that hold categories
+    #[arg(long, value_delimiter = ',')]
+    factors: Vec<String>,
+    /// Rows with a missing feature
+    #[arg(long, value_enum, default_value_t = Missing::Refuse)]
+    missing: Missing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub(super) enum Missing {
+    Refuse,
+    Drop,
+}
+
+/// What is fitted.
+#[derive(Debug, Args)]
+pub(super) struct ModelArgs {
+    /// Family of the target
+    #[arg(long, default_value = "gaussian", value_parser = ["gaussian"])]
+    family: String,
+    /// Shape of the covariance between varying features
+    #[arg(long, value_enum)]
+    feature_covariance: Option<Covariance>,
+    /// Noise variance shared by all tasks, or one a task shrunk to a common one
+    #[arg(long, value_enum, default_value_t = NoiseArg::Shared)]
+    noise: NoiseArg,
+    /// Mean of the varying features: shared by all tasks, or zero
+    #[arg(long, value_enum, default_value_t = MeanArg::Shared)]
+    mean: MeanArg,
+    /// Restricted maximum likelihood
+    #[arg(long)]
+    reml: bool,
+    /// Coordinates in which a scalar or diagonal feature covariance is meant
+    #[arg(long, value_enum, default_value_t = StandardiseArg::Both)]
+    standardise: StandardiseArg,
+    /// Strength nu of the prior on the task covariance (full: T + 1; graph: 2)
+    #[arg(long)]
+    prior_strength: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Covariance {
+    Scalar,
+    Diagonal,
+    Full,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum NoiseArg {
+    Shared,
+    Task,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum MeanArg {
+    Shared,
+    Zero,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum StandardiseArg {
+    Both,
+    Scale,
+    None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub(super) enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FitArgs {
+    #[command(flatten)]
+    pub table: DataArgs,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// How tasks may be related
+    #[arg(long, default_value = "exchangeable", value_parser = structure::NAMES)]
+    pub structure: String,
+    /// File to save the model in
+    #[arg(long = "model", value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Output format
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// A fit that did not converge is a failure
+    #[arg(long)]
+    pub strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CompareArgs {
+    #[command(flatten)]
+    pub table: DataArgs,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Structures to compare
+    #[arg(long, value_delimiter = ',', default_value = "independent,pooled,pooled-intercepts,exchangeable", value_parser = structure::NAMES)]
+    pub structures: Vec<String>,
+    /// Folds of the cross-validation
+    #[arg(long, default_value_t = 5)]
+    pub folds: usize,
+    /// Seed of the folds
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Output format
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TasksArgs {
+    /// Model file
+    pub model: PathBuf,
+    /// Deviations from the common mean instead of parameters
+    #[arg(long)]
+    pub deviations: bool,
+    /// Probability of the intervals
+    #[arg(long, default_value_t = 0.95)]
+    pub interval: f64,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PredictArgs {
+    /// Model file
+    pub model: PathBuf,
+    /// CSV table (.gz too; - for stdin)
+    pub data: PathBuf,
+    /// File to write instead of stdout
+    #[arg(short, long)]
+    pub output: Option<PathBuf>,
+    /// Probability of the intervals
+    #[arg(long, default_value_t = 0.95)]
+    pub interval: f64,
+    /// Print held-out scores on stderr where the table has targets
+    #[arg(long)]
+    pub score: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct GraphArgs {
+    /// Model file
+    pub model: PathBuf,
+    /// Output format
+    #[arg(long, value_enum, default_value_t = GraphFormat::Text)]
+    pub format: GraphFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub(super) enum GraphFormat {
+    Text,
+    Json,
+    Dot,
+    Csv,
+}
+
+impl DataArgs {
+    /// The columns, and the feature covariance a formula implies.
+    pub(super) fn columns(&self) -> Result<(Columns, Option<FeatureCovariance>)> {
+        let (columns, implied) = match &self.formula {
+            Some(formula) => {
+                let formula = Formula::parse(formula)?;
+                let implied = if formula.uncorrelated { FeatureCovariance::Diagonal } else { FeatureCovariance::Full };
+                (formula.columns, Some(implied))
+            }
+            None => {
+                let varying = match self.varying.as_slice() {
+                    [one] if one == "all" => Varying::All,
+                    [one] if one == "none" => Varying::None,
+                    names => Varying::Only(names.to_vec()),
+                };
+                let columns = Columns {
+                    task: self.task.clone().unwrap_or_default(),
+                    target: self.target.clone().unwrap_or_default(),
+                    features: self.features.clone(),
+                    varying,
+                    common_intercept: self.no_task_intercept,
+                    ..Columns::default()
+                };
+                (columns, None)
+            }
+        };
+        let rest = Columns {
+            weights: self.weights.clone(),
+            factors: self.factors.clone(),
+            drop_missing: self.missing == Missing::Drop,
+            ..columns
+        };
+        Ok((rest, implied))
+    }
+}
+
+impl ModelArgs {
+    /// Options of the structures.
+    pub(super) fn options(&self, implied: Option<FeatureCovariance>) -> Result<structure::Options> {
+        if let Some(strength) = self.prior_strength {
+            if !(strength > 0.0 && strength.is_finite()) {
+                return Err(Error::Arguments(format!("--prior-strength {strength} is not positive; give a number such as 2")));
+            }
+        }
+        let asked = self.feature_covariance.map(|kind| match kind {
+            Covariance::Scalar => FeatureCovariance::Scalar,
+            Covariance::Diagonal => FeatureCovariance::Diagonal,
+            Covariance::Full => FeatureCovariance::Full,
+        });
+        Ok(structure::Options { feature_covariance: asked.or(implied), prior_strength: self.prior_strength })
+    }
+
+    /// A function that makes the model around a structure.
+    pub(super) fn builder(&self) -> impl Fn(Box<dyn Structure>) -> Model + Clone + 'static {
+        let noise = match self.noise {
+            NoiseArg::Shared => Noise::Shared,
+            NoiseArg::Task => Noise::Task,
+        };
+        let standardise = match self.standardise {
+            StandardiseArg::Both => Standardise::Both,
+            StandardiseArg::Scale => Standardise::Scale,
+            StandardiseArg::None => Standardise::None,
+        };
+        let (restricted, zero) = (self.reml, self.mean == MeanArg::Zero);
+        move |structure| {
+            Model::of(Box::new(Gaussian { noise }), structure).standardise(standardise).restricted(restricted).zero_mean(zero)
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The main job on the School data inside the program: the ladder on a held-out quarter, the best rung, its graph.
+
+use super::progress::Progress;
+use crate::compare::{self, Comparison};
+use crate::csv::{self, Columns};
+use crate::error::Result;
+use crate::likelihood::Gaussian;
+use crate::model::{Fit, Model};
+use crate::report;
+use crate::structure;
+use std::fmt::Write as _;
+
+const SCHOOL: &[u8] = include_bytes!("../../data/school.csv.gz");
+/// One bit a row, the highest first: 1 trains, 0 tests.
+const SPLIT: &[u8] = include_bytes!("../../data/school_split0.bin");
+const LADDER: [&str; 5] = ["independent", "pooled", "pooled-intercepts", "exchangeable", "graph"];
+
+pub(super) fn demo(progress: &Progress) -> Result<String> {
+    let columns = Columns { task: "school".into(), target: "score".into(), ..Columns::default() };
+    let table = csv::read(flate2::read::GzDecoder::new(SCHOOL), "the School data", &columns)?;
+    let train = |row: usize| SPLIT[row / 8] >> (7 - row % 8) & 1 == 1;
+    let ladder = compare::ladder(&LADDER, &structure::Options::default(), |structure| Model::of(Box::new(Gaussian::default()), structure))?;
+    let say = |name: &str| progress.say(format!("fitting {name}"));
+    let (comparison, fits) = compare::holdout(&table.rows, &table.design, train, &ladder, &say)?;
+    Ok(page(&comparison, &fits))
+}
+
+fn page(comparison: &Comparison, fits: &[Option<Fit>]) -> String {
+    let mut text = String::from(
+        "School data: exam scores of 15,362 pupils in 139 schools; each school is a task with 27 features.\n\
+         Three quarters of every school's pupils are fitted, the others predicted.\n\n",
+    );
+    text.push_str(&report::comparison_text(comparison));
+    let fit_of = |name: &str| comparison.rungs.iter().position(|rung| rung.name == name).and_then(|i| fits[i].as_ref());
+    if let Some(fit) = fit_of("graph") {
+        let _ = writeln!(text, "\nThe learned task graph:\n\n{fit}");
+    }
+    if let Some(fit) = comparison.best.as_deref().filter(|best| *best != "graph").and_then(fit_of) {
+        let _ = writeln!(text, "The best structure:\n\n{fit}");
+    }
+    text
+}

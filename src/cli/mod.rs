@@ -1,0 +1,50 @@
+//! The command line: one table of flags, results on stdout, progress and warnings on stderr.
+
+mod args;
+mod demo;
+mod progress;
+mod run;
+
+use clap::Parser;
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Runs the program with these arguments. Exit status 0: done; 1: refused or failed; 2: wrong usage.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let command = match args::Cli::try_parse_from(arguments) {
+        Ok(command) => command,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    // An interruption leaves no half-written file.
+    let _ = ctrlc::set_handler(|| {
+        crate::model::discard_pending();
+        std::process::exit(130);
+    });
+    if let Some(threads) = command.threads {
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    }
+    match run::execute(&command) {
+        Ok(run::Output { text, complaint }) => {
+            let mut out = std::io::stdout().lock();
+            if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+                // The reader went away: that is its right.
+                return ExitCode::SUCCESS;
+            }
+            match complaint {
+                Some(complaint) => {
+                    eprintln!("cognate: {complaint}");
+                    ExitCode::FAILURE
+                }
+                None => ExitCode::SUCCESS,
+            }
+        }
+        Err(error) => {
+            eprintln!("cognate: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! What each command does.
+
+use super::args::{Cli, Command, CompareArgs, DataArgs, FitArgs, Format, GraphArgs, GraphFormat, PredictArgs, TasksArgs};
+use super::demo;
+use super::progress::Progress;
+use crate::compare;
+use crate::csv::{self, Schema, Table};
+use crate::em::Step;
+use crate::error::{Error, Result};
+use crate::model::{Fit, write_whole};
+use crate::report;
+use crate::structure::{self, FeatureCovariance};
+use statrs::distribution::{ContinuousCDF, Normal};
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// What goes to stdout, and what makes the command fail all the same.
+pub(super) struct Output {
+    pub text: String,
+    pub complaint: Option<String>,
+}
+
+impl From<String> for Output {
+    fn from(text: String) -> Output {
+        Output { text, complaint: None }
+    }
+}
+
+pub(super) fn execute(cli: &Cli) -> Result<Output> {
+    let progress = Progress::new(cli.quiet);
+    match &cli.command {
+        Command::Demo => demo::demo(&progress).map(Output::from),
+        Command::Fit(args) => fit(args, cli.quiet, &progress),
+        Command::Compare(args) => compare(args, cli.quiet, &progress).map(Output::from),
+        Command::Tasks(args) => tasks(args).map(Output::from),
+        Command::Predict(args) => predict(args, cli.quiet).map(Output::from),
+        Command::Graph(args) => graph(args).map(Output::from),
+    }
+}
+
+/// Reads the table and notes on stderr what was left out.
+fn table(args: &DataArgs, quiet: bool) -> Result<(Table, Option<FeatureCovariance>)> {
+    let (columns, implied) = args.columns()?;
+    let table = csv::read(csv::open(&args.data)?, &source_name(&args.data), &columns)?;
+    if !quiet {
+        if table.missing_targets > 0 {
+            eprintln!("cognate: {} rows without a target left out", table.missing_targets);
+        }
+        if table.dropped > 0 {
+            eprintln!("cognate: {} rows with missing values dropped", table.dropped);
+        }
+        if !table.empty_tasks.is_empty() {
+            eprintln!("cognate: tasks without any usable row left out: {}", table.empty_tasks.join(", "));
+        }
+        for coding in &table.schema.codings {
+            if let Some(levels) = &coding.levels {
+                eprintln!("cognate: column '{}' has {} levels, reference '{}'", coding.column, levels.len(), levels[0]);
+            }
+        }
+    }
+    Ok((table, implied))
+}
+
+fn source_name(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".into() } else { path.display().to_string() }
+}
+
+pub(super) fn describe(step: &Step) -> String {
+    let edges = if step.edges > 0 { format!(", {} edges", step.edges) } else { String::new() };
+    format!("log posterior {:.3}{edges}", step.log_posterior)
+}
+
+fn json(value: &serde_json::Value) -> String {
+    format!("{value:#}\n")
+}
+
+fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
+    let (table, implied) = table(&args.table, quiet)?;
+    let options = args.model.options(implied)?;
+    let model = args.model.builder()(structure::by_name(&args.structure, &options)?);
+    let tasks = table.rows.tasks(&table.design);
+    let fit = model.fit_with(&tasks, &|step| progress.say(describe(step)))?;
+    if let Some(path) = &args.save {
+        fit.save_with(&table.schema, path)?;
+    }
+    let text = match args.format {
+        Format::Text => fit.to_string(),
+        Format::Json => json(&report::fit_json(&fit)),
+    };
+    let failed = !fit.converged();
+    let note = format!("the fit did not converge after {} iterations", fit.trace().len());
+    if failed && !args.strict && !quiet {
+        eprintln!("cognate: {note}");
+    }
+    Ok(Output { text, complaint: (failed && args.strict).then_some(note) })
+}
+
+fn compare(args: &CompareArgs, quiet: bool, progress: &Progress) -> Result<String> {
+    let (table, implied) = table(&args.table, quiet)?;
+    let options = args.model.options(implied)?;
+    // The ladder's own order, whatever order was asked for.
+    let names: Vec<&str> = structure::NAMES.into_iter().filter(|name| args.structures.iter().any(|asked| asked == name)).collect();
+    let ladder = compare::ladder(&names, &options, args.model.builder())?;
+    let say = |name: &str| progress.say(format!("fitting {name}"));
+    let comparison = compare::folds(&table.rows, &table.design, &ladder, args.folds, args.seed, &say)?;
+    Ok(match args.format {
+        Format::Text => report::comparison_text(&comparison),
+        Format::Json => json(&serde_json::to_value(&comparison).map_err(|error| Error::Arguments(error.to_string()))?),
+    })
+}
+
+fn check_interval(level: f64) -> Result<f64> {
+    if level > 0.0 && level < 1.0 {
+        Ok(Normal::standard().inverse_cdf(0.5 + 0.5 * level))
+    } else {
+        Err(Error::Arguments(format!("--interval {level} is not a probability; give one between 0 and 1, such as 0.95")))
+    }
+}
+
+/// CSV text of records.
+fn csv_text(records: impl IntoIterator<Item = Vec<String>>) -> Result<String> {
+    let mut writer = ::csv::Writer::from_writer(Vec::new());
+    let failed = |error: String| Error::Arguments(format!("the result cannot be written as CSV: {error}"));
+    for record in records {
+        writer.write_record(&record).map_err(|error| failed(error.to_string()))?;
+    }
+    let bytes = writer.into_inner().map_err(|error| failed(error.to_string()))?;
+    String::from_utf8(bytes).map_err(|error| failed(error.to_string()))
+}
+
+fn tasks(args: &TasksArgs) -> Result<String> {
+    let fit = Fit::load(&args.model)?;
+    let reach = check_interval(args.interval)?;
+    let names = fit.tasks().design().features();
+    let mean = fit.mean();
+    let header = ["task", "feature", "estimate", "sd", "low", "high", "own_share"].map(String::from).to_vec();
+    let rows = (0..fit.tasks().len()).flat_map(|t| {
+        let (estimate, covariance) = (fit.coefficients(t), fit.covariance(t));
+        let share = fit.own_share(t).map(|s| s.to_string()).unwrap_or_default();
+        let task = &fit.tasks().names()[t];
+        let mean = &mean;
+        (0..names.len())
+            .map(|k| {
+                let value = estimate[k] - if args.deviations { mean[k] } else { 0.0 };
+                let sd = covariance[(k, k)].max(0.0).sqrt();
+                let numbers = [value, sd, value - reach * sd, value + reach * sd].map(|v| v.to_string());
+                [vec![task.clone(), names[k].clone()], numbers.to_vec(), vec![share.clone()]].concat()
+            })
+            .collect::<Vec<_>>()
+    });
+    csv_text(std::iter::once(header).chain(rows))
+}
+
+fn predict(args: &PredictArgs, quiet: bool) -> Result<String> {
+    let (fit, schema): (Fit, Schema) = Fit::load_with(&args.model)?;
+    check_interval(args.interval)?;
+    let queries = csv::read_queries(csv::open(&args.data)?, &source_name(&args.data), &schema)?;
+    let known: std::collections::HashMap<&str, usize> =
+        fit.tasks().names().iter().enumerate().map(|(t, name)| (name.as_str(), t)).collect();
+    let mut records = vec![["row", "task", "mean", "sd", "lower", "upper"].map(String::from).to_vec()];
+    let (mut scored, mut density, mut squares) = (0u64, 0.0, 0.0);
+    for query in &queries {
+        let p = fit.predict_task(known.get(query.task.as_str()).copied(), &query.task, &query.x, args.interval, 1.0)?;
+        if let Some(target) = query.target {
+            let error = target - p.mean;
+            scored += 1;
+            squares += error * error;
+            density += -0.5 * (error / p.sd).powi(2) - p.sd.ln() - 0.5 * (2.0 * std::f64::consts::PI).ln();
+        }
+        let numbers = [p.mean, p.sd, p.lower, p.upper].map(|v| v.to_string());
+        records.push([vec![query.row.to_string(), query.task.clone()], numbers.to_vec()].concat());
+    }
+    let text = csv_text(records)?;
+    if args.score {
+        if scored == 0 {
+            return Err(Error::Arguments(format!("--score needs targets: column '{}' is absent or empty; leave --score out", schema.target)));
+        }
+        if !quiet {
+            let count = scored as f64;
+            eprintln!("cognate: {scored} rows, log predictive density {:.4}, rmse {:.4}", density / count, (squares / count).sqrt());
+        }
+    }
+    match &args.output {
+        Some(path) => write_whole(path, text.as_bytes()).map(|()| String::new()),
+        None => Ok(text),
+    }
+}
+
+fn graph(args: &GraphArgs) -> Result<String> {
+    let fit = Fit::load(&args.model)?;
+    let graph = fit.graph();
+    Ok(match args.format {
+        GraphFormat::Json => json(&report::graph_json(&fit)),
+        GraphFormat::Dot => graph.to_dot(),
+        GraphFormat::Csv => {
+            let header = ["source", "target", "partial_correlation", "probability"].map(String::from).to_vec();
+            let rows = graph.edges().map(|(s, t, edge)| {
+                let probability = edge.probability.map(|p| p.to_string()).unwrap_or_default();
+                vec![graph.node(s).task.clone(), graph.node(t).task.clone(), edge.partial_correlation.to_string(), probability]
+            });
+            csv_text(std::iter::once(header).chain(rows.collect::<Vec<_>>()))?
+        }
+        GraphFormat::Text => {
+            let strongest = graph.strongest();
+            let mut text = format!("{} tasks, {} edges, {} components\n", graph.len(), strongest.len(), graph.components().len());
+            for (s, t, edge) in strongest {
+                let probability = edge.probability.map(|p| format!("  probability {p:.3}")).unwrap_or_default();
+                let (a, b) = (&graph.node(s).task, &graph.node(t).task);
+                let _ = writeln!(text, "{a} -- {b}  partial correlation {:+.3}{probability}", edge.partial_correlation);
+            }
+            text
+        }
+    })
+}

@@ -1,0 +1,248 @@
+//! Which structure predicts best on held-out rows, by refitting every candidate in every fold.
+
+use crate::error::{Error, Result};
+use crate::model::{Fit, Model};
+use crate::structure;
+use crate::tasks::{Design, Rows, Tasks};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+use std::time::Instant;
+
+/// A model to compare: its name and how to make it anew for every fold.
+pub struct Candidate {
+    name: String,
+    build: Box<dyn Fn() -> Result<Model>>,
+}
+
+impl Candidate {
+    /// A candidate from a function that makes the model.
+    pub fn new(name: &str, build: impl Fn() -> Result<Model> + 'static) -> Self {
+        Candidate { name: name.into(), build: Box::new(build) }
+    }
+}
+
+/// Held-out figures of one candidate.
+#[derive(Clone, Debug, Serialize)]
+pub struct Rung {
+    /// Name of the candidate.
+    pub name: String,
+    /// Mean log predictive density a held-out row; none where a fit was refused.
+    pub score: Option<f64>,
+    /// Its standard error, clustered by task.
+    pub score_se: Option<f64>,
+    /// Score less that of the best rung.
+    pub difference: Option<f64>,
+    /// Standard error of the paired difference, clustered by task.
+    pub difference_se: Option<f64>,
+    /// Root mean squared error and explained variance (about the mean of the held-out rows).
+    pub metrics: Metrics,
+    /// Time spent fitting.
+    pub seconds: f64,
+    /// Why a fit was refused.
+    pub refused: Option<String>,
+}
+
+/// Errors of the predictive means.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Metrics {
+    /// Root mean squared error, in the target's units.
+    pub rmse: Option<f64>,
+    /// 1 - squared error / squared deviation from the held-out mean.
+    pub explained_variance: Option<f64>,
+}
+
+/// All rungs of the ladder on the same held-out rows.
+#[derive(Clone, Debug, Serialize)]
+pub struct Comparison {
+    /// In the order of the candidates.
+    pub rungs: Vec<Rung>,
+    /// The rung of the highest score.
+    pub best: Option<String>,
+    /// The first rung within one standard error of the best.
+    pub simplest: Option<String>,
+}
+
+/// Compares candidates by `folds`-fold cross-validation: folds stratified within tasks (a task's only row is never held out),
+/// training statistics by subtraction, every candidate refitted in every fold, the same folds for all.
+///
+/// ```
+/// use cognate::{Design, Gaussian, Model, Pooled, Independent, Rows, compare};
+/// let mut rows = Rows::new("y", &["x"]);
+/// for i in 0..80 {
+///     let (t, x) = (i % 4, (i / 4) as f64 / 5.0);
+///     rows.push(&t.to_string(), &[x], t as f64 * 3.0 + x + ((i * 13) % 7) as f64 * 0.05, 1.0)?;
+/// }
+/// let design = Design::varying(rows.features());
+/// let ladder = [
+///     compare::Candidate::new("pooled", || Ok(Model::new(Gaussian::default(), Pooled { task_intercepts: false }))),
+///     compare::Candidate::new("independent", || Ok(Model::new(Gaussian::default(), Independent))),
+/// ];
+/// let comparison = compare::folds(&rows, &design, &ladder, 5, 1, &|_| {})?;
+/// assert_eq!(comparison.best.as_deref(), Some("independent"));
+/// # Ok::<(), cognate::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Arguments`] for fewer than two folds or where no row can be held out. A candidate that cannot be fitted is a
+/// refused rung, not an error.
+pub fn folds(
+    rows: &Rows,
+    design: &Design,
+    candidates: &[Candidate],
+    folds: usize,
+    seed: u64,
+    progress: &dyn Fn(&str),
+) -> Result<Comparison> {
+    if folds < 2 {
+        return Err(Error::Arguments(format!("{folds} folds hold nothing out; give at least 2")));
+    }
+    let fold = stratified(rows, folds, seed);
+    let all = rows.tasks(design);
+    let mut plans = Vec::with_capacity(folds);
+    for k in 0..folds {
+        let held: Vec<usize> = (0..rows.len()).filter(|i| fold[*i] == Some(k)).collect();
+        if !held.is_empty() {
+            let part = rows.tasks_of(design, |i| fold[i] == Some(k));
+            plans.push((all.without(&part)?, held));
+        }
+    }
+    Ok(evaluate(rows, &plans, candidates, progress)?.0)
+}
+
+/// Compares candidates on one split: rows with `train(row)` fit, the others are predicted. Also returns each candidate's fit.
+///
+/// # Errors
+/// [`Error::Arguments`] where no row is held out.
+pub fn holdout(
+    rows: &Rows,
+    design: &Design,
+    train: impl Fn(usize) -> bool,
+    candidates: &[Candidate],
+    progress: &dyn Fn(&str),
+) -> Result<(Comparison, Vec<Option<Fit>>)> {
+    let held: Vec<usize> = (0..rows.len()).filter(|i| !train(*i)).collect();
+    evaluate(rows, &[(rows.tasks_of(design, &train), held)], candidates, progress)
+}
+
+/// A fold for every row, equally often within each task; none for a task's only row.
+fn stratified(rows: &Rows, folds: usize, seed: u64) -> Vec<Option<usize>> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut members: Vec<Vec<usize>> = vec![Vec::new(); rows.names().len()];
+    (0..rows.len()).for_each(|i| members[rows.task(i)].push(i));
+    let mut fold = vec![None; rows.len()];
+    for (task, own) in members.iter_mut().enumerate().filter(|(_, own)| own.len() > 1) {
+        own.shuffle(&mut random);
+        // Tasks start at different folds, so that small tasks do not fill the first.
+        own.iter().enumerate().for_each(|(place, i)| fold[*i] = Some((place + task) % folds));
+    }
+    fold
+}
+
+type Plan = (Tasks, Vec<usize>);
+
+fn evaluate(rows: &Rows, plans: &[Plan], candidates: &[Candidate], progress: &dyn Fn(&str)) -> Result<(Comparison, Vec<Option<Fit>>)> {
+    let held: Vec<usize> = plans.iter().flat_map(|(_, held)| held.iter().copied()).collect();
+    if held.is_empty() {
+        return Err(Error::Arguments("no row can be held out: every task has one row only; compare needs tasks with two or more".into()));
+    }
+    let tasks: Vec<usize> = held.iter().map(|i| rows.task(*i)).collect();
+    let mut densities: Vec<Option<Vec<f64>>> = Vec::new();
+    let mut rungs = Vec::new();
+    let mut fits = Vec::new();
+    for candidate in candidates {
+        progress(&candidate.name);
+        let begin = Instant::now();
+        let outcome = (|| -> Result<(Vec<f64>, f64, Fit)> {
+            let (mut scores, mut squares, mut last) = (Vec::with_capacity(held.len()), 0.0, None);
+            for (training, held) in plans {
+                let fit = (candidate.build)()?.fit(training)?;
+                for i in held {
+                    let task = rows.task(*i);
+                    let p = fit.predict_task(Some(task), &rows.names()[task], rows.x(*i), 0.95, rows.weight(*i))?;
+                    let error = rows.y(*i) - p.mean;
+                    squares += error * error;
+                    scores.push(-0.5 * (error / p.sd).powi(2) - p.sd.ln() - 0.5 * (2.0 * std::f64::consts::PI).ln());
+                }
+                last = Some(fit);
+            }
+            let fit = last.ok_or_else(|| Error::Arguments("no fold holds a row".into()))?;
+            Ok((scores, squares, fit))
+        })();
+        let seconds = begin.elapsed().as_secs_f64();
+        let mut rung = Rung {
+            name: candidate.name.clone(),
+            score: None,
+            score_se: None,
+            difference: None,
+            difference_se: None,
+            metrics: Metrics::default(),
+            seconds,
+            refused: None,
+        };
+        match outcome {
+            Ok((scores, squares, fit)) => {
+                let (mean, se) = clustered(&scores, &tasks);
+                let centre = held.iter().map(|i| rows.y(*i)).sum::<f64>() / held.len() as f64;
+                let total: f64 = held.iter().map(|i| (rows.y(*i) - centre).powi(2)).sum();
+                rung.score = Some(mean);
+                rung.score_se = se;
+                rung.metrics.rmse = Some((squares / held.len() as f64).sqrt());
+                rung.metrics.explained_variance = (total > 0.0).then(|| 1.0 - squares / total);
+                densities.push(Some(scores));
+                fits.push(Some(fit));
+            }
+            Err(error) => {
+                rung.refused = Some(error.to_string());
+                densities.push(None);
+                fits.push(None);
+            }
+        }
+        rungs.push(rung);
+    }
+    let order: Vec<usize> = (0..rungs.len()).filter(|i| rungs[*i].score.is_some()).collect();
+    let best = order.iter().copied().max_by(|a, b| rungs[*a].score.partial_cmp(&rungs[*b].score).unwrap_or(std::cmp::Ordering::Equal));
+    if let Some(best) = best {
+        for i in &order {
+            if let (Some(own), Some(top)) = (&densities[*i], &densities[best]) {
+                let differences: Vec<f64> = own.iter().zip(top).map(|(a, b)| a - b).collect();
+                let (mean, se) = clustered(&differences, &tasks);
+                rungs[*i].difference = Some(mean);
+                rungs[*i].difference_se = se;
+            }
+        }
+    }
+    let within = |rung: &Rung| matches!((rung.difference, rung.difference_se), (Some(d), se) if -d <= se.unwrap_or(0.0));
+    let simplest = rungs.iter().find(|rung| within(rung)).map(|rung| rung.name.clone());
+    let best = best.map(|i| rungs[i].name.clone());
+    Ok((Comparison { rungs, best, simplest }, fits))
+}
+
+/// Mean over rows and its standard error with rows clustered by task; none with fewer than two tasks.
+fn clustered(values: &[f64], tasks: &[usize]) -> (f64, Option<f64>) {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let mut sums = std::collections::BTreeMap::new();
+    for (value, task) in values.iter().zip(tasks) {
+        *sums.entry(*task).or_insert(0.0) += value - mean;
+    }
+    let clusters = sums.len() as f64;
+    let spread: f64 = sums.values().map(|sum: &f64| sum * sum).sum();
+    let se = (clusters > 1.0).then(|| (spread * clusters / (clusters - 1.0)).sqrt() / values.len() as f64);
+    (mean, se)
+}
+
+/// The structures of a ladder by name, simple to rich, as candidates.
+///
+/// # Errors
+/// [`Error::Arguments`] for an unknown name.
+pub fn ladder(names: &[&str], options: &structure::Options, model: impl Fn(Box<dyn structure::Structure>) -> Model + Clone + 'static) -> Result<Vec<Candidate>> {
+    names
+        .iter()
+        .map(|name| {
+            structure::by_name(name, options)?;
+            let (own, options, model) = (name.to_string(), options.clone(), model.clone());
+            Ok(Candidate::new(name, move || Ok(model(structure::by_name(&own, &options)?))))
+        })
+        .collect()
+}

@@ -1,0 +1,97 @@
+//! The JSON that `--format json` prints; keys are only ever added to.
+
+use crate::model::Fit;
+use nalgebra::DMatrix;
+use serde_json::{Map, Value, json};
+
+/// Most tasks for which the relatedness matrix is printed.
+const MOST_TASKS: usize = 500;
+
+/// A finite number, or null.
+fn number(value: f64) -> Value {
+    serde_json::Number::from_f64(value).map_or(Value::Null, Value::Number)
+}
+
+fn matrix(matrix: &DMatrix<f64>) -> Value {
+    Value::Array((0..matrix.nrows()).map(|i| Value::Array((0..matrix.ncols()).map(|j| number(matrix[(i, j)])).collect())).collect())
+}
+
+fn named(names: &[String], values: impl Iterator<Item = f64>) -> Value {
+    Value::Object(names.iter().cloned().zip(values.map(number)).collect::<Map<_, _>>())
+}
+
+/// The task graph: `{nodes: [{task, precision}], edges: [{source, target, partial_correlation, precision, probability}]}`.
+pub fn graph_json(fit: &Fit) -> Value {
+    let graph = fit.graph();
+    let name = |t: usize| graph.node(t).task.clone();
+    let nodes: Vec<Value> = (0..graph.len()).map(|t| json!({"task": name(t), "precision": number(graph.node(t).precision)})).collect();
+    let edges: Vec<Value> = graph
+        .edges()
+        .map(|(s, t, edge)| {
+            json!({
+                "source": name(s),
+                "target": name(t),
+                "partial_correlation": number(edge.partial_correlation),
+                "precision": number(edge.precision),
+                "probability": edge.probability.map_or(Value::Null, number),
+            })
+        })
+        .collect();
+    json!({"nodes": nodes, "edges": edges})
+}
+
+/// The whole fit as one object.
+pub fn fit_json(fit: &Fit) -> Value {
+    let tasks = fit.tasks();
+    let design = tasks.design();
+    let features = design.features();
+    let (varying, covariance) = fit.feature_covariance();
+    let prior = fit.prior();
+    let mean_names: Vec<String> = prior.mean_features.iter().map(|f| features[*f].clone()).collect();
+    let (mean, errors) = (fit.mean(), fit.mean_covariance());
+    let coordinates = fit.coordinates();
+    let columns = &features[usize::from(design.has_intercept())..];
+    let noise = if fit.dispersion().variances.len() == 1 {
+        number(fit.noise_variance(0))
+    } else {
+        named(tasks.names(), (0..tasks.len()).map(|t| fit.noise_variance(t)))
+    };
+    let relatedness = if tasks.len() <= MOST_TASKS {
+        fit.relatedness().map_or(Value::Null, |r| json!({"tasks": tasks.names(), "matrix": matrix(&r)}))
+    } else {
+        Value::Null
+    };
+    let fitted_names: Vec<&String> = prior.varying.iter().map(|f| &features[*f]).collect();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "family": fit.family(),
+        "structure": fit.structure(),
+        "target": tasks.target(),
+        "tasks": tasks.len(),
+        "rows": tasks.rows(),
+        "features": features,
+        "varying": fitted_names,
+        "log_likelihood": number(fit.log_likelihood()),
+        "log_likelihood_kind": fit.log_likelihood_kind(),
+        "log_posterior": number(fit.log_posterior()),
+        "parameters": fit.parameters(),
+        "aic": fit.aic().map_or(Value::Null, number),
+        "bic": fit.bic().map_or(Value::Null, number),
+        "converged": fit.converged(),
+        "iterations": fit.trace().len(),
+        "mean": named(&mean_names, prior.mean_features.iter().map(|f| mean[*f])),
+        "mean_se": named(&mean_names, prior.mean_features.iter().map(|f| errors[(*f, *f)].max(0.0).sqrt())),
+        "dropped": fit.dropped(),
+        "feature_covariance": {"features": varying, "matrix": matrix(&covariance)},
+        "feature_covariance_fitted": {
+            "features": fitted_names,
+            "matrix": matrix(&(prior.feature_covariance() * coordinates.target_scale.powi(2))),
+            "centre": named(columns, coordinates.centre.iter().copied()),
+            "scale": named(columns, coordinates.scale.iter().copied()),
+        },
+        "noise_variance": noise,
+        "relatedness": relatedness,
+        "graph": graph_json(fit),
+        "warnings": fit.warnings(),
+    })
+}

@@ -1,0 +1,149 @@
+//! The page a person reads, laid out like a mixed-model summary.
+
+use crate::compare::Comparison;
+use crate::model::{Fit, LikelihoodKind};
+use crate::prior::Relatedness;
+use std::fmt::{self, Display, Formatter};
+
+/// Most lines of any list on the page.
+const SHOWN: usize = 15;
+
+/// Five significant digits, plainly written where that is readable.
+fn figure(value: f64) -> String {
+    let size = value.abs();
+    if value == 0.0 {
+        "0".into()
+    } else if (1e-4..1e7).contains(&size) {
+        let digits = (4 - size.log10().floor() as i32).clamp(0, 8) as usize;
+        format!("{value:.digits$}")
+    } else {
+        format!("{value:.4e}")
+    }
+}
+
+impl Display for Fit {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let tasks = self.tasks();
+        let design = tasks.design();
+        let names = design.features();
+        let prior = self.prior();
+        let sizes: Vec<u64> = (0..tasks.len()).map(|t| tasks.statistics(t).rows()).collect();
+        let (least, most) = (sizes.iter().min().unwrap_or(&0), sizes.iter().max().unwrap_or(&0));
+        writeln!(out, "{} model, structure {}", self.family(), self.structure())?;
+        writeln!(
+            out,
+            "Data: target {}, {} rows, {} tasks ({least} to {most} rows each), {} features, {} varying",
+            tasks.target(),
+            tasks.rows(),
+            tasks.len(),
+            names.len(),
+            prior.varying.len() + prior.free.len()
+        )?;
+        let kind = match self.log_likelihood_kind() {
+            LikelihoodKind::Marginal => "marginal, maximum likelihood",
+            LikelihoodKind::Restricted => "restricted: the common mean integrated out",
+            LikelihoodKind::Maximised => "at the estimated coefficients; not comparable with marginal ones",
+        };
+        writeln!(out, "Log-likelihood: {:.4} ({kind})", self.log_likelihood())?;
+        if let (Some(aic), Some(bic)) = (self.aic(), self.bic()) {
+            writeln!(out, "AIC {aic:.2}, BIC {bic:.2}, {} parameters", self.parameters())?;
+        }
+        writeln!(out, "{:?} after {} iterations", self.stop(), self.trace().len())?;
+
+        writeln!(out, "\nVariance between tasks (sd in the target's units per unit of the feature):")?;
+        let (varying, covariance) = self.feature_covariance();
+        match &prior.relatedness {
+            Relatedness::Zero => writeln!(out, "  none: all tasks share their parameters")?,
+            Relatedness::Diagonal(_) => writeln!(out, "  each task has its own prior variance; no information crosses")?,
+            _ => {
+                let width = varying.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+                for (k, name) in varying.iter().enumerate().take(40) {
+                    let variance = covariance[(k, k)];
+                    writeln!(out, "  {name:<width$}  variance {:>12}  sd {:>12}", figure(variance), figure(variance.max(0.0).sqrt()))?;
+                }
+                if varying.len() > 40 {
+                    writeln!(out, "  ... and {} more", varying.len() - 40)?;
+                }
+            }
+        }
+        if self.dispersion().variances.len() == 1 {
+            writeln!(out, "  noise variance {}  sd {}", figure(self.noise_variance(0)), figure(self.noise_variance(0).sqrt()))?;
+        } else {
+            let mut all: Vec<f64> = (0..tasks.len()).map(|t| self.noise_variance(t)).collect();
+            all.sort_by(f64::total_cmp);
+            let middle = figure(all[all.len() / 2]);
+            writeln!(out, "  noise variance a task: {} to {}, median {middle}", figure(all[0]), figure(all[all.len() - 1]))?;
+        }
+
+        if !prior.mean_features.is_empty() {
+            let (mean, errors) = (self.mean(), self.mean_covariance());
+            writeln!(out, "\nCommon mean:")?;
+            let width = prior.mean_features.iter().map(|f| names[*f].chars().count()).max().unwrap_or(0).max(7);
+            writeln!(out, "  {:<width$}  {:>12}  {:>12}  {:>8}", "feature", "estimate", "se", "z")?;
+            for f in prior.mean_features.iter().take(40) {
+                let se = errors[(*f, *f)].max(0.0).sqrt();
+                let z = if se > 0.0 { format!("{:.2}", mean[*f] / se) } else { "-".into() };
+                writeln!(out, "  {:<width$}  {:>12}  {:>12}  {z:>8}", names[*f], figure(mean[*f]), figure(se))?;
+            }
+            if prior.mean_features.len() > 40 {
+                writeln!(out, "  ... and {} more", prior.mean_features.len() - 40)?;
+            }
+        }
+
+        if matches!(prior.relatedness, Relatedness::Graph(_) | Relatedness::Dense(_)) {
+            let graph = self.graph();
+            let strongest = graph.strongest();
+            let pairs = tasks.len() * tasks.len().saturating_sub(1) / 2;
+            writeln!(out, "\nTask graph: {} edges of {pairs} pairs, {} components", strongest.len(), graph.components().len())?;
+            for (s, t, edge) in strongest.iter().take(SHOWN) {
+                let probability = edge.probability.map(|p| format!("  probability {p:.3}")).unwrap_or_default();
+                writeln!(
+                    out,
+                    "  {} -- {}  partial correlation {:+.3}{probability}",
+                    graph.node(*s).task,
+                    graph.node(*t).task,
+                    edge.partial_correlation
+                )?;
+            }
+            if strongest.len() > SHOWN {
+                writeln!(out, "  ... and {} more", strongest.len() - SHOWN)?;
+            }
+        }
+        if !self.warnings().is_empty() {
+            writeln!(out, "\nWarnings:")?;
+            for warning in self.warnings() {
+                writeln!(out, "  - {warning}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The ladder as a table: held-out log predictive density a row, explained variance, and the paired difference to the best.
+pub fn comparison_text(comparison: &Comparison) -> String {
+    let width = comparison.rungs.iter().map(|rung| rung.name.len()).max().unwrap_or(0).max(9);
+    let mut text = format!(
+        "{:<width$}  {:>11}  {:>8}  {:>19}  {:>10}  {:>7}\n",
+        "structure", "log density", "rmse", "difference (se)", "explained", "seconds"
+    );
+    for rung in &comparison.rungs {
+        if let Some(reason) = &rung.refused {
+            text.push_str(&format!("{:<width$}  refused: {reason}\n", rung.name));
+            continue;
+        }
+        let value = |v: Option<f64>, digits: usize| v.map_or("-".to_string(), |v| format!("{v:.digits$}"));
+        let difference = format!("{} ({})", value(rung.difference, 4), value(rung.difference_se, 4));
+        let explained = rung.metrics.explained_variance.map_or("-".to_string(), |v| format!("{:.2} %", 100.0 * v));
+        text.push_str(&format!(
+            "{:<width$}  {:>11}  {:>8}  {difference:>19}  {explained:>10}  {:>7.2}\n",
+            rung.name,
+            value(rung.score, 4),
+            value(rung.metrics.rmse, 4),
+            rung.seconds
+        ));
+    }
+    if let (Some(best), Some(simplest)) = (&comparison.best, &comparison.simplest) {
+        text.push_str(&format!("best: {best}; simplest within one standard error: {simplest}\n"));
+    }
+    text
+}
