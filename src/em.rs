@@ -5,7 +5,7 @@ use crate::likelihood::{Dispersion, Likelihood, Observations};
 use crate::linalg::Lbfgs;
 use crate::posterior::Posterior;
 use crate::prior::{Mean, Prior};
-use crate::structure::{Setting, Smooth, Structure};
+use crate::structure::{Phase, Setting, Smooth, Structure};
 use serde::{Deserialize, Serialize};
 
 /// When to stop.
@@ -128,6 +128,8 @@ const PATIENCE: usize = 60;
 /// The best prior among those met once the choices ought to have settled.
 #[derive(Default)]
 struct Seen {
+    /// Iterations in a row in which the choice changed.
+    searching: usize,
     best: Option<(Prior, Dispersion, f64)>,
 }
 
@@ -150,13 +152,15 @@ impl Seen {
         if structure.base().is_none() {
             return still.then_some(Stop::Optimum);
         }
-        if structure.settled() {
+        let phase = structure.phase();
+        if phase == Phase::Settled {
             return Some(Stop::EdgesSettled);
         }
-        if trace.len() + 15 > PATIENCE && self.best.as_ref().is_none_or(|(_, _, value)| last.log_posterior > *value) {
+        self.searching = if phase == Phase::Searching { self.searching + 1 } else { 0 };
+        if self.searching + 15 > PATIENCE && self.best.as_ref().is_none_or(|(_, _, value)| last.log_posterior > *value) {
             self.best = Some((prior.clone(), dispersion.clone(), last.log_posterior));
         }
-        (trace.len() >= PATIENCE).then_some(Stop::Cycle)
+        (self.searching >= PATIENCE).then_some(Stop::Cycle)
     }
 }
 

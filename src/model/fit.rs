@@ -147,6 +147,11 @@ impl Fit {
                 self.dropped.join(", ")
             ));
         }
+        if matches!(self.prior.relatedness, Relatedness::Graph(_)) {
+            warnings.push(
+                "edge probabilities take the fitted hyperparameters as known: where tasks are noisy they are too sure".to_string(),
+            );
+        }
         let learned = matches!(self.prior.relatedness, Relatedness::Dense(_) | Relatedness::Graph(_));
         if learned && self.tasks.len() <= 5 {
             warnings.push(format!(

@@ -4,7 +4,7 @@ use super::exchangeable::Exchangeable;
 use super::feature_covariance::{FactorSpace, FeatureCovariance};
 use super::nodewise::{SpikeSlab, inclusion};
 use super::refit::refit;
-use super::{Setting, Structure};
+use super::{Phase, Setting, Structure};
 use crate::error::Result;
 use crate::graph::TaskGraph;
 use crate::likelihood::Dispersion;
@@ -134,7 +134,7 @@ impl Structure for Graph {
         let kept: Vec<usize> = (0..prior.factor.ncols()).filter(|k| prior.factor.column(*k).norm() > 1e-4 * largest).collect();
         let r = kept.len() as f64;
         if kept.is_empty() {
-            self.search.unchanged = usize::MAX;
+            (self.search.unchanged, self.search.moved) = (usize::MAX, 0.0);
             return Ok(prior.clone());
         }
         let moment = match &prior.relatedness {
@@ -182,8 +182,12 @@ impl Structure for Graph {
         self.space.len(prior.varying.len()) + edges
     }
 
-    fn settled(&self) -> bool {
-        self.search.unchanged >= 3 && self.search.moved < 1e-3
+    fn phase(&self) -> Phase {
+        match (self.search.unchanged >= 3, self.search.moved < 1e-4) {
+            (false, _) => Phase::Searching,
+            (true, false) => Phase::Chosen,
+            (true, true) => Phase::Settled,
+        }
     }
 }
 

@@ -78,15 +78,26 @@ pub trait Structure: std::fmt::Debug + Send + Sync {
         None
     }
 
-    /// Whether a discrete choice (an edge set) has stopped changing.
-    fn settled(&self) -> bool {
-        true
+    /// Where the search of a discrete choice (an edge set) stands.
+    fn phase(&self) -> Phase {
+        Phase::Settled
     }
 
     /// Whether the log-likelihood is a marginal one (the parameters integrated out).
     fn has_marginal(&self) -> bool {
         true
     }
+}
+
+/// How far the search of a discrete choice has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The choice still changes.
+    Searching,
+    /// The choice stays; its values still move.
+    Chosen,
+    /// Neither changes.
+    Settled,
 }
 
 /// A structure as a point of R^k.

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Fits every bench problem with cognate and with its peer, in one run on one thread, and prints the ratios as a table.
+# STATSMODELS=1 adds statsmodels on the random-intercept table (about 40 minutes).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
+if ! Rscript -e 'library(lme4)' >/dev/null 2>&1; then
+  apt-get update -qq && apt-get install -y -qq r-cran-lme4 >/dev/null
+fi
+mkdir -p target/bench
+for name in school chem97 insteval_d; do
+  from=$(ls data/$name.csv.gz tests/oracles/$name.csv.gz 2>/dev/null | head -n 1)
+  gzip -dc "$from" > "target/bench/$name.csv"
+done
+cargo bench --quiet --bench fit -- write target/bench/intercepts.csv
+problems="${PROBLEMS:-school_28_diagonal school_8_full school_22_full chem97 insteval intercepts}"
+echo "| problem | peer | peer log-likelihood | peer user s | cognate log-likelihood | cognate user s | ratio | reading s | peak MB |"
+echo "|---|---|---|---|---|---|---|---|---|"
+for name in $problems; do
+  own=$(cargo bench --quiet --bench fit -- only "$name" | grep "^$name,")
+  IFS=, read -r _ ll seconds reading peak <<< "$own"
+  case $name in
+    school_22_full) peer="lme4 (did not finish in 25 minutes)"; pll=-; ps=- ;;
+    *)
+      table=target/bench/$name.csv
+      case $name in school_*) table=target/bench/school.csv ;; insteval) table=target/bench/insteval_d.csv ;; esac
+      IFS=, read -r _ pll ps <<< "$(Rscript benches/peers/lme4.R "$name" "$table")"; peer=lme4 ;;
+  esac
+  ratio=$([ "$ps" = - ] && echo - || awk "BEGIN { printf \"%.0f\", $ps / $seconds }")
+  echo "| $name | $peer | $pll | $ps | $ll | $seconds | $ratio | $reading | $peak |"
+done
+if [ "${STATSMODELS:-0}" = 1 ]; then
+  python3 -c 'import statsmodels' 2>/dev/null || python3 -m pip install --quiet statsmodels
+  IFS=, read -r _ pll ps <<< "$(python3 benches/peers/statsmodels_intercepts.py target/bench/intercepts.csv)"
+  echo "| intercepts | statsmodels | $pll | $ps | | | | | |"
+fi
