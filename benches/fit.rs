@@ -31,7 +31,8 @@ fn problems() -> Vec<Problem> {
     let school = || Columns { task: "school".into(), target: "score".into(), ..Columns::default() };
     let independent = "f1 f2 f4 f5 f6 f8 f9 f10 f11 f12 f13 f14 f15 f16 f17 f18 f19 f20 f22 f23 f25 f26";
     let (diagonal, full) = (FeatureCovariance::Diagonal, FeatureCovariance::Full);
-    let problem = |name, file: &str, columns, covariance, standardise| Problem { name, file: root.join(file), columns, covariance, standardise };
+    let problem =
+        |name, file: &str, columns, covariance, standardise| Problem { name, file: root.join(file), columns, covariance, standardise };
     vec![
         problem("school_28_diagonal", "data/school.csv.gz", school(), diagonal, Standardise::None),
         problem(

@@ -236,7 +236,11 @@ fn clustered(values: &[f64], tasks: &[usize]) -> (f64, Option<f64>) {
 ///
 /// # Errors
 /// [`Error::Arguments`] for an unknown name.
-pub fn ladder(names: &[&str], options: &structure::Options, model: impl Fn(Box<dyn structure::Structure>) -> Model + Clone + 'static) -> Result<Vec<Candidate>> {
+pub fn ladder(
+    names: &[&str],
+    options: &structure::Options,
+    model: impl Fn(Box<dyn structure::Structure>) -> Model + Clone + 'static,
+) -> Result<Vec<Candidate>> {
     names
         .iter()
         .map(|name| {

@@ -1,7 +1,7 @@
 //! From a CSV table to rows: which columns are what, how text becomes numbers, and what is refused.
 
 use crate::error::{Error, Result};
-use crate::tasks::{Design, INTERCEPT, Rows};
+use crate::tasks::{Design, INTERCEPT, LARGEST, Rows};
 use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -141,11 +141,20 @@ impl<R: Read> Source<R> {
             .map(|cell| cell.trim_start_matches('\u{feff}').to_string())
             .collect();
         if header.is_empty() || header.iter().all(String::is_empty) {
-            return Err(Error::NoRows { source_name: name.into(), remedy: "the file is empty; its first line must name the columns".into() });
+            return Err(Error::NoRows {
+                source_name: name.into(),
+                remedy: "the file is empty; its first line must name the columns".into(),
+            });
         }
         for (i, column) in header.iter().enumerate() {
             if header[..i].contains(column) {
                 return Err(Error::Table { source_name: name.into(), problem: format!("two columns are named '{column}'; rename one") });
+            }
+        }
+        if let [only] = header.as_slice() {
+            if only.contains([';', '\t']) {
+                let problem = "its cells seem to be separated by semicolons or tabs; save it with commas".to_string();
+                return Err(Error::Table { source_name: name.into(), problem });
             }
         }
         Ok(Source { name: name.into(), reader, header })
@@ -163,10 +172,9 @@ impl<R: Read> Source<R> {
 fn broken(name: &str, error: &csv::Error) -> Error {
     let line = error.position().map(|position| position.line());
     let problem = match error.kind() {
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => format!(
-            "line {} has {len} cells and the header {expected_len}; correct that line",
-            line.unwrap_or_default()
-        ),
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("line {} has {len} cells and the header {expected_len}; correct that line", line.unwrap_or_default())
+        }
         csv::ErrorKind::Utf8 { .. } => format!("line {} is not UTF-8 text; save the table as UTF-8", line.unwrap_or_default()),
         csv::ErrorKind::Io(error) => format!("{error}; check the file"),
         _ => format!("{error}; check the file"),
@@ -176,7 +184,8 @@ fn broken(name: &str, error: &csv::Error) -> Error {
 
 fn number(row: u64, column: &str, cell: &str) -> Result<f64> {
     match cell.parse::<f64>() {
-        Ok(value) if value.is_finite() => Ok(value),
+        Ok(value) if value.abs() <= LARGEST => Ok(value),
+        Ok(value) if value.is_finite() => Err(Error::TooLargeValue { row, column: column.into(), value }),
         Ok(_) => Err(Error::NotFinite { row, column: column.into(), value: cell.into() }),
         Err(_) => Err(Error::NotANumber { row, column: column.into(), value: cell.into() }),
     }
@@ -275,6 +284,9 @@ pub fn read(input: impl Read, name: &str, columns: &Columns) -> Result<Table> {
     };
     if let Some(clash) = chosen.iter().find(|i| used.contains(&Some(**i))) {
         return Err(Error::Arguments(format!("column '{}' cannot be a feature too; leave it out of --features", source.header[*clash])));
+    }
+    if let Some(odd) = chosen.iter().map(|i| &source.header[*i]).find(|name| name.is_empty() || *name == INTERCEPT) {
+        return Err(Error::Arguments(format!("a feature column cannot be named '{odd}'; rename it in the table")));
     }
     for factor in &columns.factors {
         source.column(factor)?;
@@ -384,8 +396,7 @@ pub fn read(input: impl Read, name: &str, columns: &Columns) -> Result<Table> {
     let present: std::collections::HashSet<&String> = rows.names().iter().collect();
     let empty_tasks = order.iter().filter(|name| !present.contains(name)).cloned().collect();
     let design = design(columns, &codings, &features)?;
-    let schema =
-        Schema { task: columns.task.clone(), target: columns.target.clone(), weights: columns.weights.clone(), codings };
+    let schema = Schema { task: columns.task.clone(), target: columns.target.clone(), weights: columns.weights.clone(), codings };
     Ok(Table { rows, design, schema, missing_targets, dropped, empty_tasks })
 }
 

@@ -21,7 +21,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { max_iterations: 3_000, tolerance: 1e-8, warm_up: 4 }
+        Options { max_iterations: 3_000, tolerance: 1e-7, warm_up: 4 }
     }
 }
 
@@ -147,11 +147,6 @@ impl Seen {
             return (trace.len() > options.warm_up).then_some(Stop::Optimum);
         }
         let last = &trace[trace.len() - 1];
-        let still = trace.len() > 1
-            && (last.log_posterior - trace[trace.len() - 2].log_posterior).abs() < 1e-3 * options.tolerance.max(1e-9) * last.log_posterior.abs().max(1.0);
-        if structure.base().is_none() {
-            return still.then_some(Stop::Optimum);
-        }
         let phase = structure.phase();
         if phase == Phase::Settled {
             return Some(Stop::EdgesSettled);
@@ -189,11 +184,7 @@ fn finish(
             let next = smooth.at(own_point, &prior)?;
             Some((next, likelihood.with_variances(variances.iter().map(|v| v.exp()).collect(), &dispersion)))
         };
-        let search = Lbfgs {
-            memory: 30,
-            evaluations: options.max_iterations.saturating_sub(trace.len()),
-            gain: options.tolerance,
-        };
+        let search = Lbfgs { memory: 30, evaluations: options.max_iterations.saturating_sub(trace.len()), gain: options.tolerance };
         let found = search.minimise(point, |point| {
             let Some((next, noise)) = at(point) else { return Ok(None) };
             let quadratics = likelihood.quadratics(data, &noise);

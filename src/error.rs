@@ -26,7 +26,7 @@ pub enum Error {
     },
     /// A cell of a numeric column is not a number.
     #[error(
-        "row {row}, column '{column}': '{value}' is not a number; correct it, or name the column in --factors if it holds categories"
+        "row {row}, column '{column}': '{value}' is not a number; correct it (a feature column of categories can be named in fit's --factors)"
     )]
     NotANumber {
         /// Data row, from 1.
@@ -47,15 +47,25 @@ pub enum Error {
         value: String,
     },
     /// A feature, task or weight is missing.
-    #[error("row {row}, column '{column}': the value is missing; fill it in, or drop such rows with --missing drop")]
+    #[error("row {row}, column '{column}': the value is missing; fill it in, or leave the row out (fit does so with --missing drop)")]
     MissingValue {
         /// Data row, from 1.
         row: u64,
         /// Column name.
         column: String,
     },
-    /// A weight is zero or negative.
-    #[error("row {row}, column '{column}': weight {value} is not positive; leave the row out instead")]
+    /// A cell whose square would not be finite.
+    #[error("row {row}, column '{column}': {value:e} is too large to be squared; measure the column in larger units")]
+    TooLargeValue {
+        /// Data row, from 1.
+        row: u64,
+        /// Column name.
+        column: String,
+        /// The value.
+        value: f64,
+    },
+    /// A weight is not positive, or beyond any use.
+    #[error("row {row}, column '{column}': weight {value:e} is not a positive number of usual size; leave the row out instead")]
     BadWeight {
         /// Data row, from 1.
         row: u64,
@@ -66,7 +76,7 @@ pub enum Error {
     },
     /// A feature has one value only.
     #[error(
-        "feature '{column}' has the same value ({value}) in every row, so it cannot be told from the intercept; leave it out of the features"
+        "feature '{column}' has the same value ({value:e}) in every row, to double precision, so it cannot be told from the intercept; leave it out of the features"
     )]
     ConstantFeature {
         /// Feature name.
@@ -75,7 +85,9 @@ pub enum Error {
         value: f64,
     },
     /// The target has one value only.
-    #[error("target '{column}' has the same value ({value}) in every row: there is nothing to learn; check the target column")]
+    #[error(
+        "target '{column}' has the same value ({value:e}) in every row, to double precision: there is nothing to learn; check the target column"
+    )]
     ConstantTarget {
         /// Target name.
         column: String,
@@ -190,7 +202,7 @@ pub enum Error {
         problem: String,
     },
     /// The operating system refused.
-    #[error("'{path}': {source}")]
+    #[error("'{path}': {source}; check the path and its permissions")]
     Io {
         /// The file.
         path: PathBuf,

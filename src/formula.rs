@@ -35,6 +35,9 @@ impl Formula {
         }
         let open = right.find('(').ok_or_else(|| refuse("it names no task; add a term such as (1 | school)"))?;
         let close = right[open..].find(')').map(|at| at + open).ok_or_else(|| refuse("a '(' is not closed"))?;
+        if !right[open..close].contains('|') {
+            return Err(refuse("functions and other parentheses are not supported; put transformations into columns of the table"));
+        }
         let mut outside = right[..open].to_string();
         outside.push_str(&right[close + 1..]);
         if outside.contains(['(', '|']) {
@@ -46,6 +49,9 @@ impl Formula {
             (None, Some((random, task))) => (random, task, false),
             _ => return Err(refuse("the term in parentheses needs a '|' before the task column")),
         };
+        if random.trim().is_empty() {
+            return Err(refuse("nothing stands before '|'; write (1 | task) for an intercept that varies"));
+        }
         let task = task.trim();
         if !is_name(task) {
             return Err(refuse("right of '|' must stand one column name; nested or crossed groupings are not supported"));
@@ -53,6 +59,9 @@ impl Formula {
         let (fixed, intercept) = terms(&outside).map_err(|problem| refuse(&problem))?;
         let (random, task_intercept) = terms(random).map_err(|problem| refuse(&problem))?;
         let without_mean: Vec<String> = random.iter().filter(|name| !fixed.contains(name)).cloned().collect();
+        if let Some(part) = [&target.to_string(), &task.to_string()].into_iter().find(|part| fixed.contains(part)) {
+            return Err(refuse(&format!("'{part}' cannot be a feature too; take it out of the right side")));
+        }
         if task_intercept && !intercept {
             return Err(refuse("the intercept varies but has no mean; take '0 +' out, or write (0 + ... | task)"));
         }

@@ -258,7 +258,12 @@ mod tests {
         let graph = graph();
         let text = serde_json::to_string(&graph).unwrap();
         assert_eq!(serde_json::from_str::<TaskGraph>(&text).unwrap(), graph);
-        assert!(serde_json::from_str::<TaskGraph>(r#"{"nodes":[],"edges":[{"source":0,"target":1,"precision":1.0,"partial_correlation":0.1,"probability":null}]}"#).is_err());
+        assert!(
+            serde_json::from_str::<TaskGraph>(
+                r#"{"nodes":[],"edges":[{"source":0,"target":1,"precision":1.0,"partial_correlation":0.1,"probability":null}]}"#
+            )
+            .is_err()
+        );
     }
 
     #[test]

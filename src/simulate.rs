@@ -40,10 +40,10 @@ pub fn gaussian(prior: &Prior, tasks: usize, rows: usize, noise_sd: f64, seed: u
         return Err(Error::Arguments("to simulate, give the prior a mean".into()));
     };
     let d = prior.mean_features.iter().chain(&prior.varying).copied().max().map_or(0, |last| last + 1);
-    let sigma = prior.relatedness.covariance(tasks).ok_or_else(|| Error::NotPositiveDefinite {
-        matrix: "the task precision".into(),
-        remedy: "make its edges weaker".into(),
-    })?;
+    let sigma = prior
+        .relatedness
+        .covariance(tasks)
+        .ok_or_else(|| Error::NotPositiveDefinite { matrix: "the task precision".into(), remedy: "make its edges weaker".into() })?;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut normal = || -> f64 { StandardNormal.sample(&mut random) };
     let z = DMatrix::from_fn(tasks, prior.factor.ncols(), |_, _| normal());

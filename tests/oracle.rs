@@ -164,8 +164,7 @@ fn lme4_check_points_conditional_modes_and_covariances_agree() {
 fn sleepstudy_restricted_criterion() {
     let (_, tasks, kind) = lme4_models().swap_remove(0);
     for standardise in [Standardise::Both, Standardise::Scale, Standardise::None] {
-        let fit =
-            Model::new(Gaussian::default(), Exchangeable::new(kind)).standardise(standardise).restricted(true).fit(&tasks).unwrap();
+        let fit = Model::new(Gaussian::default(), Exchangeable::new(kind)).standardise(standardise).restricted(true).fit(&tasks).unwrap();
         println!("sleepstudy REML criterion {:.5}", -2.0 * fit.log_likelihood());
         assert!((-2.0 * fit.log_likelihood() - 1743.6283).abs() < 1e-4);
     }
@@ -181,7 +180,8 @@ fn posterior_with_all_hyperparameters_fixed() {
         no_intercept: true,
         ..Columns::default()
     };
-    let table = cognate::csv::read(cognate::csv::open(&root().join("tests/oracles/posterior_data.csv")).unwrap(), "data", &columns).unwrap();
+    let table =
+        cognate::csv::read(cognate::csv::open(&root().join("tests/oracles/posterior_data.csv")).unwrap(), "data", &columns).unwrap();
     let tasks = table.rows.tasks(&table.design);
     let data = Observations::new(&tasks, &Coordinates::identity(tasks.design()));
     let quadratics = Gaussian::default().quadratics(&data, &Dispersion::shared(oracle["sigma2"].as_f64().unwrap()));

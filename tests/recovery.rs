@@ -58,7 +58,8 @@ fn a_chain_of_visible_strength_is_found_and_little_else() {
 
 #[test]
 fn unrelated_tasks_have_an_empty_graph() {
-    let with_edges = (0..20).filter(|seed| !edges(&graph_fit(&simulated(&TaskGraph::empty(&names(20)), 100, 400, 1.0, 100 + seed))).is_empty()).count();
+    let with_edges =
+        (0..20).filter(|seed| !edges(&graph_fit(&simulated(&TaskGraph::empty(&names(20)), 100, 400, 1.0, 100 + seed))).is_empty()).count();
     println!("null of 20 tasks: {with_edges} of 20 seeds with an edge");
     assert!(with_edges <= 3, "{with_edges} of 20 nulls with an edge");
 }
@@ -66,7 +67,9 @@ fn unrelated_tasks_have_an_empty_graph() {
 #[test]
 fn a_large_common_mean_makes_no_edge_and_no_correlation() {
     for tasks in [2, 3, 6, 20] {
-        let empty = (0..20).filter(|seed| edges(&graph_fit(&simulated(&TaskGraph::empty(&names(tasks)), 100, 200, 10.0, 300 + seed))).is_empty()).count();
+        let empty = (0..20)
+            .filter(|seed| edges(&graph_fit(&simulated(&TaskGraph::empty(&names(tasks)), 100, 200, 10.0, 300 + seed))).is_empty())
+            .count();
         println!("{tasks} unrelated tasks with a large common mean: {empty} of 20 seeds without an edge");
         assert!(empty >= 18, "{tasks} tasks: only {empty} of 20 without an edge");
         let fit = Model::new(Gaussian::default(), Full::new(FeatureCovariance::Scalar))

@@ -24,7 +24,7 @@ pub(super) struct Cli {
 }
 
 fn parse_threads(text: &str) -> std::result::Result<usize, String> {
-    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "give a number of threads from 1".to_string())
+    text.parse().ok().filter(|n| (1..=256).contains(n)).ok_or_else(|| "give a number of threads from 1 to 256".to_string())
 }
 
 #[derive(Debug, Subcommand)]
@@ -189,7 +189,7 @@ pub(super) struct TasksArgs {
     #[arg(long)]
     pub deviations: bool,
     /// Probability of the intervals
-    #[arg(long, default_value_t = 0.95)]
+    #[arg(long, default_value_t = 0.95, allow_negative_numbers = true)]
     pub interval: f64,
 }
 
@@ -203,7 +203,7 @@ pub(super) struct PredictArgs {
     #[arg(short, long)]
     pub output: Option<PathBuf>,
     /// Probability of the intervals
-    #[arg(long, default_value_t = 0.95)]
+    #[arg(long, default_value_t = 0.95, allow_negative_numbers = true)]
     pub interval: f64,
     /// Print held-out scores on stderr where the table has targets
     #[arg(long)]
@@ -291,8 +291,6 @@ impl ModelArgs {
             StandardiseArg::None => Standardise::None,
         };
         let (restricted, zero) = (self.reml, self.mean == MeanArg::Zero);
-        move |structure| {
-            Model::of(Box::new(Gaussian { noise }), structure).standardise(standardise).restricted(restricted).zero_mean(zero)
-        }
+        move |structure| Model::of(Box::new(Gaussian { noise }), structure).standardise(standardise).restricted(restricted).zero_mean(zero)
     }
 }

@@ -30,9 +30,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match run::execute(&command) {
         Ok(run::Output { text, complaint }) => {
             let mut out = std::io::stdout().lock();
-            if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
-                // The reader went away: that is its right.
-                return ExitCode::SUCCESS;
+            if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+                // A reader may go away; a full disk may not swallow results.
+                if error.kind() == std::io::ErrorKind::BrokenPipe {
+                    return ExitCode::SUCCESS;
+                }
+                eprintln!("cognate: the result could not be written: {error}");
+                return ExitCode::FAILURE;
             }
             match complaint {
                 Some(complaint) => {

@@ -65,6 +65,18 @@ fn source_name(path: &Path) -> String {
     if path == Path::new("-") { "standard input".into() } else { path.display().to_string() }
 }
 
+/// A result may not replace what it was made from.
+fn refuse_overwriting(output: Option<&Path>, inputs: &[&Path]) -> Result<()> {
+    let Some(output) = output else { return Ok(()) };
+    let same = |input: &&&Path| matches!((output.canonicalize(), input.canonicalize()), (Ok(a), Ok(b)) if a == b);
+    match inputs.iter().find(same) {
+        Some(_) => {
+            Err(Error::Arguments(format!("'{}' is read by this command and would be overwritten; write to another file", output.display())))
+        }
+        None => Ok(()),
+    }
+}
+
 pub(super) fn describe(step: &Step) -> String {
     let edges = if step.edges > 0 { format!(", {} edges", step.edges) } else { String::new() };
     format!("log posterior {:.3}{edges}", step.log_posterior)
@@ -77,10 +89,11 @@ fn json(value: &serde_json::Value) -> String {
 fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
     let (table, implied) = table(&args.table, quiet)?;
     let options = args.model.options(implied)?;
+    refuse_overwriting(args.save.as_deref(), &[&args.table.data])?;
     let model = args.model.builder()(structure::by_name(&args.structure, &options)?);
     let tasks = table.rows.tasks(&table.design);
     let fit = model.fit_with(&tasks, &|step| progress.say(describe(step)))?;
-    if let Some(path) = &args.save {
+    if let Some(path) = args.save.as_ref().filter(|_| fit.converged() || !args.strict) {
         fit.save_with(&table.schema, path)?;
     }
     let text = match args.format {
@@ -88,7 +101,8 @@ fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
         Format::Json => json(&report::fit_json(&fit)),
     };
     let failed = !fit.converged();
-    let note = format!("the fit did not converge after {} iterations", fit.trace().len());
+    let note =
+        format!("the fit did not converge after {} iterations; try a simpler structure or fewer varying features", fit.trace().len());
     if failed && !args.strict && !quiet {
         eprintln!("cognate: {note}");
     }
@@ -103,6 +117,10 @@ fn compare(args: &CompareArgs, quiet: bool, progress: &Progress) -> Result<Strin
     let ladder = compare::ladder(&names, &options, args.model.builder())?;
     let say = |name: &str| progress.say(format!("fitting {name}"));
     let comparison = compare::folds(&table.rows, &table.design, &ladder, args.folds, args.seed, &say)?;
+    if let (None, Some(rung)) = (&comparison.best, comparison.rungs.first()) {
+        let reason = rung.refused.clone().unwrap_or_default();
+        return Err(Error::Arguments(format!("no structure could be fitted in every fold; {}: {reason}", rung.name)));
+    }
     Ok(match args.format {
         Format::Text => report::comparison_text(&comparison),
         Format::Json => json(&serde_json::to_value(&comparison).map_err(|error| Error::Arguments(error.to_string()))?),
@@ -110,8 +128,9 @@ fn compare(args: &CompareArgs, quiet: bool, progress: &Progress) -> Result<Strin
 }
 
 fn check_interval(level: f64) -> Result<f64> {
-    if level > 0.0 && level < 1.0 {
-        Ok(Normal::standard().inverse_cdf(0.5 + 0.5 * level))
+    let reach = Normal::standard().inverse_cdf(0.5 + 0.5 * level.clamp(0.0, 1.0));
+    if level > 0.0 && reach.is_finite() {
+        Ok(reach)
     } else {
         Err(Error::Arguments(format!("--interval {level} is not a probability; give one between 0 and 1, such as 0.95")))
     }
@@ -154,6 +173,7 @@ fn tasks(args: &TasksArgs) -> Result<String> {
 fn predict(args: &PredictArgs, quiet: bool) -> Result<String> {
     let (fit, schema): (Fit, Schema) = Fit::load_with(&args.model)?;
     check_interval(args.interval)?;
+    refuse_overwriting(args.output.as_deref(), &[&args.model, &args.data])?;
     let queries = csv::read_queries(csv::open(&args.data)?, &source_name(&args.data), &schema)?;
     let known: std::collections::HashMap<&str, usize> =
         fit.tasks().names().iter().enumerate().map(|(t, name)| (name.as_str(), t)).collect();
@@ -173,7 +193,10 @@ fn predict(args: &PredictArgs, quiet: bool) -> Result<String> {
     let text = csv_text(records)?;
     if args.score {
         if scored == 0 {
-            return Err(Error::Arguments(format!("--score needs targets: column '{}' is absent or empty; leave --score out", schema.target)));
+            return Err(Error::Arguments(format!(
+                "--score needs targets: column '{}' is absent or empty; leave --score out",
+                schema.target
+            )));
         }
         if !quiet {
             let count = scored as f64;

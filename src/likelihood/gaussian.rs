@@ -32,6 +32,9 @@ pub struct Gaussian {
     pub noise: Noise,
 }
 
+/// Lowest noise variance, of a target of unit variance: without it exactly fitted rows have no most likely one.
+const FLOOR: f64 = 1e-10;
+
 const LOG_2_PI: f64 = 1.837_877_066_409_345_3;
 
 impl Likelihood for Gaussian {
@@ -55,7 +58,7 @@ impl Likelihood for Gaussian {
         }
         let residuals: Vec<f64> = (0..q.len()).map(|t| q.residual(t, pooled.as_slice()).max(0.0)).collect();
         let rows = data.total_rows().max(1.0);
-        let common = (residuals.iter().sum::<f64>() / rows).max(1e-12);
+        let common = (residuals.iter().sum::<f64>() / rows).max(FLOOR);
         match self.noise {
             Noise::Shared => Dispersion::shared(common),
             Noise::Task => {
@@ -81,31 +84,34 @@ impl Likelihood for Gaussian {
     fn update(&self, data: &Observations, residuals: &[f64], dispersion: &Dispersion) -> Dispersion {
         if dispersion.variances.len() == 1 {
             let variance = residuals.iter().sum::<f64>() / data.total_rows();
-            return Dispersion::shared(variance.max(1e-14));
+            return Dispersion::shared(variance.max(FLOOR));
         }
         let prior = dispersion.strength * dispersion.common;
         let variances = residuals
             .iter()
             .zip(&data.rows)
-            .map(|(residual, rows)| ((residual + prior) / (rows + dispersion.strength)).max(1e-14))
+            .map(|(residual, rows)| ((residual + prior) / (rows + dispersion.strength)).max(FLOOR))
             .collect();
         self.with_variances(variances, dispersion)
     }
 
     fn slope(&self, data: &Observations, residuals: &[f64], dispersion: &Dispersion) -> Vec<f64> {
+        let held = |variance: f64, slope: f64| if variance <= FLOOR && slope < 0.0 { 0.0 } else { slope };
         if dispersion.variances.len() == 1 {
-            return vec![0.5 * (residuals.iter().sum::<f64>() / dispersion.variances[0] - data.total_rows())];
+            let variance = dispersion.variances[0];
+            return vec![held(variance, 0.5 * (residuals.iter().sum::<f64>() / variance - data.total_rows()))];
         }
         let prior = dispersion.strength * dispersion.common;
         dispersion
             .variances
             .iter()
             .zip(residuals.iter().zip(&data.rows))
-            .map(|(variance, (residual, rows))| 0.5 * ((residual + prior) / variance - rows - dispersion.strength))
+            .map(|(variance, (residual, rows))| held(*variance, 0.5 * ((residual + prior) / variance - rows - dispersion.strength)))
             .collect()
     }
 
     fn with_variances(&self, variances: Vec<f64>, dispersion: &Dispersion) -> Dispersion {
+        let variances: Vec<f64> = variances.into_iter().map(|variance| variance.max(FLOOR)).collect();
         // The prior is highest where the common variance is the harmonic mean.
         let common = variances.len() as f64 / variances.iter().map(|v| 1.0 / v).sum::<f64>();
         Dispersion { variances, common, strength: dispersion.strength }

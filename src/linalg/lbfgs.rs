@@ -162,11 +162,8 @@ mod tests {
     #[test]
     fn steps_back_where_the_function_is_not_defined() {
         let search = Lbfgs { memory: 5, evaluations: 200, gain: 1e-12 };
-        let found = search
-            .minimise(vec![0.1], |x| {
-                Ok::<_, Infallible>((x[0] > 0.0).then(|| (x[0] - x[0].ln(), vec![1.0 - 1.0 / x[0]])))
-            })
-            .unwrap();
+        let found =
+            search.minimise(vec![0.1], |x| Ok::<_, Infallible>((x[0] > 0.0).then(|| (x[0] - x[0].ln(), vec![1.0 - 1.0 / x[0]])))).unwrap();
         assert!((found.point[0] - 1.0).abs() < 1e-5);
     }
 }

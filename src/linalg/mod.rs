@@ -6,7 +6,7 @@ mod kernels;
 mod lbfgs;
 pub(crate) mod record;
 
-pub(crate) use kernels::{cholesky_in_place, multiply_add, solve_lower, solve_lower_transpose, Operand};
+pub(crate) use kernels::{Operand, cholesky_in_place, multiply_add, solve_lower, solve_lower_transpose};
 pub(crate) use lbfgs::Lbfgs;
 
 use faer::{Mat, MatRef, Side};
@@ -147,9 +147,7 @@ pub(crate) fn symmetrise(matrix: &mut DMatrix<f64>) {
 /// The covariance as a correlation matrix; a zero variance gives zero correlations and a unit diagonal.
 pub(crate) fn correlation(covariance: &DMatrix<f64>) -> DMatrix<f64> {
     let scale: Vec<f64> = covariance.diagonal().iter().map(|v| if *v > 0.0 { 1.0 / v.sqrt() } else { 0.0 }).collect();
-    DMatrix::from_fn(covariance.nrows(), covariance.ncols(), |i, j| {
-        if i == j { 1.0 } else { covariance[(i, j)] * scale[i] * scale[j] }
-    })
+    DMatrix::from_fn(covariance.nrows(), covariance.ncols(), |i, j| if i == j { 1.0 } else { covariance[(i, j)] * scale[i] * scale[j] })
 }
 
 /// Which columns of a Gram matrix are linearly independent of the columns before them (as R's `lm` pivots): a column

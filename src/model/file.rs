@@ -16,8 +16,15 @@ static PENDING: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// Writes a file whole or not at all: to a temporary file beside it, synced, then renamed.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    // Links are followed; what is no regular file (a device, a pipe) is written to, never replaced.
+    let target = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let path = target.as_path();
+    if path.exists() && !path.is_file() {
+        return std::fs::write(path, bytes).map_err(|source| Error::io(path, source));
+    }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let refused = |source| Error::io(path, source);
+    // The temporary file's own name is of no use to the reader.
+    let refused = |source: std::io::Error| Error::io(path, std::io::Error::from(source.kind()));
     let mut file = tempfile::Builder::new().prefix(".cognate-").suffix(".part").tempfile_in(folder).map_err(refused)?;
     *PENDING.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(file.path().to_path_buf());
     file.write_all(bytes).map_err(refused)?;
@@ -99,7 +106,12 @@ impl Fit {
         }
         let mut plain = Vec::new();
         ZlibDecoder::new(payload).read_to_end(&mut plain).map_err(|error| refuse(error.to_string()))?;
-        ciborium::from_reader(plain.as_slice()).map_err(|error| refuse(format!("{error}; fit again")))
+        let (fit, extra): (Fit, T) = ciborium::from_reader(plain.as_slice())
+            .map_err(|_| refuse("its contents are not what this program writes; fit again".into()))?;
+        if !fit.is_consistent() {
+            return Err(refuse("its numbers do not belong together; fit again".into()));
+        }
+        Ok((fit, extra))
     }
 
     /// Reads a fit exactly as saved, whatever was saved beside it.

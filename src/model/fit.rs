@@ -100,9 +100,7 @@ impl Fit {
         // From fitted to table units: the density of y, and for a restricted likelihood the volume of the mean.
         let mut units = -data.total_rows() * coordinates.target_scale.ln();
         let fitted = match kind {
-            LikelihoodKind::Maximised => {
-                (0..count).map(|t| quadratics.task(t).value(&coefficients.column(t).into_owned())).sum()
-            }
+            LikelihoodKind::Maximised => (0..count).map(|t| quadratics.task(t).value(&coefficients.column(t).into_owned())).sum(),
             _ => posterior.log_likelihood(),
         };
         if kind == LikelihoodKind::Restricted {
@@ -136,21 +134,36 @@ impl Fit {
         fit
     }
 
+    /// Whether shapes agree and every number is finite, as in every fit that was made and not edited.
+    pub(super) fn is_consistent(&self) -> bool {
+        let (tasks, p) = (self.tasks.len(), self.tasks.design().len());
+        let coordinates = &self.coordinates;
+        let numbers = [self.mean.as_slice(), self.mean_covariance.as_slice(), self.coefficients.as_slice(), self.covariances.as_slice()];
+        let scales = [&coordinates.centre[..], &coordinates.scale, &[coordinates.target_centre, coordinates.target_scale]];
+        self.coefficients.shape() == (p, tasks)
+            && self.covariances.shape() == (p * p, tasks)
+            && self.mean.len() == p
+            && self.mean_covariance.shape() == (p, p)
+            && coordinates.centre.len() + usize::from(self.tasks.design().has_intercept()) == p
+            && numbers.iter().chain(&scales).all(|list| list.iter().all(|v| v.is_finite()))
+    }
+
     fn find_warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if !self.converged() {
             warnings.push(format!("not converged after {} iterations ({:?})", self.trace.len(), self.stop));
         }
+        if self.dispersion.common <= 1e-9 {
+            warnings.push(
+                "the features all but determine the target: the noise variance is at its lower bound, and intervals mean nothing".into(),
+            );
+        }
         if !self.dropped.is_empty() {
-            warnings.push(format!(
-                "dropped from the mean as combinations of the features before them: {}",
-                self.dropped.join(", ")
-            ));
+            warnings.push(format!("dropped from the mean as combinations of the features before them: {}", self.dropped.join(", ")));
         }
         if matches!(self.prior.relatedness, Relatedness::Graph(_)) {
-            warnings.push(
-                "edge probabilities take the fitted hyperparameters as known: where tasks are noisy they are too sure".to_string(),
-            );
+            warnings
+                .push("edge probabilities take the fitted hyperparameters as known: where tasks are noisy they are too sure".to_string());
         }
         let learned = matches!(self.prior.relatedness, Relatedness::Dense(_) | Relatedness::Graph(_));
         if learned && self.tasks.len() <= 5 {
@@ -406,9 +419,7 @@ impl Fit {
 
     /// Fitted values x' w_t of rows of known tasks.
     pub fn fitted_values(&self, rows: &Rows) -> Result<Vec<f64>> {
-        (0..rows.len())
-            .map(|i| Ok(self.predict(&rows.names()[rows.task(i)], rows.x(i), 0.95)?.mean))
-            .collect()
+        (0..rows.len()).map(|i| Ok(self.predict(&rows.names()[rows.task(i)], rows.x(i), 0.95)?.mean)).collect()
     }
 
     /// Targets less fitted values.

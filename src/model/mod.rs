@@ -118,8 +118,7 @@ impl Model {
         let data = Observations::new(tasks, &coordinates);
         let design = tasks.design();
         let varying = design.varying_features();
-        let with_mean: Vec<usize> =
-            design.mean_features().into_iter().filter(|f| !(self.zero_mean && varying.contains(f))).collect();
+        let with_mean: Vec<usize> = design.mean_features().into_iter().filter(|f| !(self.zero_mean && varying.contains(f))).collect();
         let kept = linalg::independent_columns(&total_curvature(&data, &with_mean));
         let mean_features: Vec<usize> = kept.iter().map(|k| with_mean[*k]).collect();
         if data.total_rows() <= mean_features.len() as f64 {

@@ -165,12 +165,7 @@ impl Block {
         information -= explained;
         linalg::symmetrise(&mut information);
         let features = &prior.mean_features;
-        let mean = MeanEstimate::solve(
-            prior,
-            p,
-            information.select_rows(features).select_columns(features),
-            score.select_rows(features),
-        )?;
+        let mean = MeanEstimate::solve(prior, p, information.select_rows(features).select_columns(features), score.select_rows(features))?;
 
         // Pass 2: the posterior means, and the slope 1/2 sum_t (s_t s_t' - P_t) with s_t = h_t - J_t E[w_t].
         let mut deviations = DMatrix::zeros(r, tasks);
@@ -206,13 +201,8 @@ impl Block {
         let quadratics = design.quadratics;
         let (p, r) = (quadratics.features(), design.factor.ncols());
         let mut work = design.workspace();
-        let mut sum = First {
-            explained: vec![0.0; p * p],
-            information: vec![0.0; p * p],
-            score: vec![0.0; p],
-            log_determinant: 0.0,
-            defined: true,
-        };
+        let mut sum =
+            First { explained: vec![0.0; p * p], information: vec![0.0; p * p], score: vec![0.0; p], log_determinant: 0.0, defined: true };
         let mut half = vec![0.0; r];
         for (slot, t) in range.enumerate() {
             let precision = quadratics.precision(t);

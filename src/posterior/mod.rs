@@ -90,11 +90,7 @@ impl<'a> Posterior<'a> {
     /// the mean is not, [`Error::TooLarge`] where the joint system would not fit in memory (said before the work).
     pub fn given(quadratics: &'a Quadratics, given: &Prior) -> Result<Self> {
         let mut prior = given.clone();
-        let rows = if prior.free.is_empty() {
-            Rows::All(quadratics)
-        } else {
-            Rows::Eliminated(Eliminated::new(quadratics, &mut prior)?)
-        };
+        let rows = if prior.free.is_empty() { Rows::All(quadratics) } else { Rows::Eliminated(Eliminated::new(quadratics, &mut prior)?) };
         let data = rows.quadratics();
         let outcome = match &prior.relatedness {
             Relatedness::Zero | Relatedness::Identity | Relatedness::Diagonal(_) => Block::solve(data, &prior)?,

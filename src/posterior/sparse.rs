@@ -232,8 +232,7 @@ impl Component {
 
 /// Tasks in an order that always eliminates one with the fewest remaining neighbours, which become neighbours of each other.
 fn minimum_degree(graph: &TaskGraph, members: &[usize]) -> Vec<usize> {
-    let mut near: BTreeMap<usize, BTreeSet<usize>> =
-        members.iter().map(|t| (*t, graph.neighbours(*t).into_iter().collect())).collect();
+    let mut near: BTreeMap<usize, BTreeSet<usize>> = members.iter().map(|t| (*t, graph.neighbours(*t).into_iter().collect())).collect();
     let mut queue: BTreeSet<(usize, usize)> = near.iter().map(|(t, set)| (set.len(), *t)).collect();
     let mut order = Vec::with_capacity(members.len());
     while let Some((_, t)) = queue.pop_first() {

@@ -39,10 +39,8 @@ impl FactorSpace {
         };
         let each: Vec<f64> = setting.varying.iter().map(|feature| information(*feature)).collect();
         let mean = each.iter().sum::<f64>() / q.max(1) as f64;
-        self.sizes = each
-            .iter()
-            .map(|own| (setting.noise / if self.kind == FeatureCovariance::Scalar { mean } else { *own }).sqrt())
-            .collect();
+        self.sizes =
+            each.iter().map(|own| (setting.noise / if self.kind == FeatureCovariance::Scalar { mean } else { *own }).sqrt()).collect();
         DMatrix::from_diagonal(&nalgebra::DVector::from_column_slice(&self.sizes))
     }
 
@@ -72,7 +70,9 @@ impl FactorSpace {
         match self.kind {
             FeatureCovariance::Scalar => (0..q.min(1)).map(|_| factor[(0, 0)] / self.sizes[0]).collect(),
             FeatureCovariance::Diagonal => (0..q).map(|a| factor[(a, a)] / self.sizes[a]).collect(),
-            FeatureCovariance::Full => (0..q).flat_map(|b| (b..q).map(move |a| (a, b))).map(|(a, b)| factor[(a, b)] / self.sizes[a]).collect(),
+            FeatureCovariance::Full => {
+                (0..q).flat_map(|b| (b..q).map(move |a| (a, b))).map(|(a, b)| factor[(a, b)] / self.sizes[a]).collect()
+            }
         }
     }
 
@@ -116,7 +116,9 @@ impl FactorSpace {
             FeatureCovariance::Scalar if q == 0 => Vec::new(),
             FeatureCovariance::Scalar => vec![slope.trace() * self.sizes[0]],
             FeatureCovariance::Diagonal => (0..q).map(|a| slope[(a, a)] * self.sizes[a]).collect(),
-            FeatureCovariance::Full => (0..q).flat_map(|b| (b..q).map(move |a| (a, b))).map(|(a, b)| slope[(a, b)] * self.sizes[a]).collect(),
+            FeatureCovariance::Full => {
+                (0..q).flat_map(|b| (b..q).map(move |a| (a, b))).map(|(a, b)| slope[(a, b)] * self.sizes[a]).collect()
+            }
         }
     }
 

@@ -91,8 +91,7 @@ impl Graph {
         // Beta(1, pairs) prior on the rate, one edge expected: with a weaker one every rate explains null data equally well.
         let rate = (1.0 + expected) / (1.0 + 2.0 * pairs);
         let unchanged = if edges == self.search.edges && self.search.step >= LADDER { self.search.unchanged + 1 } else { 0 };
-        self.search =
-            Search { step: self.search.step + 1, rate, slab: found.slab, edges, unchanged, moved: self.search.moved };
+        self.search = Search { step: self.search.step + 1, rate, slab: found.slab, edges, unchanged, moved: self.search.moved };
         pattern
     }
 }
@@ -153,11 +152,8 @@ impl Structure for Graph {
         };
         let was_graph = matches!(prior.relatedness, Relatedness::Graph(_));
         let relatedness = Relatedness::Graph(graph);
-        let factor = if was_graph {
-            self.space.update(&prior.factor, &posterior.feature_moment(Some(&relatedness)))
-        } else {
-            prior.factor.clone()
-        };
+        let factor =
+            if was_graph { self.space.update(&prior.factor, &posterior.feature_moment(Some(&relatedness))) } else { prior.factor.clone() };
         // K keeps its shape; only the columns that span it are stored.
         let spans: Vec<usize> = (0..factor.ncols()).filter(|k| factor.column(*k).norm() > 1e-4 * largest).collect();
         Ok(Prior { relatedness, factor: factor.select_columns(&spans), ..prior.clone() })

@@ -150,12 +150,8 @@ pub fn by_name(name: &str, options: &Options) -> Result<Box<dyn Structure>> {
         "pooled" => Box::new(Pooled { task_intercepts: false }),
         "pooled-intercepts" => Box::new(Pooled { task_intercepts: true }),
         "exchangeable" => Box::new(Exchangeable::new(covariance.unwrap_or(FeatureCovariance::Diagonal))),
-        "full" => {
-            Box::new(Full::new(covariance.unwrap_or(FeatureCovariance::Diagonal)).with_strength(options.prior_strength))
-        }
-        "graph" => {
-            Box::new(Graph::new(covariance.unwrap_or(FeatureCovariance::Diagonal)).with_strength(options.prior_strength))
-        }
+        "full" => Box::new(Full::new(covariance.unwrap_or(FeatureCovariance::Diagonal)).with_strength(options.prior_strength)),
+        "graph" => Box::new(Graph::new(covariance.unwrap_or(FeatureCovariance::Diagonal)).with_strength(options.prior_strength)),
         other => {
             return Err(Error::Arguments(format!("there is no structure '{other}'; choose one of {}", NAMES.join(", "))));
         }

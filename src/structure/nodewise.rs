@@ -95,10 +95,8 @@ impl Node {
                 break;
             }
         }
-        let second_moment = (0..tasks)
-            .filter(|k| *k != node)
-            .map(|k| inclusion[k] * (mean[k] * mean[k] / variance + 1.0 / precision))
-            .sum();
+        let second_moment =
+            (0..tasks).filter(|k| *k != node).map(|k| inclusion[k] * (mean[k] * mean[k] / variance + 1.0 / precision)).sum();
         Node { inclusion, second_moment }
     }
 }
@@ -124,7 +122,8 @@ mod tests {
                 let explained = if k == 0 { 0.0 } else { (xy.transpose() * x.clone().try_inverse().unwrap() * &xy)[0] };
                 // Residual variance with a flat prior on its logarithm.
                 let log = -0.5 * n * ((n - explained) / n).ln() - 0.5 * (if k == 0 { 0.0 } else { (x * prior.slab).determinant().ln() })
-                    + k as f64 * prior.rate.ln() + (2 - k) as f64 * (1.0 - prior.rate).ln();
+                    + k as f64 * prior.rate.ln()
+                    + (2 - k) as f64 * (1.0 - prior.rate).ln();
                 all += log.exp();
                 if chosen.contains(&of) {
                     with += log.exp();

@@ -1,6 +1,6 @@
 //! Pooled tasks: all share their parameters, the limit K -> 0; optionally with an intercept of their own.
 
-use super::{FeatureCovariance, Setting, Structure};
+use super::{FeatureCovariance, Setting, Smooth, Structure};
 use crate::error::{Error, Result};
 use crate::likelihood::Dispersion;
 use crate::linalg;
@@ -63,8 +63,27 @@ impl Structure for Pooled {
         0
     }
 
+    fn smooth(&self) -> Option<&dyn Smooth> {
+        Some(self)
+    }
+
     fn has_marginal(&self) -> bool {
         false
+    }
+}
+
+/// Nothing but the noise is left to climb in.
+impl Smooth for Pooled {
+    fn coordinates(&self, _prior: &Prior) -> Vec<f64> {
+        Vec::new()
+    }
+
+    fn at(&self, _point: &[f64], like: &Prior) -> Option<Prior> {
+        Some(like.clone())
+    }
+
+    fn slope(&self, _posterior: &Posterior) -> Vec<f64> {
+        Vec::new()
     }
 }
 

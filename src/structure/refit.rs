@@ -57,8 +57,8 @@ pub(crate) fn refit(pattern: &TaskGraph, moment: &DMatrix<f64>) -> Result<TaskGr
             for (slot, i) in near[j].iter().enumerate().filter(|(_, i)| **i > j) {
                 let back = near[*i].iter().position(|k| *k == j).expect("edges join both ends");
                 let (a, b) = (component[j], component[*i]);
-                let precision = -0.5
-                    * (coefficients[j][slot] * fitted.node(a).precision + coefficients[*i][back] * fitted.node(b).precision);
+                let precision =
+                    -0.5 * (coefficients[j][slot] * fitted.node(a).precision + coefficients[*i][back] * fitted.node(b).precision);
                 let probability = pattern.edge(a, b).and_then(|edge| edge.probability);
                 fitted.connect(a, b, precision, probability);
             }

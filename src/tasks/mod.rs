@@ -1,10 +1,16 @@
 //! Rows grouped into tasks: what was measured, on which features, and in which coordinates it is fitted.
 
+mod coordinates;
+
+pub use coordinates::Coordinates;
+
 use crate::error::{Error, Result};
 use crate::quadratic::{Quadratics, Statistics};
-use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+
+/// Largest size of a value: squares and their sums stay finite.
+pub(crate) const LARGEST: f64 = 1e100;
 
 /// Name of the constant feature.
 pub const INTERCEPT: &str = "(Intercept)";
@@ -53,8 +59,11 @@ impl Rows {
             if !value.is_finite() {
                 return Err(Error::NotFinite { row, column: column.clone(), value: value.to_string() });
             }
+            if value.abs() > LARGEST {
+                return Err(Error::TooLargeValue { row, column: column.clone(), value: *value });
+            }
         }
-        if !(weight > 0.0 && weight.is_finite()) {
+        if !(weight > 1.0 / LARGEST && weight < LARGEST) {
             return Err(Error::BadWeight { row, column: "weight".into(), value: weight });
         }
         let next = self.names.len() as u32;
@@ -149,8 +158,7 @@ pub struct Design {
 impl Design {
     /// An intercept and `features`, all in the mean and all varying.
     pub fn varying<S: AsRef<str>>(features: &[S]) -> Self {
-        let features: Vec<String> =
-            std::iter::once(INTERCEPT.to_string()).chain(features.iter().map(|f| f.as_ref().to_string())).collect();
+        let features: Vec<String> = std::iter::once(INTERCEPT.to_string()).chain(features.iter().map(|f| f.as_ref().to_string())).collect();
         let all = vec![true; features.len()];
         Design { features, intercept: true, mean: all.clone(), varying: all }
     }
@@ -368,82 +376,10 @@ impl Tasks {
     }
 }
 
-/// The affine map between the units of the table and those of the fit.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Coordinates {
-    intercept: bool,
-    /// Subtracted from each feature (the intercept is not among them).
-    pub centre: Vec<f64>,
-    /// Then divides each feature.
-    pub scale: Vec<f64>,
-    /// Subtracted from the target.
-    pub target_centre: f64,
-    /// Then divides the target.
-    pub target_scale: f64,
-}
-
-impl Coordinates {
-    /// The table's own units.
-    pub fn identity(design: &Design) -> Self {
-        let columns = design.columns();
-        Coordinates {
-            intercept: design.intercept,
-            centre: vec![0.0; columns],
-            scale: vec![1.0; columns],
-            target_centre: 0.0,
-            target_scale: 1.0,
-        }
-    }
-
-    /// The fitted features of a row, the intercept first.
-    pub fn features(&self, x: &[f64]) -> DVector<f64> {
-        let lead = usize::from(self.intercept);
-        DVector::from_fn(x.len() + lead, |i, _| {
-            if i < lead { 1.0 } else { (x[i - lead] - self.centre[i - lead]) / self.scale[i - lead] }
-        })
-    }
-
-    /// A fitted target in the table's units.
-    pub fn target(&self, fitted: f64) -> f64 {
-        self.target_centre + self.target_scale * fitted
-    }
-
-    /// The matrix A with w (table's units) = A w (fitted) + `target_centre` on the intercept.
-    pub fn to_original(&self) -> DMatrix<f64> {
-        let lead = usize::from(self.intercept);
-        let p = self.centre.len() + lead;
-        let mut map = DMatrix::zeros(p, p);
-        if self.intercept {
-            map[(0, 0)] = self.target_scale;
-        }
-        for k in 0..self.centre.len() {
-            let slope = self.target_scale / self.scale[k];
-            map[(k + lead, k + lead)] = slope;
-            if self.intercept {
-                map[(0, k + lead)] = -slope * self.centre[k];
-            }
-        }
-        map
-    }
-
-    /// Parameters in the table's units.
-    pub fn parameters(&self, fitted: &DVector<f64>) -> DVector<f64> {
-        let mut original = self.to_original() * fitted;
-        if self.intercept {
-            original[0] += self.target_centre;
-        }
-        original
-    }
-
-    /// A scale for every feature, the intercept included.
-    pub(crate) fn scales(&self) -> Vec<f64> {
-        self.intercept.then_some(1.0).into_iter().chain(self.scale.iter().copied()).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nalgebra::{DMatrix, DVector};
 
     fn rows() -> Rows {
         let mut rows = Rows::new("y", &["a", "b"]);
