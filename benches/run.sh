@@ -9,7 +9,8 @@ if ! Rscript -e 'library(lme4)' >/dev/null 2>&1; then
 fi
 mkdir -p target/bench
 for name in school chem97 insteval_d; do
-  from=$(ls data/$name.csv.gz tests/oracles/$name.csv.gz 2>/dev/null | head -n 1)
+  from=data/$name.csv.gz
+  [ -f "$from" ] || from=tests/oracles/$name.csv.gz
   gzip -dc "$from" > "target/bench/$name.csv"
 done
 cargo bench --quiet --bench fit -- write target/bench/intercepts.csv

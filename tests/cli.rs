@@ -1,0 +1,265 @@
+//! The command line: results on stdout, one sentence on stderr, exit status, files whole or not at all.
+
+use assert_cmd::Command;
+use serde_json::Value;
+use std::path::Path;
+use tempfile::TempDir;
+
+struct Run {
+    status: i32,
+    out: String,
+    err: String,
+}
+
+fn cognate(folder: &Path, arguments: &[&str]) -> Run {
+    let output = Command::cargo_bin("cognate").unwrap().current_dir(folder).args(arguments).output().unwrap();
+    Run {
+        status: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Six tasks of eight rows with a text column.
+fn table() -> String {
+    let mut text = String::from("site,y,x,colour\n");
+    for t in 0..6 {
+        for i in 0..8 {
+            let x = i as f64 * 0.5 - 1.75 + 0.1 * t as f64;
+            let noise = ((i * 7 + t * 3) % 5) as f64 * 0.1;
+            let colour = ["red", "green", "blue"][(i + t) % 3];
+            text.push_str(&format!("s{t},{},{x},{colour}\n", 1.0 + (t % 3) as f64 + (0.5 + 0.2 * (t % 2) as f64) * x + noise));
+        }
+    }
+    text
+}
+
+fn folder_with(text: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("t.csv"), text).unwrap();
+    folder
+}
+
+const FIT: [&str; 8] = ["fit", "t.csv", "--task", "site", "--target", "y", "--model", "m.cognate"];
+
+/// Refused: exit 1, one sentence that names the place, nothing on stdout, nothing written.
+fn refused(text: &str, extra: &[&str], needles: &[&str]) {
+    let folder = folder_with(text);
+    let run = cognate(folder.path(), &[&FIT[..], extra].concat());
+    assert_eq!(run.status, 1, "{needles:?}: {} {}", run.out, run.err);
+    assert!(run.out.is_empty(), "{needles:?}: {}", run.out);
+    let complaint: Vec<&str> = run.err.lines().filter(|line| !line.contains("levels, reference")).collect();
+    assert_eq!(complaint.len(), 1, "{needles:?}: {}", run.err);
+    for needle in needles {
+        assert!(complaint[0].contains(needle), "'{needle}' is not in: {}", complaint[0]);
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "{needles:?}: a file was left");
+}
+
+#[test]
+fn every_bad_input_gets_one_sentence_and_leaves_nothing() {
+    let good = table();
+    refused("", &[], &["t.csv", "empty"]);
+    refused("site,y,x\n", &[], &["t.csv", "no rows"]);
+    refused(&good, &["--features", "x,w"], &["'w'", "site, y, x, colour"]);
+    refused(&good, &["--features", "colur"], &["did you mean 'colour'"]);
+    refused(&good.replace("s0,", "s0,oops"), &[], &["row 1", "'y'", "oops"]);
+    refused(&good.replacen("s1,", "s1,inf,", 1).replacen("inf,2", "inf", 1), &[], &["line 10", "cells"]);
+    refused("site,y,x\na,1,2\na,2,inf\nb,1,1\nb,2,2\n", &[], &["row 2", "'x'", "not finite"]);
+    refused("site,y,x\na,1,2\na,2,\nb,1,1\nb,2,2\n", &[], &["row 2", "'x'", "missing", "--missing drop"]);
+    refused("site,y,x\na,1,2\n,2,3\nb,1,1\nb,2,2\n", &[], &["row 2", "'site'", "missing"]);
+    refused("site,y,x\na,1,2\na,2,1e200\nb,1,1\nb,2,2\n", &[], &["row 2", "'x'", "too large"]);
+    refused("site,y,x,w\na,1,2,1\na,2,3,0\nb,1,1,1\nb,2,2,1\n", &["--weights", "w"], &["row 2", "'w'", "not a positive"]);
+    refused("site,y,x\na,1,2\na,2,2\nb,1,2\nb,2,2\n", &[], &["'x'", "same value"]);
+    refused("site,y,x\na,1,2\na,1,3\nb,1,4\nb,1,2\n", &[], &["'y'", "same value"]);
+    refused("site,y,x\na,1,2\na,2,3\na,4,4\na,3,2\n", &[], &["at least 2 tasks", "pooled"]);
+    refused("site,y,x\na,,2\nb,NA,3\n", &[], &["no rows", "2 rows have no target"]);
+    refused("site,y,x,x\na,1,2,1\n", &[], &["two columns are named 'x'"]);
+    refused("site;y;x\na;1;2\n", &[], &["semicolons"]);
+    refused("site,y,x\na,1,2\nb,2,3\n", &[], &["2 rows", "2 mean coefficients"]);
+    let many: String = (0..200).map(|i| format!("s{},{i},note {i}\n", i % 4)).collect();
+    refused(&format!("site,y,note\n{many}"), &[], &["'note'", "200 different texts"]);
+    refused(&good, &["--prior-strength", "0", "--structure", "full"], &["--prior-strength"]);
+}
+
+#[test]
+fn a_missing_file_and_a_wrong_flag_are_told_apart() {
+    let folder = folder_with(&table());
+    let run = cognate(folder.path(), &["fit", "nowhere.csv", "--task", "a", "--target", "b"]);
+    assert_eq!((run.status, run.err.lines().count()), (1, 1));
+    assert!(run.err.contains("nowhere.csv"));
+    assert_eq!(cognate(folder.path(), &["fit", "t.csv", "--task", "site"]).status, 2);
+    assert_eq!(cognate(folder.path(), &["fit", "t.csv", "--task", "site", "--target", "y", "--structure", "tree"]).status, 2);
+    assert_eq!(cognate(folder.path(), &["--threads", "0", "demo"]).status, 2);
+}
+
+#[test]
+fn awkward_but_honest_tables_are_fitted_with_finite_answers() {
+    let awkward = [
+        ("one row a task", "site,y,x\na,1,2\nb,2,3\nc,4,4\nd,3,2\ne,5,7\n"),
+        ("duplicate feature", "site,y,x,z\na,1,2,2\na,2,3,3\nb,4,4,4\nb,3,2,2\nb,5,6,6\n"),
+        ("more features than rows a task", "site,y,p,q,r,s\na,1,2,1,0,3\na,2,3,4,1,1\nb,4,4,2,2,0\nb,3,2,1,5,2\nc,5,6,0,1,1\nc,1,0,2,2,4\nd,2,2,3,1,0\n"),
+        ("noiseless", "site,y,x\na,1,0\na,3,1\na,5,2\nb,1,0\nb,3,1\nb,5,2\nc,1,0\nc,3,1\nc,5,2\n"),
+        ("equal targets within tasks", "site,y,x\na,1,0\na,1,1\na,1,4\nb,2,0\nb,2,1\nb,2,4\nc,3,0\nc,3,1\nc,3,4\n"),
+    ];
+    for (what, text) in awkward {
+        for structure in cognate::structure::NAMES {
+            let folder = folder_with(text);
+            let run = cognate(folder.path(), &[&FIT[..], &["--structure", structure, "--format", "json"]].concat());
+            if run.status == 1 {
+                assert_eq!((run.err.lines().count(), run.out.len()), (1, 0), "{what}, {structure}: {}", run.err);
+                continue;
+            }
+            let fit: Value = serde_json::from_str(&run.out).unwrap();
+            assert!(fit["log_likelihood"].is_f64(), "{what}, {structure}: {}", run.out);
+            let tasks = cognate(folder.path(), &["tasks", "m.cognate"]);
+            assert!(tasks.status == 0 && !tasks.out.contains("NaN") && !tasks.out.contains("inf"), "{what}, {structure}: {}", tasks.out);
+        }
+    }
+}
+
+#[test]
+fn fit_prints_the_keys_of_the_contract() {
+    let folder = folder_with(&table());
+    for structure in cognate::structure::NAMES {
+        let run = cognate(folder.path(), &[&FIT[..], &["--structure", structure, "--format", "json"]].concat());
+        assert_eq!(run.status, 0, "{structure}: {}", run.err);
+        let fit: Value = serde_json::from_str(&run.out).unwrap();
+        let keys = "version family structure tasks rows features varying log_likelihood log_likelihood_kind log_posterior parameters aic bic \
+                    converged iterations mean mean_se dropped feature_covariance feature_covariance_fitted noise_variance relatedness graph warnings";
+        for key in keys.split_whitespace() {
+            assert!(fit.get(key).is_some(), "{structure}: no key {key}");
+        }
+        assert_eq!(fit["tasks"], 6);
+        assert_eq!(fit["features"], serde_json::json!(["(Intercept)", "x", "colour[green]", "colour[red]"]));
+        let kind = match structure {
+            "independent" | "pooled" | "pooled-intercepts" => "maximised",
+            "exchangeable" => "marginal",
+            _ => "restricted",
+        };
+        assert_eq!(fit["log_likelihood_kind"], kind, "{structure}");
+        assert!(run.err.contains("reference 'blue'"));
+    }
+}
+
+#[test]
+fn predictions_come_in_input_order_for_known_and_unseen_tasks() {
+    let folder = folder_with(&table());
+    assert_eq!(cognate(folder.path(), &FIT).status, 0);
+    std::fs::write(folder.path().join("new.csv"), "colour,site,x,extra\nred,s3,0.5,1\nblue,elsewhere,0.5,1\nred,s0,1,1\n").unwrap();
+    let run = cognate(folder.path(), &["predict", "m.cognate", "new.csv"]);
+    assert_eq!(run.status, 0, "{}", run.err);
+    let lines: Vec<Vec<&str>> = run.out.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(lines[0], ["row", "task", "mean", "sd", "lower", "upper"]);
+    assert_eq!([lines[1][1], lines[2][1], lines[3][1]], ["s3", "elsewhere", "s0"]);
+    let sd = |line: usize| lines[line][3].parse::<f64>().unwrap();
+    assert!(sd(2) > sd(1) && sd(2) > sd(3));
+    let run = cognate(folder.path(), &["predict", "m.cognate", "new.csv", "-o", "out.csv"]);
+    assert!(run.status == 0 && run.out.is_empty() && folder.path().join("out.csv").exists());
+    std::fs::write(folder.path().join("bad.csv"), "colour,site,x\npink,s3,0.5\n").unwrap();
+    let run = cognate(folder.path(), &["predict", "m.cognate", "bad.csv", "-o", "out2.csv"]);
+    assert!(run.status == 1 && run.err.contains("row 1") && run.err.contains("pink") && run.err.contains("blue, green, red"));
+    assert!(!folder.path().join("out2.csv").exists());
+    let run = cognate(folder.path(), &["predict", "m.cognate", "t.csv", "--score"]);
+    assert!(run.status == 0 && run.err.contains("log predictive density"));
+    assert_eq!(cognate(folder.path(), &["predict", "m.cognate", "t.csv", "-o", "t.csv"]).status, 1);
+    assert_eq!(cognate(folder.path(), &["predict", "m.cognate", "t.csv", "--interval", "2"]).status, 1);
+}
+
+#[test]
+fn damaged_models_are_refused() {
+    let folder = folder_with(&table());
+    assert_eq!(cognate(folder.path(), &FIT).status, 0);
+    let path = folder.path().join("m.cognate");
+    let bytes = std::fs::read(&path).unwrap();
+    let mut damaged = vec![bytes[..bytes.len() / 2].to_vec(), b"hello".to_vec(), Vec::new()];
+    let mut flipped = bytes.clone();
+    flipped[bytes.len() / 2] ^= 1;
+    let mut newer = bytes.clone();
+    newer[8] = 99;
+    damaged.extend([flipped, newer]);
+    for bytes in damaged {
+        std::fs::write(&path, bytes).unwrap();
+        for command in ["tasks", "graph"] {
+            let run = cognate(folder.path(), &[command, "m.cognate"]);
+            assert_eq!((run.status, run.err.lines().count()), (1, 1), "{}", run.err);
+            assert!(run.err.contains("m.cognate"));
+        }
+    }
+}
+
+#[test]
+fn stdin_gz_and_formula_give_the_same_fit() {
+    let folder = folder_with(&table());
+    let options = ["--features", "x", "--feature-covariance", "full", "--format", "json"];
+    let plain = cognate(folder.path(), &[&["fit", "t.csv", "--task", "site", "--target", "y"], &options[..]].concat());
+    let formula = cognate(folder.path(), &["fit", "t.csv", "--formula", "y ~ x + (x | site)", "--format", "json"]);
+    assert_eq!(plain.out, formula.out);
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut packed, table().as_bytes()).unwrap();
+    let output = Command::cargo_bin("cognate")
+        .unwrap()
+        .args([&["fit", "-", "--task", "site", "--target", "y"], &options[..]].concat())
+        .write_stdin(packed.finish().unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), plain.out);
+}
+
+#[test]
+fn formulas_that_are_not_supported_say_what_to_write() {
+    let folder = folder_with(&table());
+    for formula in ["y ~ x", "y ~ x + (x|site) + (1|colour)", "y ~ x:z + (1|site)", "~ x", "y ~ x + (1|a/b)", "y ~ log(x) + (1|site)", "y ~ x + (|site)", ""] {
+        let run = cognate(folder.path(), &["fit", "t.csv", "--formula", formula]);
+        assert_eq!((run.status, run.err.lines().count()), (1, 1), "{formula}: {}", run.err);
+        assert!(run.err.contains("formula"), "{formula}: {}", run.err);
+    }
+}
+
+#[test]
+fn missing_targets_are_counted_and_missing_features_can_be_dropped() {
+    let text = table().replacen("s2,", "s2,,", 1).replacen(",,2", ",", 1);
+    let text = text.lines().map(|line| line.split(',').take(4).collect::<Vec<_>>().join(",")).collect::<Vec<_>>().join("\n");
+    let folder = folder_with(&text.replacen(",blue", ",", 1));
+    let run = cognate(folder.path(), &[&FIT[..], &["--missing", "drop"]].concat());
+    assert_eq!(run.status, 0, "{}", run.err);
+    assert!(run.err.contains("1 rows with missing values dropped"), "{}", run.err);
+}
+
+#[test]
+fn graphs_print_in_every_format_and_tasks_tell_their_deviations() {
+    let folder = folder_with(&table());
+    assert_eq!(cognate(folder.path(), &[&FIT[..], &["--structure", "full"]].concat()).status, 0);
+    assert!(cognate(folder.path(), &["graph", "m.cognate", "--format", "dot"]).out.starts_with("graph {"));
+    let graph: Value = serde_json::from_str(&cognate(folder.path(), &["graph", "m.cognate", "--format", "json"]).out).unwrap();
+    assert_eq!(graph["nodes"].as_array().unwrap().len(), 6);
+    assert_eq!(graph["edges"].as_array().unwrap().len(), 15);
+    assert_eq!(cognate(folder.path(), &["graph", "m.cognate", "--format", "csv"]).out.lines().count(), 16);
+    let tasks = cognate(folder.path(), &["tasks", "m.cognate", "--deviations"]).out;
+    assert_eq!(tasks.lines().next().unwrap(), "task,feature,estimate,sd,low,high,own_share");
+    assert_eq!(tasks.lines().count(), 1 + 6 * 4);
+}
+
+#[test]
+fn compare_ranks_structures_and_says_why_one_was_refused() {
+    let folder = folder_with(&table());
+    let run = cognate(folder.path(), &["compare", "t.csv", "--task", "site", "--target", "y", "--folds", "4", "--format", "json"]);
+    assert_eq!(run.status, 0, "{}", run.err);
+    let comparison: Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(comparison["rungs"].as_array().unwrap().len(), 4);
+    assert!(comparison["best"].is_string() && comparison["simplest"].is_string());
+    assert_eq!(cognate(folder.path(), &["compare", "t.csv", "--task", "site", "--target", "y", "--folds", "1"]).status, 1);
+}
+
+#[test]
+fn an_interrupted_reader_is_no_error() {
+    let folder = folder_with(&table());
+    assert_eq!(cognate(folder.path(), &FIT).status, 0);
+    let program = assert_cmd::cargo::cargo_bin("cognate");
+    let status = std::process::Command::new("sh")
+        .current_dir(folder.path())
+        .args(["-c", &format!("'{}' tasks m.cognate | head -n 1 > /dev/null; exit ${{PIPESTATUS:-0}}", program.display())])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
