@@ -90,10 +90,10 @@ fn peak_mb() -> f64 {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
-    if let [word, path] = arguments.as_slice() {
-        if word == "write" {
-            return write_intercepts(Path::new(path));
-        }
+    if let [word, path] = arguments.as_slice()
+        && word == "write"
+    {
+        return write_intercepts(Path::new(path));
     }
     let only = arguments.iter().position(|a| a == "only").and_then(|at| arguments.get(at + 1));
     rayon::ThreadPoolBuilder::new().num_threads(1).build_global().expect("the pool is built once");

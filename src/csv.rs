@@ -151,11 +151,11 @@ impl<R: Read> Source<R> {
                 return Err(Error::Table { source_name: name.into(), problem: format!("two columns are named '{column}'; rename one") });
             }
         }
-        if let [only] = header.as_slice() {
-            if only.contains([';', '\t']) {
-                let problem = "its cells seem to be separated by semicolons or tabs; save it with commas".to_string();
-                return Err(Error::Table { source_name: name.into(), problem });
-            }
+        if let [only] = header.as_slice()
+            && only.contains([';', '\t'])
+        {
+            let problem = "its cells seem to be separated by semicolons or tabs; save it with commas".to_string();
+            return Err(Error::Table { source_name: name.into(), problem });
         }
         Ok(Source { name: name.into(), reader, header })
     }
@@ -240,10 +240,11 @@ impl Cells {
             return Ok((Coding { column: column.into(), levels: None }, Vec::new()));
         };
         let filled = codes.iter().filter(|code| **code != MISSING_CODE).count() as u64;
-        if !category && *numbers * 2 > filled {
-            if let Some((row, value)) = first_number {
-                return Err(Error::NotANumber { row: *row, column: column.into(), value: value.clone() });
-            }
+        if !category
+            && *numbers * 2 > filled
+            && let Some((row, value)) = first_number
+        {
+            return Err(Error::NotANumber { row: *row, column: column.into(), value: value.clone() });
         }
         if names.len() > 50 && names.len() as u64 * 2 > filled {
             return Err(Error::Arguments(format!(

@@ -50,3 +50,8 @@ pub use prior::{Mean, Prior, Relatedness};
 pub use quadratic::{Quadratic, Quadratics, Statistics};
 pub use structure::{Exchangeable, FeatureCovariance, Full, Graph, Independent, Pooled, Smooth, Structure};
 pub use tasks::{Coordinates, Design, INTERCEPT, Rows, Tasks};
+
+/// The code in README.md is compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

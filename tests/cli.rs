@@ -98,7 +98,10 @@ fn awkward_but_honest_tables_are_fitted_with_finite_answers() {
     let awkward = [
         ("one row a task", "site,y,x\na,1,2\nb,2,3\nc,4,4\nd,3,2\ne,5,7\n"),
         ("duplicate feature", "site,y,x,z\na,1,2,2\na,2,3,3\nb,4,4,4\nb,3,2,2\nb,5,6,6\n"),
-        ("more features than rows a task", "site,y,p,q,r,s\na,1,2,1,0,3\na,2,3,4,1,1\nb,4,4,2,2,0\nb,3,2,1,5,2\nc,5,6,0,1,1\nc,1,0,2,2,4\nd,2,2,3,1,0\n"),
+        (
+            "more features than rows a task",
+            "site,y,p,q,r,s\na,1,2,1,0,3\na,2,3,4,1,1\nb,4,4,2,2,0\nb,3,2,1,5,2\nc,5,6,0,1,1\nc,1,0,2,2,4\nd,2,2,3,1,0\n",
+        ),
         ("noiseless", "site,y,x\na,1,0\na,3,1\na,5,2\nb,1,0\nb,3,1\nb,5,2\nc,1,0\nc,3,1\nc,5,2\n"),
         ("equal targets within tasks", "site,y,x\na,1,0\na,1,1\na,1,4\nb,2,0\nb,2,1\nb,2,4\nc,3,0\nc,3,1\nc,3,4\n"),
     ];
@@ -209,7 +212,16 @@ fn stdin_gz_and_formula_give_the_same_fit() {
 #[test]
 fn formulas_that_are_not_supported_say_what_to_write() {
     let folder = folder_with(&table());
-    for formula in ["y ~ x", "y ~ x + (x|site) + (1|colour)", "y ~ x:z + (1|site)", "~ x", "y ~ x + (1|a/b)", "y ~ log(x) + (1|site)", "y ~ x + (|site)", ""] {
+    for formula in [
+        "y ~ x",
+        "y ~ x + (x|site) + (1|colour)",
+        "y ~ x:z + (1|site)",
+        "~ x",
+        "y ~ x + (1|a/b)",
+        "y ~ log(x) + (1|site)",
+        "y ~ x + (|site)",
+        "",
+    ] {
         let run = cognate(folder.path(), &["fit", "t.csv", "--formula", formula]);
         assert_eq!((run.status, run.err.lines().count()), (1, 1), "{formula}: {}", run.err);
         assert!(run.err.contains("formula"), "{formula}: {}", run.err);

@@ -266,10 +266,10 @@ impl DataArgs {
 impl ModelArgs {
     /// Options of the structures.
     pub(super) fn options(&self, implied: Option<FeatureCovariance>) -> Result<structure::Options> {
-        if let Some(strength) = self.prior_strength {
-            if !(strength > 0.0 && strength.is_finite()) {
-                return Err(Error::Arguments(format!("--prior-strength {strength} is not positive; give a number such as 2")));
-            }
+        if let Some(strength) = self.prior_strength
+            && !(strength > 0.0 && strength.is_finite())
+        {
+            return Err(Error::Arguments(format!("--prior-strength {strength} is not positive; give a number such as 2")));
         }
         let asked = self.feature_covariance.map(|kind| match kind {
             Covariance::Scalar => FeatureCovariance::Scalar,

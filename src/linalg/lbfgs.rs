@@ -133,7 +133,7 @@ impl Lbfgs {
 fn cubic(step: f64, value: f64, slope: f64, trial_value: f64, trial_slope: f64) -> f64 {
     let theta = 3.0 * (value - trial_value) / step + slope + trial_slope;
     let discriminant = theta * theta - slope * trial_slope;
-    if !(discriminant > 0.0) {
+    if discriminant.is_nan() || discriminant <= 0.0 {
         return 0.5;
     }
     let gamma = discriminant.sqrt();

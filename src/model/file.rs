@@ -45,10 +45,10 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Removes a file that was being written; for the handler of an interruption.
 pub(crate) fn discard_pending() {
-    if let Ok(mut pending) = PENDING.lock() {
-        if let Some(path) = pending.take() {
-            let _ = std::fs::remove_file(path);
-        }
+    if let Ok(mut pending) = PENDING.lock()
+        && let Some(path) = pending.take()
+    {
+        let _ = std::fs::remove_file(path);
     }
 }
 

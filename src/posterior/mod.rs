@@ -26,9 +26,9 @@ const CHUNK: usize = 64;
 /// Deviations are kept *whitened*: u_t = L b_t with K = L L', so a singular K needs no inverse.
 pub struct Posterior<'a> {
     quadratics: Rows<'a>,
-    given: Prior,
-    /// The prior with its features renumbered without the free ones.
     prior: Prior,
+    /// The prior with its features renumbered without the free ones.
+    inner: Prior,
     mean: DVector<f64>,
     mean_covariance: DMatrix<f64>,
     deviations: DMatrix<f64>,
@@ -99,8 +99,8 @@ impl<'a> Posterior<'a> {
         let Outcome { mean, deviations, log_likelihood, engine } = outcome;
         Ok(Posterior {
             quadratics: rows,
-            given: given.clone(),
-            prior,
+            prior: given.clone(),
+            inner: prior,
             mean: mean.mean,
             mean_covariance: mean.covariance,
             deviations,
@@ -115,7 +115,7 @@ impl<'a> Posterior<'a> {
 
     /// The prior it was made from.
     pub fn prior(&self) -> &Prior {
-        &self.given
+        &self.prior
     }
 
     /// How many tasks there are.
@@ -141,7 +141,7 @@ impl<'a> Posterior<'a> {
     /// Posterior mean of u_t and its covariance given the common mean and all hyperparameters (what lme4 calls the
     /// conditional mode and variance), over the varying features.
     pub fn conditional(&self, task: usize) -> (DVector<f64>, DMatrix<f64>) {
-        let factor = &self.prior.factor;
+        let factor = &self.inner.factor;
         let block = self.engine.covariance(task, task);
         (factor * self.deviations.column(task), factor * block * factor.transpose())
     }
@@ -157,8 +157,8 @@ impl<'a> Posterior<'a> {
 
     fn kept_coefficients(&self, task: usize) -> DVector<f64> {
         let mut w = self.mean.clone();
-        let u = &self.prior.factor * self.deviations.column(task);
-        self.prior.varying.iter().zip(u.iter()).for_each(|(feature, value)| w[*feature] += value);
+        let u = &self.inner.factor * self.deviations.column(task);
+        self.inner.varying.iter().zip(u.iter()).for_each(|(feature, value)| w[*feature] += value);
         w
     }
 
@@ -166,14 +166,14 @@ impl<'a> Posterior<'a> {
     pub fn covariance(&self, task: usize) -> DMatrix<f64> {
         let p = self.data().features();
         let mut all = DMatrix::zeros(p, p);
-        let factor = &self.prior.factor;
+        let factor = &self.inner.factor;
         let within = factor * self.engine.covariance(task, task) * factor.transpose();
-        for (i, a) in self.prior.varying.iter().enumerate() {
-            for (j, b) in self.prior.varying.iter().enumerate() {
+        for (i, a) in self.inner.varying.iter().enumerate() {
+            for (j, b) in self.inner.varying.iter().enumerate() {
                 all[(*a, *b)] = within[(i, j)];
             }
         }
-        if !matches!(self.prior.mean, Mean::Given(_)) && !self.prior.mean_features.is_empty() {
+        if !matches!(self.inner.mean, Mean::Given(_)) && !self.inner.mean_features.is_empty() {
             let map = self.mean_map(task);
             all += &map * &self.mean_covariance * map.transpose();
         }
@@ -187,12 +187,12 @@ impl<'a> Posterior<'a> {
     /// d E[w_t | mean] / d mean: p x m.
     fn mean_map(&self, task: usize) -> DMatrix<f64> {
         let p = self.data().features();
-        let moved = &self.prior.factor * self.engine.sensitivity(self.data(), &self.prior, task);
-        let mut map = DMatrix::zeros(p, self.prior.mean_features.len());
-        for (j, feature) in self.prior.mean_features.iter().enumerate() {
+        let moved = &self.inner.factor * self.engine.sensitivity(self.data(), &self.inner, task);
+        let mut map = DMatrix::zeros(p, self.inner.mean_features.len());
+        for (j, feature) in self.inner.mean_features.iter().enumerate() {
             map[(*feature, j)] = 1.0;
         }
-        for (i, feature) in self.prior.varying.iter().enumerate() {
+        for (i, feature) in self.inner.varying.iter().enumerate() {
             for j in 0..map.ncols() {
                 map[(*feature, j)] -= moved[(i, j)];
             }
@@ -211,18 +211,18 @@ impl<'a> Posterior<'a> {
     fn expected_residual(&self, task: usize) -> f64 {
         let data = self.data();
         let w = self.kept_coefficients(task);
-        let factor = &self.prior.factor;
+        let factor = &self.inner.factor;
         let p = data.features();
         let curvature = DMatrix::from_column_slice(p, p, data.curvature(task));
         let within = factor * self.engine.covariance(task, task) * factor.transpose();
-        let varying = &self.prior.varying;
+        let varying = &self.inner.varying;
         let mut spread = 0.0;
         for (i, a) in varying.iter().enumerate() {
             for (j, b) in varying.iter().enumerate() {
                 spread += curvature[(*a, *b)] * within[(i, j)];
             }
         }
-        if matches!(self.prior.mean, Mean::Integrated) {
+        if matches!(self.inner.mean, Mean::Integrated) {
             let map = self.mean_map(task);
             spread += (&self.mean_covariance * (map.transpose() * curvature * &map)).trace();
         }
@@ -242,13 +242,13 @@ impl<'a> Posterior<'a> {
     pub(crate) fn feature_moment(&self, omega: Option<&Relatedness>) -> DMatrix<f64> {
         match (&self.engine, omega) {
             (Engine::Block(block), None) => {
-                let factor = &self.prior.factor;
+                let factor = &self.inner.factor;
                 let r = factor.ncols();
                 DMatrix::identity(r, r) + factor.transpose() * block.slope() * factor * (2.0 / self.tasks() as f64)
             }
             _ => {
-                let omega = omega.unwrap_or(&self.prior.relatedness);
-                let r = self.prior.factor.ncols();
+                let omega = omega.unwrap_or(&self.inner.relatedness);
+                let r = self.inner.factor.ncols();
                 let mut sum = DMatrix::zeros(r, r);
                 match omega {
                     Relatedness::Graph(graph) => {
@@ -284,7 +284,7 @@ impl<'a> Posterior<'a> {
     /// E[b_s b_t'], r x r.
     fn cross_moment(&self, s: usize, t: usize) -> DMatrix<f64> {
         let mut moment = self.deviations.column(s) * self.deviations.column(t).transpose() + self.engine.covariance(s, t);
-        if matches!(self.prior.mean, Mean::Integrated) {
+        if matches!(self.inner.mean, Mean::Integrated) {
             let (a, b) = (self.sensitivity(s), self.sensitivity(t));
             moment += a * &self.mean_covariance * b.transpose();
         }
@@ -292,7 +292,7 @@ impl<'a> Posterior<'a> {
     }
 
     fn sensitivity(&self, task: usize) -> DMatrix<f64> {
-        self.engine.sensitivity(self.data(), &self.prior, task)
+        self.engine.sensitivity(self.data(), &self.inner, task)
     }
 
     /// E[B B'] (T x T, summed over the r whitened directions): its expectation is r Sigma. With `denoised` false it is the
@@ -300,9 +300,9 @@ impl<'a> Posterior<'a> {
     pub(crate) fn task_moment(&self, denoised: bool) -> DMatrix<f64> {
         let tasks = self.tasks();
         let mut moment = self.deviations.transpose() * &self.deviations;
-        if matches!(self.prior.mean, Mean::Integrated) && !self.prior.mean_features.is_empty() {
-            let r = self.prior.factor.ncols();
-            let m = self.prior.mean_features.len();
+        if matches!(self.inner.mean, Mean::Integrated) && !self.inner.mean_features.is_empty() {
+            let r = self.inner.factor.ncols();
+            let m = self.inner.mean_features.len();
             let root = linalg::semidefinite_factor(&self.mean_covariance);
             let mut flat = DMatrix::zeros(r * m, tasks);
             for t in 0..tasks {
@@ -322,9 +322,9 @@ impl<'a> Posterior<'a> {
 
     /// A draw of all task parameters from the joint posterior: T x d.
     pub fn sample<R: Rng + ?Sized>(&self, random: &mut R) -> DMatrix<f64> {
-        let (m, r, tasks) = (self.prior.mean_features.len(), self.prior.factor.ncols(), self.tasks());
+        let (m, r, tasks) = (self.inner.mean_features.len(), self.inner.factor.ncols(), self.tasks());
         let mut normal = |n: usize| DVector::from_fn(n, |_, _| Distribution::<f64>::sample(&StandardNormal, random));
-        let shift = match self.prior.mean {
+        let shift = match self.inner.mean {
             Mean::Given(_) => DVector::zeros(m),
             _ => linalg::semidefinite_factor(&self.mean_covariance) * normal(m),
         };
@@ -340,9 +340,9 @@ impl<'a> Posterior<'a> {
         let mut all = DMatrix::zeros(tasks, width);
         for t in 0..tasks {
             let mut w = self.kept_coefficients(t);
-            let moved = &self.prior.factor * noise.column(t);
-            self.prior.varying.iter().zip(moved.iter()).for_each(|(feature, value)| w[*feature] += value);
-            if m > 0 && !matches!(self.prior.mean, Mean::Given(_)) {
+            let moved = &self.inner.factor * noise.column(t);
+            self.inner.varying.iter().zip(moved.iter()).for_each(|(feature, value)| w[*feature] += value);
+            if m > 0 && !matches!(self.inner.mean, Mean::Given(_)) {
                 w += self.mean_map(t) * &shift;
             }
             let w = match &self.quadratics {
