@@ -122,6 +122,10 @@ fn step(posterior: &Posterior, log_prior: f64) -> Step {
     Step { log_likelihood, log_posterior: log_likelihood + log_prior, edges }
 }
 
+/// Gain of an EM step on fixed edges below which their values count as settled. With a flat mean the likelihood does not see a
+/// common component of Sigma, along which the values creep for ever.
+const STILL: f64 = 1e-4;
+
 /// Iterations a structure with discrete choices may take before its recurring edge sets count as a cycle.
 const PATIENCE: usize = 60;
 
@@ -148,7 +152,8 @@ impl Seen {
         }
         let last = &trace[trace.len() - 1];
         let phase = structure.phase();
-        if phase == Phase::Settled {
+        let still = trace.len() > 1 && (last.log_posterior - trace[trace.len() - 2].log_posterior).abs() < STILL;
+        if phase == Phase::Settled || (phase == Phase::Chosen && still) {
             return Some(Stop::EdgesSettled);
         }
         self.searching = if phase == Phase::Searching { self.searching + 1 } else { 0 };
