@@ -399,3 +399,40 @@ fn a_graph_fit_keeps_a_positive_definite_precision_on_its_edges() {
     let sigma = fit.relatedness().unwrap();
     (0..8).for_each(|t| assert!((sigma[(t, t)] - 1.0).abs() < 1e-12));
 }
+
+#[test]
+fn tasks_that_differ_much_do_not_look_noisier_than_each_other() {
+    let mut random = ChaCha8Rng::seed_from_u64(6);
+    let mut rows = Rows::new("y", &["x"]);
+    for t in 0..30 {
+        for _ in 0..30 {
+            let x = random.random_range(-1.0..1.0);
+            let e: f64 = (0..12).map(|_| random.random_range(0.0..1.0)).sum::<f64>() - 6.0;
+            rows.push(&t.to_string(), &[x], 3.0 * (t % 7) as f64 + x + e, 1.0).unwrap();
+        }
+    }
+    let fit = Model::new(Gaussian { noise: Noise::Task }, Exchangeable::new(FeatureCovariance::Diagonal)).fit(&tasks_of(&rows)).unwrap();
+    let all: Vec<f64> = (0..30).map(|t| fit.noise_variance(t)).collect();
+    let (low, high) = (all.iter().copied().fold(f64::INFINITY, f64::min), all.iter().copied().fold(0.0, f64::max));
+    assert!(high / low < 1.5, "{low} to {high}");
+}
+
+#[test]
+fn with_mean_zero_what_tasks_have_in_common_is_relatedness() {
+    let tasks = tasks_of(&rows(6, 3, 61));
+    let fit = Model::new(Gaussian::default(), Full::new(FeatureCovariance::Scalar)).zero_mean(true).fit(&tasks).unwrap();
+    assert!(fit.mean().amax() == 0.0);
+    let related = fit.relatedness().unwrap();
+    let with_mean = Model::new(Gaussian::default(), Full::new(FeatureCovariance::Scalar)).fit(&tasks).unwrap().relatedness().unwrap();
+    assert!(related.sum() > with_mean.sum() + 1.0, "{} {}", related.sum(), with_mean.sum());
+}
+
+#[test]
+fn own_share_is_zero_without_rows_and_grows_with_them() {
+    let all = rows(6, 1, 67);
+    let design = Design::varying(all.features());
+    let tasks = all.tasks_of(&design, |i| all.task(i) != 2);
+    let fit = Model::new(Gaussian::default(), Full::new(FeatureCovariance::Diagonal)).fit(&tasks).unwrap();
+    assert_eq!(fit.own_share(2), Some(0.0));
+    (0..6).filter(|t| *t != 2).for_each(|t| assert!(fit.own_share(t).is_some_and(|share| share > 0.3 && share <= 1.0)));
+}

@@ -62,7 +62,7 @@ impl Likelihood for Gaussian {
         match self.noise {
             Noise::Shared => Dispersion::shared(common),
             Noise::Task => {
-                let strength = prior_rows(&residuals, &data.rows);
+                let strength = prior_rows(&within_tasks(data));
                 let start = Dispersion { variances: vec![common; q.len()], common, strength };
                 self.update(data, &residuals, &start)
             }
@@ -126,16 +126,37 @@ impl Likelihood for Gaussian {
     }
 }
 
+/// Residual sum of squares and degrees of freedom of every task about its own least-squares fit.
+fn within_tasks(data: &Observations) -> Vec<(f64, f64)> {
+    let q = &data.quadratics;
+    let p = q.features();
+    (0..q.len())
+        .map(|t| {
+            let curvature = DMatrix::from_column_slice(p, p, q.curvature(t));
+            let kept = linalg::independent_columns(&curvature);
+            let linear = DVector::from_column_slice(q.linear(t)).select_rows(&kept);
+            let explained = match linalg::cholesky(curvature.select_rows(&kept).select_columns(&kept)) {
+                Some(factor) => {
+                    let mut half = DMatrix::from_column_slice(kept.len(), 1, linear.as_slice());
+                    linalg::solve_lower_matrix(&factor, &mut half);
+                    half.norm_squared()
+                }
+                None => 0.0,
+            };
+            (q.squares(t) - explained, data.rows[t] - kept.len() as f64)
+        })
+        .collect()
+}
+
 /// Degrees of freedom of the variances' prior from the spread of log residual variances beyond their sampling spread.
-fn prior_rows(residuals: &[f64], rows: &[f64]) -> f64 {
+fn prior_rows(residuals: &[(f64, f64)]) -> f64 {
     const MOST: f64 = 1e4;
     let logs: Vec<(f64, f64)> = residuals
         .iter()
-        .zip(rows)
-        .filter(|(residual, rows)| **rows >= 2.0 && **residual > 0.0)
-        .map(|(residual, rows)| {
-            let half = 0.5 * (rows - 1.0);
-            ((residual / (rows - 1.0)).ln() - digamma(half) + half.ln(), trigamma(half))
+        .filter(|(residual, freedom)| *freedom >= 1.0 && *residual > 0.0)
+        .map(|(residual, freedom)| {
+            let half = 0.5 * freedom;
+            ((residual / freedom).ln() - digamma(half) + half.ln(), trigamma(half))
         })
         .collect();
     let count = logs.len() as f64;
@@ -179,10 +200,9 @@ mod tests {
 
     #[test]
     fn equal_variances_are_shrunk_hard_and_unequal_ones_are_not() {
-        let rows = vec![50.0; 40];
-        let even: Vec<f64> = (0..40).map(|t| 49.0 * (1.0 + 0.01 * (t % 3) as f64)).collect();
-        let uneven: Vec<f64> = (0..40).map(|t| 49.0 * (1.0 + t as f64)).collect();
-        assert!(prior_rows(&even, &rows) > 1000.0);
-        assert!(prior_rows(&uneven, &rows) < 10.0);
+        let even: Vec<(f64, f64)> = (0..40).map(|t| (49.0 * (1.0 + 0.01 * (t % 3) as f64), 49.0)).collect();
+        let uneven: Vec<(f64, f64)> = (0..40).map(|t| (49.0 * (1.0 + t as f64), 49.0)).collect();
+        assert!(prior_rows(&even) > 1000.0);
+        assert!(prior_rows(&uneven) < 10.0);
     }
 }

@@ -61,6 +61,7 @@ pub struct Fit {
     pub(super) stop: Stop,
     pub(super) dropped: Vec<String>,
     pub(super) warnings: Vec<String>,
+    pub(super) own_shares: Vec<Option<f64>>,
     #[serde(with = "crate::linalg::record::vector")]
     pub(super) mean: DVector<f64>,
     #[serde(with = "crate::linalg::record::matrix")]
@@ -91,7 +92,7 @@ impl Fit {
             coefficients.set_column(t, &posterior.coefficients(t));
             covariances.column_mut(t).copy_from_slice(posterior.covariance(t).as_slice());
         }
-        let restricted = prior.mean.is_integrated();
+        let restricted = prior.mean.is_integrated() && !prior.mean_features.is_empty();
         let kind = match (plan.has_marginal, restricted) {
             (false, _) => LikelihoodKind::Maximised,
             (true, true) => LikelihoodKind::Restricted,
@@ -125,6 +126,7 @@ impl Fit {
             stop,
             dropped: plan.dropped,
             warnings: Vec::new(),
+            own_shares: (0..count).map(|t| posterior.own_share(t)).collect(),
             mean,
             mean_covariance,
             coefficients,
@@ -141,6 +143,7 @@ impl Fit {
         let numbers = [self.mean.as_slice(), self.mean_covariance.as_slice(), self.coefficients.as_slice(), self.covariances.as_slice()];
         let scales = [&coordinates.centre[..], &coordinates.scale, &[coordinates.target_centre, coordinates.target_scale]];
         self.coefficients.shape() == (p, tasks)
+            && self.own_shares.len() == tasks
             && self.covariances.shape() == (p * p, tasks)
             && self.mean.len() == p
             && self.mean_covariance.shape() == (p, p)
@@ -166,7 +169,7 @@ impl Fit {
                 .push("edge probabilities take the fitted hyperparameters as known: where tasks are noisy they are too sure".to_string());
         }
         let learned = matches!(self.prior.relatedness, Relatedness::Dense(_) | Relatedness::Graph(_));
-        if learned && self.tasks.len() <= 5 {
+        if learned && self.tasks.len() <= 5 && self.log_likelihood_kind == LikelihoodKind::Restricted {
             warnings.push(format!(
                 "with {} tasks relatedness is hardly identified: what they have in common cannot be told from the mean",
                 self.tasks.len()
@@ -333,19 +336,10 @@ impl Fit {
         DMatrix::from_column_slice(p, p, self.covariances.column(task).as_slice())
     }
 
-    /// How much of a task's parameters its own rows decided: 1 - tr(posterior covariance) / tr(prior covariance) over the
-    /// varying features, in [0, 1]; none where nothing varies.
+    /// How much of a task's deviation from the mean its own rows decide, in [0, 1]; the rest is the prior's and other tasks'.
+    /// None where nothing varies.
     pub fn own_share(&self, task: usize) -> Option<f64> {
-        let scale = match &self.prior.relatedness {
-            Relatedness::Zero => return None,
-            Relatedness::Diagonal(v) => v[task],
-            Relatedness::Dense(sigma) => sigma[(task, task)],
-            Relatedness::Identity | Relatedness::Graph(_) => 1.0,
-        };
-        let before: f64 = self.prior.feature_covariance().trace() * scale;
-        let posterior = self.fitted_covariance(task);
-        let after: f64 = self.prior.varying.iter().map(|f| posterior[(*f, *f)]).sum();
-        (before > 0.0).then(|| (1.0 - after / before).clamp(0.0, 1.0))
+        self.own_shares[task]
     }
 
     /// K with the names of its features. The intercept is among them also where only slopes vary about a centred feature.

@@ -104,6 +104,9 @@ impl Model {
 
     /// As [`Model::fit`]; `progress` is called after every E-step.
     pub fn fit_with(mut self, tasks: &Tasks, progress: &dyn Fn(&Step)) -> Result<Fit> {
+        // A varying feature without a mean varies about 0 in the table's own units: nothing is centred.
+        let about_zero = self.zero_mean.then(|| tasks.clone().with_design(tasks.design().clone().without_varying_means()));
+        let tasks = about_zero.as_ref().unwrap_or(tasks);
         tasks.check()?;
         let needed = self.structure.fewest_tasks();
         if tasks.len() < needed {
@@ -118,7 +121,7 @@ impl Model {
         let data = Observations::new(tasks, &coordinates);
         let design = tasks.design();
         let varying = design.varying_features();
-        let with_mean: Vec<usize> = design.mean_features().into_iter().filter(|f| !(self.zero_mean && varying.contains(f))).collect();
+        let with_mean = design.mean_features();
         let kept = linalg::independent_columns(&total_curvature(&data, &with_mean));
         let mean_features: Vec<usize> = kept.iter().map(|k| with_mean[*k]).collect();
         if data.total_rows() <= mean_features.len() as f64 {
@@ -162,14 +165,14 @@ impl Model {
         let design = tasks.design();
         let kind = self.structure.feature_covariance();
         let intercept_varies = design.varying_features().first() == Some(&0) && design.has_intercept();
-        let intercept_mean = design.mean_features().first() == Some(&0) && design.has_intercept() && !self.zero_mean;
+        let intercept_mean = design.mean_features().first() == Some(&0) && design.has_intercept();
         let free_to_centre = match kind {
             None => intercept_mean,
             Some(FeatureCovariance::Full) => intercept_varies && intercept_mean,
             Some(_) => false,
         };
         let free_to_scale = kind != Some(FeatureCovariance::Scalar);
-        let centred = self.standardise == Standardise::Both || free_to_centre;
+        let centred = (self.standardise == Standardise::Both && !self.zero_mean) || free_to_centre;
         tasks.coordinates(centred, self.standardise != Standardise::None || free_to_scale)
     }
 }

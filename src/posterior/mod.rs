@@ -146,6 +146,16 @@ impl<'a> Posterior<'a> {
         (factor * self.deviations.column(task), factor * block * factor.transpose())
     }
 
+    /// How much of a task's deviation its own rows decide: tr(J_t Cov(u_t | mean)) / r in [0, 1], 0 for a task without rows;
+    /// none where nothing varies.
+    pub fn own_share(&self, task: usize) -> Option<f64> {
+        let covariance = self.conditional(task).1;
+        let varying = &self.inner.varying;
+        let directions = self.inner.factor.column_iter().filter(|column| column.norm() > 0.0).count();
+        let curvature = self.data().task(task).curvature.select_rows(varying).select_columns(varying);
+        (directions > 0).then(|| ((curvature * covariance).trace() / directions as f64).clamp(0.0, 1.0))
+    }
+
     /// Posterior mean of w_t over all features. O(d r).
     pub fn coefficients(&self, task: usize) -> DVector<f64> {
         let w = self.kept_coefficients(task);

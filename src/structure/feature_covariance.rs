@@ -109,7 +109,10 @@ impl FactorSpace {
                         padded[(k, k)] = 1e-150;
                     }
                 }
-                padded.transpose().solve_upper_triangular(&excess).unwrap_or_else(|| DMatrix::zeros(q, q))
+                let mut slope = padded.transpose().solve_upper_triangular(&excess).unwrap_or_else(|| DMatrix::zeros(q, q));
+                // F - I is rounding where the variance is next to nothing.
+                (0..q).filter(|k| factor[(*k, *k)].abs() < 1e-6 * self.sizes[*k]).for_each(|k| slope[(k, k)] = 0.0);
+                slope
             }
         };
         match self.kind {

@@ -140,10 +140,9 @@ impl Structure for Graph {
             Relatedness::Graph(_) => posterior.task_moment(false),
             _ => Self::first_moment(posterior, r),
         };
-        let pattern = match prior.mean {
-            Mean::Integrated => self.select(&without_common_part(&moment), r),
-            _ => self.select(&moment, r),
-        };
+        // Where the varying features have a flat mean, what all tasks have in common is the mean's.
+        let mean_takes_all = prior.mean == Mean::Integrated && has_means(prior);
+        let pattern = if mean_takes_all { self.select(&without_common_part(&moment), r) } else { self.select(&moment, r) };
         let shrunk = (moment + DMatrix::identity(tasks, tasks) * self.strength) / (r + self.strength);
         let graph = refit(&pattern, &shrunk)?;
         self.search.moved = match &prior.relatedness {
@@ -167,7 +166,10 @@ impl Structure for Graph {
         let r = prior.factor.ncols() as f64;
         let edges = graph.edges().count() as f64;
         let rate = self.search.rate.min(0.5);
-        values + edges * ((rate / (1.0 - rate)).ln() - 0.5 * (r * self.search.slab).ln_1p())
+        let pairs = (graph.len() * graph.len().saturating_sub(1)) as f64 / 2.0;
+        // Edge set and Beta(1, pairs) prior of the rate.
+        let empty = (2.0 * pairs - 1.0).max(0.0) * (1.0 - rate).ln();
+        values + empty + edges * ((rate / (1.0 - rate)).ln() - 0.5 * (r * self.search.slab).ln_1p())
     }
 
     fn parameters(&self, prior: &Prior) -> usize {
@@ -185,6 +187,11 @@ impl Structure for Graph {
             (true, true) => Phase::Settled,
         }
     }
+}
+
+/// Whether some varying feature has a mean. (Those dropped from it as combinations of others have one through these.)
+fn has_means(prior: &Prior) -> bool {
+    prior.varying.iter().any(|feature| prior.mean_features.contains(feature))
 }
 
 /// C M C + (tr M / T) 11' / T with C = I - 11' / T: the moments about the plain mean of the tasks.

@@ -21,6 +21,7 @@ pub(crate) fn refit(pattern: &TaskGraph, moment: &DMatrix<f64>) -> Result<TaskGr
         // S itself satisfies the constraints; every step raises log |Sigma| among the matrices that do.
         let mut sigma = s.clone();
         let mut coefficients: Vec<Vec<f64>> = near.iter().map(|list| vec![0.0; list.len()]).collect();
+        let mut settled = false;
         for sweep in 0..SWEEPS {
             let mut moved: f64 = 0.0;
             for j in 0..n {
@@ -42,8 +43,12 @@ pub(crate) fn refit(pattern: &TaskGraph, moment: &DMatrix<f64>) -> Result<TaskGr
                 coefficients[j].copy_from_slice(beta.as_slice());
             }
             if moved < 1e-11 * s.diagonal().max() || (n <= 2 && sweep > 0) {
+                settled = true;
                 break;
             }
+        }
+        if !settled {
+            return Err(refused(pattern, component[0]));
         }
         for j in 0..n {
             let explained: f64 = near[j].iter().zip(&coefficients[j]).map(|(a, b)| s[(*a, j)] * b).sum();

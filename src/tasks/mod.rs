@@ -175,6 +175,12 @@ impl Design {
         self
     }
 
+    /// The same features, of which those that vary have mean 0.
+    pub fn without_varying_means(mut self) -> Self {
+        self.mean = self.mean.iter().zip(&self.varying).map(|(mean, varies)| *mean && !varies).collect();
+        self
+    }
+
     /// The same features without the intercept.
     pub fn without_intercept(mut self) -> Self {
         if self.intercept {
