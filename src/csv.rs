@@ -133,7 +133,7 @@ struct Source<R> {
 
 impl<R: Read> Source<R> {
     fn new(input: R, name: &str) -> Result<Self> {
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).buffer_capacity(1 << 18).from_reader(input);
+        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).buffer_capacity(1 << 18).from_reader(input);
         let header: Vec<String> = reader
             .headers()
             .map_err(|error| broken(name, &error))?
@@ -180,6 +180,10 @@ fn broken(name: &str, error: &csv::Error) -> Error {
         _ => format!("{error}; check the file"),
     };
     Error::Table { source_name: name.into(), problem }
+}
+
+fn cell_of(record: &csv::StringRecord, column: usize) -> &str {
+    record[column].trim()
 }
 
 fn number(row: u64, column: &str, cell: &str) -> Result<f64> {
@@ -304,12 +308,14 @@ pub fn read(input: impl Read, name: &str, columns: &Columns) -> Result<Table> {
     let mut dropped = 0;
     while source.next(&mut record)? {
         row += 1;
-        let cell = &record[task];
+        let cell = cell_of(&record, task);
         if is_missing(cell) && !columns.drop_missing {
             return Err(Error::MissingValue { row, column: columns.task.clone() });
         }
         let index = if is_missing(cell) {
             u32::MAX
+        } else if let Some(same) = tasks.last().copied().filter(|last| *last != u32::MAX && order[*last as usize] == cell) {
+            same
         } else if let Some(index) = names.get(cell) {
             *index
         } else {
@@ -319,10 +325,10 @@ pub fn read(input: impl Read, name: &str, columns: &Columns) -> Result<Table> {
             index
         };
         tasks.push(index);
-        let cell = &record[target];
+        let cell = cell_of(&record, target);
         targets.push(if is_missing(cell) { f64::NAN } else { number(row, &columns.target, cell)? });
         if let (Some(weight), Some(name)) = (weight, &columns.weights) {
-            let cell = &record[weight];
+            let cell = cell_of(&record, weight);
             let value = if is_missing(cell) { f64::NAN } else { number(row, name, cell)? };
             if value <= 0.0 {
                 return Err(Error::BadWeight { row, column: name.clone(), value });
@@ -330,7 +336,7 @@ pub fn read(input: impl Read, name: &str, columns: &Columns) -> Result<Table> {
             weights.push(value);
         }
         for ((cells, i), category) in cells.iter_mut().zip(&chosen).zip(&category) {
-            cells.push(row, &source.header[*i], &record[*i], *category)?;
+            cells.push(row, &source.header[*i], cell_of(&record, *i), *category)?;
         }
     }
     if row == 0 {
@@ -454,12 +460,12 @@ pub fn read_queries(input: impl Read, name: &str, schema: &Schema) -> Result<Vec
     let mut row = 0;
     while source.next(&mut record)? {
         row += 1;
-        if is_missing(&record[task]) {
+        if is_missing(cell_of(&record, task)) {
             return Err(Error::MissingValue { row, column: schema.task.clone() });
         }
         let mut x = Vec::new();
         for (coding, i) in schema.codings.iter().zip(&chosen) {
-            let cell = &record[*i];
+            let cell = cell_of(&record, *i);
             if is_missing(cell) {
                 return Err(Error::MissingValue { row, column: coding.column.clone() });
             }
@@ -477,10 +483,10 @@ pub fn read_queries(input: impl Read, name: &str, schema: &Schema) -> Result<Vec
             }
         }
         let target = match target {
-            Some(i) if !is_missing(&record[i]) => Some(number(row, &schema.target, &record[i])?),
+            Some(i) if !is_missing(cell_of(&record, i)) => Some(number(row, &schema.target, cell_of(&record, i))?),
             _ => None,
         };
-        queries.push(Query { row, task: record[task].to_string(), x, target });
+        queries.push(Query { row, task: cell_of(&record, task).to_string(), x, target });
     }
     Ok(queries)
 }

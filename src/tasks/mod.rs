@@ -66,20 +66,27 @@ impl Rows {
         if !(weight > 1.0 / LARGEST && weight < LARGEST) {
             return Err(Error::BadWeight { row, column: "weight".into(), value: weight });
         }
-        let next = self.names.len() as u32;
-        let index = match self.index.get(task) {
-            Some(index) => *index,
-            None => {
-                self.names.push(task.to_string());
-                self.index.insert(task.to_string(), next);
-                next
-            }
+        let index = match self.task.last() {
+            // Tables are mostly sorted by task.
+            Some(last) if self.names[*last as usize] == task => *last,
+            _ => self.number(task),
         };
         self.task.push(index);
         self.x.extend_from_slice(x);
         self.y.push(y);
         self.weight.push(weight);
         Ok(())
+    }
+
+    /// The number of a task, a new one for a new name.
+    fn number(&mut self, task: &str) -> u32 {
+        if let Some(index) = self.index.get(task) {
+            return *index;
+        }
+        let next = self.names.len() as u32;
+        self.names.push(task.to_string());
+        self.index.insert(task.to_string(), next);
+        next
     }
 
     /// How many rows there are.
