@@ -163,7 +163,7 @@ fn evaluate(rows: &Rows, plans: &[Plan], candidates: &[Candidate], progress: &dy
                     let p = fit.predict_task(Some(task), &rows.names()[task], rows.x(*i), 0.95, rows.weight(*i))?;
                     let error = rows.y(*i) - p.mean;
                     squares += error * error;
-                    scores.push(-0.5 * (error / p.sd).powi(2) - p.sd.ln() - 0.5 * (2.0 * std::f64::consts::PI).ln());
+                    scores.push(p.log_density(rows.y(*i)));
                 }
                 last = Some(fit);
             }

@@ -56,6 +56,26 @@ impl Prior {
 }
 
 impl Relatedness {
+    /// The elements (s, t, value), s <= t, of Omega = Sigma^-1 that are not 0 by construction; `None` where Sigma has no
+    /// inverse. O(T^3) for a dense Sigma.
+    pub(crate) fn precision_elements(&self, tasks: usize) -> Option<Vec<(usize, usize, f64)>> {
+        let diagonal = |value: &dyn Fn(usize) -> f64| (0..tasks).map(|t| (t, t, value(t))).collect::<Vec<_>>();
+        match self {
+            Relatedness::Zero => None,
+            Relatedness::Identity => Some(diagonal(&|_| 1.0)),
+            Relatedness::Diagonal(v) => v.iter().all(|v| *v > 0.0).then(|| diagonal(&|t| 1.0 / v[t])),
+            Relatedness::Dense(sigma) => {
+                let omega = crate::linalg::inverse_of_cholesky(&crate::linalg::cholesky(sigma.clone())?);
+                Some((0..tasks).flat_map(|t| (0..=t).map(move |s| (s, t))).map(|(s, t)| (s, t, omega[(s, t)])).collect())
+            }
+            Relatedness::Graph(graph) => {
+                let mut elements = diagonal(&|t| graph.node(t).precision);
+                elements.extend(graph.edges().map(|(s, t, edge)| (s, t, edge.precision)));
+                Some(elements)
+            }
+        }
+    }
+
     /// Sigma as a dense matrix of `tasks` tasks; `None` where a graph's precision is not positive definite. O(T^3) for a graph.
     pub fn covariance(&self, tasks: usize) -> Option<DMatrix<f64>> {
         Some(match self {

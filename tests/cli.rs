@@ -267,11 +267,62 @@ fn compare_ranks_structures_and_says_why_one_was_refused() {
 fn an_interrupted_reader_is_no_error() {
     let folder = folder_with(&table());
     assert_eq!(cognate(folder.path(), &FIT).status, 0);
-    let program = assert_cmd::cargo::cargo_bin("cognate");
-    let status = std::process::Command::new("sh")
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("cognate"))
         .current_dir(folder.path())
-        .args(["-c", &format!("'{}' tasks m.cognate | head -n 1 > /dev/null; exit ${{PIPESTATUS:-0}}", program.display())])
-        .status()
+        .args(["tasks", "m.cognate"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
         .unwrap();
-    assert!(status.success());
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty());
+}
+
+/// Interrupted at any moment, a fit leaves its model whole or not at all, and nothing beside it.
+#[cfg(unix)]
+#[test]
+fn an_interruption_leaves_no_half_file() {
+    let mut interrupted = 0;
+    for wait in (0..60).step_by(3) {
+        let folder = folder_with(&table());
+        let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("cognate"))
+            .current_dir(folder.path())
+            .args(FIT)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(wait));
+        std::process::Command::new("sh").args(["-c", &format!("kill -INT {} 2>/dev/null", child.id())]).status().unwrap();
+        interrupted += usize::from(!child.wait().unwrap().success());
+        for entry in std::fs::read_dir(folder.path()).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            assert!(name == "t.csv" || name == "m.cognate", "{name} was left after {wait} ms");
+        }
+        if folder.path().join("m.cognate").exists() {
+            assert_eq!(cognate(folder.path(), &["graph", "m.cognate"]).status, 0, "half a model after {wait} ms");
+        }
+    }
+    assert!(interrupted > 0, "no run was interrupted");
+}
+
+/// Interrupted while it waits for its table, a fit ends at once with status 130 and writes nothing.
+#[cfg(unix)]
+#[test]
+fn an_interruption_while_reading_ends_with_its_own_status() {
+    let folder = folder_with(&table());
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("cognate"))
+        .current_dir(folder.path())
+        .args([&["fit", "-"], &FIT[2..]].concat())
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    std::io::Write::write_all(&mut input, table().as_bytes()).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::process::Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop(input);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }

@@ -155,6 +155,67 @@ proptest! {
         }
     }
 
+    /// G is the derivative of the log-likelihood by K, in every engine, with every treatment of the mean, also at a singular K.
+    #[test]
+    fn the_slope_is_the_derivative(tasks in 2usize..6, d in 1usize..4, seed in 0u64..1000, kind in 0usize..3, singular in any::<bool>(), treatment in 0usize..3) {
+        let rows = rows(tasks, d, seed);
+        let tasks_data = tasks_of(&rows);
+        let data = Observations::new(&tasks_data, &Coordinates::identity(tasks_data.design()));
+        let quadratics = Gaussian::default().quadratics(&data, &Dispersion::shared(0.3));
+        let relatedness = match kind {
+            0 => Relatedness::Identity,
+            1 => Relatedness::Dense(spd(tasks, seed + 2)),
+            _ => {
+                let mut graph = TaskGraph::empty(rows.names());
+                (1..tasks).filter(|t| t % 3 != 0).for_each(|t| graph.connect(t - 1, t, -0.4, None));
+                Relatedness::Graph(graph)
+            }
+        };
+        let mean = [Mean::Profiled, Mean::Integrated, Mean::Given(DVector::from_element(d + 1, 0.2))][treatment].clone();
+        let mut base = spd(d + 1, seed + 1);
+        if singular {
+            base.row_mut(d).fill(0.0);
+            base.column_mut(d).fill(0.0);
+        }
+        let at = |k: &DMatrix<f64>| {
+            let eigen = k.clone().symmetric_eigen();
+            let factor = &eigen.eigenvectors * DMatrix::from_diagonal(&eigen.eigenvalues.map(|v| v.max(0.0).sqrt()));
+            let (mean, relatedness) = (mean.clone(), relatedness.clone());
+            Prior { mean, mean_features: (0..=d).collect(), varying: (0..=d).collect(), free: vec![], relatedness, factor }
+        };
+        let slope = Posterior::given(&quadratics, &at(&base)).unwrap().covariance_slope();
+        // Inwards only where K is singular: a three-point rule from one side.
+        let value = |k: DMatrix<f64>| Posterior::given(&quadratics, &at(&k)).unwrap().log_likelihood();
+        let direction = spd(d + 1, seed + 3);
+        let h = 1e-4;
+        let numeric = (4.0 * value(&base + &direction * h) - 3.0 * value(base.clone()) - value(&base + &direction * (2.0 * h))) / (2.0 * h);
+        let analytic = (&slope * &direction).trace();
+        prop_assert!((numeric - analytic).abs() < 1e-3 * (1.0 + slope.norm()), "{numeric} against {analytic}");
+    }
+
+    /// A fit ends where the Karush-Kuhn-Tucker conditions on K hold: stationary inside, no gain across a zero variance.
+    #[test]
+    fn a_fit_ends_at_the_conditions_on_k(seed in 0u64..1000, full in any::<bool>()) {
+        // The last feature hardly varies between tasks.
+        let mut flat = Rows::new("y", &["x0", "x1"]);
+        let drawn = rows(6, 2, seed);
+        for i in 0..drawn.len() {
+            let t = drawn.task(i) as f64;
+            let x = drawn.x(i);
+            flat.push(&drawn.names()[drawn.task(i)], x, drawn.y(i) - x[1] * 0.1 * t, 1.0).unwrap();
+        }
+        let model = |structure: Box<dyn cognate::Structure>| Model::of(Box::new(Gaussian::default()), structure);
+        let fit = if full { model(Box::new(Full::new(FeatureCovariance::Diagonal))) } else { model(Box::new(Exchangeable::new(FeatureCovariance::Diagonal))) };
+        let fit = fit.fit(&tasks_of(&flat)).unwrap();
+        prop_assert!(fit.converged());
+        let g = fit.with_posterior(|posterior| posterior.covariance_slope()).unwrap();
+        for a in 0..3 {
+            let sd = fit.prior().factor[(a, a)];
+            prop_assert!((sd * sd * g[(a, a)]).abs() < 1e-2, "feature {a}: sd {sd}, slope {}", g[(a, a)]);
+            prop_assert!(sd != 0.0 || g[(a, a)] * g[(a, a)] < 6.0 * 1e-2, "feature {a} at 0 with slope {}", g[(a, a)]);
+        }
+    }
+
     /// The objective never falls in the EM phase, and the finish never ends below it.
     #[test]
     fn the_objective_never_falls(tasks in 3usize..7, d in 1usize..3, seed in 0u64..1000, full in any::<bool>(), per_task in any::<bool>()) {

@@ -2,6 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::cell::RefCell;
+use std::io::Read;
 use std::time::{Duration, Instant};
 
 /// Shows nothing in the first second, and nothing at all when quiet or where stderr is no terminal.
@@ -31,6 +32,32 @@ impl Progress {
         });
         bar.set_message(message);
         bar.tick();
+    }
+}
+
+/// A reader that says how much of it was read.
+pub(super) struct Watched<'a, R> {
+    input: R,
+    read: u64,
+    progress: &'a Progress,
+}
+
+impl Progress {
+    /// `input`, with what is read of it said.
+    pub(super) fn watch<R: Read>(&self, input: R) -> Watched<'_, R> {
+        Watched { input, read: 0, progress: self }
+    }
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        let before = self.read;
+        self.read += count as u64;
+        if before >> 20 != self.read >> 20 {
+            self.progress.say(format!("reading, {} MB", self.read >> 20));
+        }
+        Ok(count)
     }
 }
 

@@ -33,15 +33,15 @@ pub(super) fn execute(cli: &Cli) -> Result<Output> {
         Command::Fit(args) => fit(args, cli.quiet, &progress),
         Command::Compare(args) => compare(args, cli.quiet, &progress).map(Output::from),
         Command::Tasks(args) => tasks(args).map(Output::from),
-        Command::Predict(args) => predict(args, cli.quiet).map(Output::from),
+        Command::Predict(args) => predict(args, cli.quiet, &progress).map(Output::from),
         Command::Graph(args) => graph(args).map(Output::from),
     }
 }
 
 /// Reads the table and notes on stderr what was left out.
-fn table(args: &DataArgs, quiet: bool) -> Result<(Table, Option<FeatureCovariance>)> {
+fn table(args: &DataArgs, quiet: bool, progress: &Progress) -> Result<(Table, Option<FeatureCovariance>)> {
     let (columns, implied) = args.columns()?;
-    let table = csv::read(csv::open(&args.data)?, &source_name(&args.data), &columns)?;
+    let table = csv::read(progress.watch(csv::open(&args.data)?), &source_name(&args.data), &columns)?;
     if !quiet {
         if table.missing_targets > 0 {
             eprintln!("cognate: {} rows without a target left out", table.missing_targets);
@@ -87,7 +87,7 @@ fn json(value: &serde_json::Value) -> String {
 }
 
 fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
-    let (table, implied) = table(&args.table, quiet)?;
+    let (table, implied) = table(&args.table, quiet, progress)?;
     let options = args.model.options(implied)?;
     refuse_overwriting(args.save.as_deref(), &[&args.table.data])?;
     let model = args.model.builder()(structure::by_name(&args.structure, &options)?);
@@ -110,7 +110,7 @@ fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
 }
 
 fn compare(args: &CompareArgs, quiet: bool, progress: &Progress) -> Result<String> {
-    let (table, implied) = table(&args.table, quiet)?;
+    let (table, implied) = table(&args.table, quiet, progress)?;
     let options = args.model.options(implied)?;
     // The ladder's own order, whatever order was asked for.
     let names: Vec<&str> = structure::NAMES.into_iter().filter(|name| args.structures.iter().any(|asked| asked == name)).collect();
@@ -170,11 +170,11 @@ fn tasks(args: &TasksArgs) -> Result<String> {
     csv_text(std::iter::once(header).chain(rows))
 }
 
-fn predict(args: &PredictArgs, quiet: bool) -> Result<String> {
+fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> Result<String> {
     let (fit, schema): (Fit, Schema) = Fit::load_with(&args.model)?;
     check_interval(args.interval)?;
     refuse_overwriting(args.output.as_deref(), &[&args.model, &args.data])?;
-    let queries = csv::read_queries(csv::open(&args.data)?, &source_name(&args.data), &schema)?;
+    let queries = csv::read_queries(progress.watch(csv::open(&args.data)?), &source_name(&args.data), &schema)?;
     let known: std::collections::HashMap<&str, usize> =
         fit.tasks().names().iter().enumerate().map(|(t, name)| (name.as_str(), t)).collect();
     let mut records = vec![["row", "task", "mean", "sd", "lower", "upper"].map(String::from).to_vec()];
@@ -185,7 +185,7 @@ fn predict(args: &PredictArgs, quiet: bool) -> Result<String> {
             let error = target - p.mean;
             scored += 1;
             squares += error * error;
-            density += -0.5 * (error / p.sd).powi(2) - p.sd.ln() - 0.5 * (2.0 * std::f64::consts::PI).ln();
+            density += p.log_density(target);
         }
         let numbers = [p.mean, p.sd, p.lower, p.upper].map(|v| v.to_string());
         records.push([vec![query.row.to_string(), query.task.clone()], numbers.to_vec()].concat());

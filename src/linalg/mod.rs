@@ -9,7 +9,9 @@ pub(crate) mod record;
 pub(crate) use kernels::{Operand, cholesky_in_place, multiply_add, solve_lower, solve_lower_transpose};
 pub(crate) use lbfgs::Lbfgs;
 
-use faer::{Mat, MatRef, Side};
+use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::linalg::cholesky::llt;
+use faer::{Mat, MatMut, MatRef, Par, Side};
 use nalgebra::{DMatrix, DVector};
 
 /// Below this size the kernels here beat the set-up of a blocked factorisation.
@@ -50,8 +52,8 @@ pub(crate) fn solve_cholesky(factor: &DMatrix<f64>, right: &mut DMatrix<f64>) {
         solve_lower_transpose(factor.as_slice(), n, right.as_mut_slice());
     } else {
         let columns = right.ncols();
-        let view = faer::MatMut::from_column_major_slice_mut(right.as_mut_slice(), n, columns);
-        faer::linalg::triangular_solve::solve_upper_triangular_in_place(as_faer(factor).transpose(), view, faer::Par::Seq);
+        let view = MatMut::from_column_major_slice_mut(right.as_mut_slice(), n, columns);
+        faer::linalg::triangular_solve::solve_upper_triangular_in_place(as_faer(factor).transpose(), view, Par::Seq);
     }
 }
 
@@ -61,16 +63,25 @@ pub(crate) fn solve_lower_matrix(factor: &DMatrix<f64>, right: &mut DMatrix<f64>
     if n < BLOCKED {
         solve_lower(factor.as_slice(), n, right.as_mut_slice());
     } else {
-        let view = faer::MatMut::from_column_major_slice_mut(right.as_mut_slice(), n, columns);
-        faer::linalg::triangular_solve::solve_lower_triangular_in_place(as_faer(factor), view, faer::Par::Seq);
+        let view = MatMut::from_column_major_slice_mut(right.as_mut_slice(), n, columns);
+        faer::linalg::triangular_solve::solve_lower_triangular_in_place(as_faer(factor), view, Par::Seq);
     }
 }
 
 /// (L L')^-1 from the lower factor L.
 pub(crate) fn inverse_of_cholesky(factor: &DMatrix<f64>) -> DMatrix<f64> {
-    let mut inverse = DMatrix::identity(factor.nrows(), factor.nrows());
-    solve_cholesky(factor, &mut inverse);
-    symmetrise(&mut inverse);
+    let n = factor.nrows();
+    if n < BLOCKED {
+        let mut inverse = DMatrix::identity(n, n);
+        solve_cholesky(factor, &mut inverse);
+        symmetrise(&mut inverse);
+        return inverse;
+    }
+    let mut inverse = DMatrix::zeros(n, n);
+    let mut scratch = MemBuffer::new(llt::inverse::inverse_scratch::<f64>(n, Par::Seq));
+    let view = MatMut::from_column_major_slice_mut(inverse.as_mut_slice(), n, n);
+    llt::inverse::inverse(view, as_faer(factor), Par::Seq, MemStack::new(&mut scratch));
+    inverse.fill_upper_triangle_with_lower_triangle();
     inverse
 }
 

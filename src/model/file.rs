@@ -25,8 +25,13 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // The temporary file's own name is of no use to the reader.
     let refused = |source: std::io::Error| Error::io(path, std::io::Error::from(source.kind()));
-    let mut file = tempfile::Builder::new().prefix(".cognate-").suffix(".part").tempfile_in(folder).map_err(refused)?;
-    *PENDING.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(file.path().to_path_buf());
+    let mut file = {
+        // Made and noted under the lock, so that an interruption finds either no file or its name.
+        let mut pending = PENDING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let file = tempfile::Builder::new().prefix(".cognate-").suffix(".part").tempfile_in(folder).map_err(refused)?;
+        *pending = Some(file.path().to_path_buf());
+        file
+    };
     file.write_all(bytes).map_err(refused)?;
     file.as_file().sync_all().map_err(refused)?;
     let mode = std::fs::metadata(path).map(|meta| meta.permissions());

@@ -10,10 +10,11 @@ use crate::posterior::Posterior;
 use crate::prior::{Prior, Relatedness};
 use crate::quadratic::Quadratics;
 use crate::structure::FeatureCovariance;
-use crate::tasks::{Coordinates, INTERCEPT, Rows, Tasks};
+use crate::tasks::{Coordinates, Rows, Tasks};
 use nalgebra::{DMatrix, DVector};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// What a log-likelihood is; figures of different kinds are never compared.
@@ -88,9 +89,12 @@ impl Fit {
         let (count, p) = (tasks.len(), tasks.design().len());
         let mut coefficients = DMatrix::zeros(p, count);
         let mut covariances = DMatrix::zeros(p * p, count);
-        for t in 0..count {
-            coefficients.set_column(t, &posterior.coefficients(t));
-            covariances.column_mut(t).copy_from_slice(posterior.covariance(t).as_slice());
+        let mut own_shares = Vec::with_capacity(count);
+        let each: Vec<_> = (0..count).into_par_iter().map(|t| (posterior.coefficients(t), posterior.covariance_and_own_share(t))).collect();
+        for (t, (own, (covariance, share))) in each.into_iter().enumerate() {
+            coefficients.set_column(t, &own);
+            covariances.column_mut(t).copy_from_slice(covariance.as_slice());
+            own_shares.push(share);
         }
         let restricted = prior.mean.is_integrated() && !prior.mean_features.is_empty();
         let kind = match (plan.has_marginal, restricted) {
@@ -126,7 +130,7 @@ impl Fit {
             stop,
             dropped: plan.dropped,
             warnings: Vec::new(),
-            own_shares: (0..count).map(|t| posterior.own_share(t)).collect(),
+            own_shares,
             mean,
             mean_covariance,
             coefficients,
@@ -419,11 +423,6 @@ impl Fit {
     /// Targets less fitted values.
     pub fn residuals(&self, rows: &Rows) -> Result<Vec<f64>> {
         Ok(self.fitted_values(rows)?.iter().enumerate().map(|(i, value)| rows.y(i) - value).collect())
-    }
-
-    /// Whether the table had an intercept that varies.
-    pub fn has_varying_intercept(&self) -> bool {
-        self.prior.varying.iter().any(|f| self.tasks.design().features()[*f] == INTERCEPT)
     }
 }
 

@@ -19,6 +19,13 @@ pub struct Prediction {
     pub upper: f64,
 }
 
+impl Prediction {
+    /// Log predictive density of an observed target.
+    pub fn log_density(&self, target: f64) -> f64 {
+        -0.5 * ((target - self.mean) / self.sd).powi(2) - self.sd.ln() - 0.5 * (2.0 * std::f64::consts::PI).ln()
+    }
+}
+
 impl Fit {
     /// Predicts an observation of weight 1 at features `x` (the intercept left out). A task that the fit has not seen is
     /// predicted from the prior: the mean, with the variance between tasks.

@@ -3,7 +3,7 @@
 use super::sparse::Sparse;
 use super::{Engine, MeanEstimate, Outcome};
 use crate::error::{Error, Result};
-use crate::linalg;
+use crate::linalg::{self, Operand, multiply_add};
 use crate::prior::{Prior, Relatedness};
 use crate::quadratic::Quadratics;
 use nalgebra::{DMatrix, DVector};
@@ -16,6 +16,8 @@ pub(super) const LIMIT_MB: u64 = 2_000;
 pub(crate) struct Coupled {
     rank: usize,
     system: System,
+    /// L' J_t,v: of every task, r x p.
+    crosses: Vec<DMatrix<f64>>,
     /// A^-1 stack(L' J_v,m): (T r) x m.
     sensitivity: DMatrix<f64>,
 }
@@ -79,7 +81,8 @@ impl Coupled {
         for t in 0..tasks {
             log_likelihood += quadratics.task(t).value(&mean.mean);
         }
-        let engine = Engine::Coupled(Coupled { rank: r, system, sensitivity: solved.columns(0, m).into_owned() });
+        let crosses = parts.into_iter().map(|(cross, _)| cross).collect();
+        let engine = Engine::Coupled(Coupled { rank: r, system, crosses, sensitivity: solved.columns(0, m).into_owned() });
         Ok(Outcome { mean, deviations: DMatrix::from_column_slice(r, tasks, deviations.as_slice()), log_likelihood, engine })
     }
 
@@ -96,6 +99,26 @@ impl Coupled {
 
     pub(crate) fn sensitivity(&self, task: usize) -> DMatrix<f64> {
         self.sensitivity.rows(task * self.rank, self.rank).into_owned()
+    }
+
+    /// sum_st Sigma_st B_s' Cov(b_s, b_t) B_t with B_t = L' J_t,vv: what the posterior covariances take from the slope's
+    /// curvature, q x q. O(T^2 r^2 q) over the pairs that are related.
+    pub(crate) fn explained(&self, sigma: &DMatrix<f64>, varying: &[usize]) -> DMatrix<f64> {
+        let (r, q) = (self.rank, varying.len());
+        let crosses: Vec<DMatrix<f64>> = self.crosses.iter().map(|cross| cross.select_columns(varying)).collect();
+        let each: Vec<DMatrix<f64>> = (0..crosses.len())
+            .into_par_iter()
+            .map(|t| {
+                let mut gathered = DMatrix::zeros(r, q);
+                for (s, cross) in crosses.iter().enumerate().filter(|(s, _)| sigma[(*s, t)] != 0.0) {
+                    let block = self.covariance(t, s);
+                    let left = Operand::new(block.as_slice(), r, r);
+                    multiply_add(gathered.as_mut_slice(), sigma[(s, t)], left, Operand::new(cross.as_slice(), r, q));
+                }
+                crosses[t].transpose() * gathered
+            })
+            .collect();
+        each.into_iter().fold(DMatrix::zeros(q, q), |sum, part| sum + part)
     }
 
     /// Adds tr(Cov(b_s, b_t)) to every element.

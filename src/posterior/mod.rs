@@ -141,19 +141,32 @@ impl<'a> Posterior<'a> {
     /// Posterior mean of u_t and its covariance given the common mean and all hyperparameters (what lme4 calls the
     /// conditional mode and variance), over the varying features.
     pub fn conditional(&self, task: usize) -> (DVector<f64>, DMatrix<f64>) {
-        let factor = &self.inner.factor;
-        let block = self.engine.covariance(task, task);
-        (factor * self.deviations.column(task), factor * block * factor.transpose())
+        (&self.inner.factor * self.deviations.column(task), self.within(task))
     }
 
     /// How much of a task's deviation its own rows decide: tr(J_t Cov(u_t | mean)) / r in [0, 1], 0 for a task without rows;
     /// none where nothing varies.
     pub fn own_share(&self, task: usize) -> Option<f64> {
-        let covariance = self.conditional(task).1;
-        let varying = &self.inner.varying;
+        self.own_share_of(task, &self.within(task))
+    }
+
+    fn own_share_of(&self, task: usize, within: &DMatrix<f64>) -> Option<f64> {
         let directions = self.inner.factor.column_iter().filter(|column| column.norm() > 0.0).count();
-        let curvature = self.data().task(task).curvature.select_rows(varying).select_columns(varying);
-        (directions > 0).then(|| ((curvature * covariance).trace() / directions as f64).clamp(0.0, 1.0))
+        let (data, varying) = (self.data(), &self.inner.varying);
+        let (p, curvature) = (data.features(), data.curvature(task));
+        let mut trace = 0.0;
+        for (i, a) in varying.iter().enumerate() {
+            for (j, b) in varying.iter().enumerate() {
+                trace += curvature[b * p + a] * within[(i, j)];
+            }
+        }
+        (directions > 0).then(|| (data.precision(task) * trace / directions as f64).clamp(0.0, 1.0))
+    }
+
+    /// Cov(u_t | mean) over the varying features.
+    fn within(&self, task: usize) -> DMatrix<f64> {
+        let factor = &self.inner.factor;
+        factor * self.engine.covariance(task, task) * factor.transpose()
     }
 
     /// Posterior mean of w_t over all features. O(d r).
@@ -174,10 +187,18 @@ impl<'a> Posterior<'a> {
 
     /// Posterior covariance of w_t over all features, the uncertainty of the mean included. O(d^3).
     pub fn covariance(&self, task: usize) -> DMatrix<f64> {
+        self.covariance_of(task, &self.within(task))
+    }
+
+    /// [`Posterior::covariance`] and [`Posterior::own_share`] of one task, the block of the inverse made once.
+    pub(crate) fn covariance_and_own_share(&self, task: usize) -> (DMatrix<f64>, Option<f64>) {
+        let within = self.within(task);
+        (self.covariance_of(task, &within), self.own_share_of(task, &within))
+    }
+
+    fn covariance_of(&self, task: usize, within: &DMatrix<f64>) -> DMatrix<f64> {
         let p = self.data().features();
         let mut all = DMatrix::zeros(p, p);
-        let factor = &self.inner.factor;
-        let within = factor * self.engine.covariance(task, task) * factor.transpose();
         for (i, a) in self.inner.varying.iter().enumerate() {
             for (j, b) in self.inner.varying.iter().enumerate() {
                 all[(*a, *b)] = within[(i, j)];
@@ -221,10 +242,9 @@ impl<'a> Posterior<'a> {
     fn expected_residual(&self, task: usize) -> f64 {
         let data = self.data();
         let w = self.kept_coefficients(task);
-        let factor = &self.inner.factor;
         let p = data.features();
         let curvature = DMatrix::from_column_slice(p, p, data.curvature(task));
-        let within = factor * self.engine.covariance(task, task) * factor.transpose();
+        let within = self.within(task);
         let varying = &self.inner.varying;
         let mut spread = 0.0;
         for (i, a) in varying.iter().enumerate() {
@@ -239,92 +259,116 @@ impl<'a> Posterior<'a> {
         data.residual(task, w.as_slice()) + spread
     }
 
-    /// d log-likelihood / d K over the varying features; `None` where the engine does not give it.
-    pub(crate) fn covariance_slope(&self) -> Option<&DMatrix<f64>> {
-        match &self.engine {
-            Engine::Block(block) => Some(block.slope()),
-            Engine::Coupled(_) => None,
-        }
-    }
-
-    /// (1/T) sum_st Omega_st E[b_s b_t']: r x r, the identity where K is at its optimum. For the prior's own Omega, or
-    /// for `omega` instead.
-    pub(crate) fn feature_moment(&self, omega: Option<&Relatedness>) -> DMatrix<f64> {
-        match (&self.engine, omega) {
-            (Engine::Block(block), None) => {
-                let factor = &self.inner.factor;
-                let r = factor.ncols();
-                DMatrix::identity(r, r) + factor.transpose() * block.slope() * factor * (2.0 / self.tasks() as f64)
-            }
-            _ => {
-                let omega = omega.unwrap_or(&self.inner.relatedness);
-                let r = self.inner.factor.ncols();
-                let mut sum = DMatrix::zeros(r, r);
-                match omega {
-                    Relatedness::Graph(graph) => {
-                        for t in 0..graph.len() {
-                            sum += self.cross_moment(t, t) * graph.node(t).precision;
-                        }
-                        for (s, t, edge) in graph.edges() {
-                            let cross = self.cross_moment(s, t);
-                            sum += (&cross + cross.transpose()) * edge.precision;
-                        }
-                    }
-                    Relatedness::Dense(sigma) => {
-                        let precision = linalg::cholesky(sigma.clone()).map(|f| linalg::inverse_of_cholesky(&f));
-                        for t in 0..self.tasks() {
-                            for s in 0..self.tasks() {
-                                let weight = precision.as_ref().map_or(f64::NAN, |p| p[(s, t)]);
-                                sum += self.cross_moment(s, t) * weight;
-                            }
-                        }
-                    }
-                    Relatedness::Identity | Relatedness::Zero | Relatedness::Diagonal(_) => {
-                        for t in 0..self.tasks() {
-                            sum += self.cross_moment(t, t);
-                        }
-                    }
-                }
-                linalg::symmetrise(&mut sum);
-                sum / self.tasks() as f64
+    /// G = d log-likelihood / d K over the varying features (q x q, symmetric): the log-likelihood rises by tr(G dK). It is
+    /// defined where K is singular too, so a variance at 0 whose element of G is positive does not belong there.
+    ///
+    /// G = 1/2 sum_st Sigma_st (s_s s_t' - P_st) with s_t = h_t - J_t E[w_t] and P the projected precision of the scores.
+    /// Free from the block engine; O(T^2 r^2 q) from the others.
+    ///
+    /// ```
+    /// use cognate::{Mean, Posterior, Prior, Quadratic, Quadratics, Relatedness};
+    /// use nalgebra::{DMatrix, DVector, dmatrix, dvector};
+    /// let task = |h: f64| Quadratic { constant: 0.0, linear: dvector![h], curvature: dmatrix![1.0] };
+    /// let quadratics = Quadratics::new(&[task(2.0), task(-2.0)])?;
+    /// let prior = Prior {
+    ///     mean: Mean::Given(dvector![0.0]), mean_features: vec![0], varying: vec![0], free: vec![],
+    ///     relatedness: Relatedness::Identity, factor: DMatrix::zeros(1, 1),
+    /// };
+    /// // At K = 0 each task contributes (h^2 - J) / 2.
+    /// assert_eq!(Posterior::given(&quadratics, &prior)?.covariance_slope()[(0, 0)], 3.0);
+    /// # Ok::<(), cognate::Error>(())
+    /// ```
+    pub fn covariance_slope(&self) -> DMatrix<f64> {
+        let coupled = match &self.engine {
+            Engine::Block(block) => return block.slope().clone(),
+            Engine::Coupled(coupled) => coupled,
+        };
+        let (data, varying, features) = (self.data(), &self.inner.varying, &self.inner.mean_features);
+        let (tasks, q) = (self.tasks(), varying.len());
+        let sigma = self.inner.relatedness.covariance(tasks).expect("the E-step has factored it");
+        let mut scores = DMatrix::zeros(q, tasks);
+        let mut slope = coupled.explained(&sigma, varying);
+        let integrated = matches!(self.inner.mean, Mean::Integrated);
+        let root = linalg::semidefinite_factor(&self.mean_covariance);
+        let mut moved = DMatrix::zeros(q * root.ncols(), if integrated { tasks } else { 0 });
+        for t in 0..tasks {
+            let quadratic = data.task(t);
+            let curvature = quadratic.curvature.select_rows(varying);
+            scores.set_column(t, &(quadratic.linear.select_rows(varying) - &curvature * self.kept_coefficients(t)));
+            slope -= curvature.select_columns(varying) * sigma[(t, t)];
+            if integrated {
+                let own =
+                    &curvature.select_columns(features) - curvature.select_columns(varying) * &self.inner.factor * self.sensitivity(t);
+                moved.column_mut(t).copy_from_slice((own * &root).as_slice());
             }
         }
+        slope += &scores * &sigma * scores.transpose();
+        if integrated {
+            slope += contracted(&moved, &(&moved * &sigma), q);
+        }
+        slope *= 0.5;
+        linalg::symmetrise(&mut slope);
+        slope
     }
 
-    /// E[b_s b_t'], r x r.
-    fn cross_moment(&self, s: usize, t: usize) -> DMatrix<f64> {
-        let mut moment = self.deviations.column(s) * self.deviations.column(t).transpose() + self.engine.covariance(s, t);
-        if matches!(self.inner.mean, Mean::Integrated) {
-            let (a, b) = (self.sensitivity(s), self.sensitivity(t));
-            moment += a * &self.mean_covariance * b.transpose();
+    /// (1/T) sum_st Omega_st E[b_s b_t'] at the prior's own Omega, r x r: I + 2/T L'GL, the identity where K is at its optimum.
+    pub(crate) fn feature_moment(&self) -> DMatrix<f64> {
+        let factor = &self.inner.factor;
+        let r = factor.ncols();
+        DMatrix::identity(r, r) + factor.transpose() * self.covariance_slope() * factor * (2.0 / self.tasks() as f64)
+    }
+
+    /// As [`Posterior::feature_moment`] at another Omega, given by its elements (s, t, value) with s <= t.
+    pub(crate) fn feature_moment_at(&self, omega: &[(usize, usize, f64)]) -> DMatrix<f64> {
+        let (r, tasks) = (self.inner.factor.ncols(), self.tasks());
+        let integrated = matches!(self.inner.mean, Mean::Integrated) && !self.inner.mean_features.is_empty();
+        let moved = if integrated { self.moved_by_mean() } else { DMatrix::zeros(0, tasks) };
+        let (mut weighted, mut weighted_moved) = (DMatrix::zeros(r, tasks), DMatrix::zeros(moved.nrows(), tasks));
+        let mut sum = DMatrix::zeros(r, r);
+        for (s, t, value) in omega {
+            let block = self.engine.covariance(*s, *t);
+            sum += &block * *value;
+            weighted.column_mut(*t).axpy(*value, &self.deviations.column(*s), 1.0);
+            weighted_moved.column_mut(*t).axpy(*value, &moved.column(*s), 1.0);
+            if s != t {
+                sum += block.transpose() * *value;
+                weighted.column_mut(*s).axpy(*value, &self.deviations.column(*t), 1.0);
+                weighted_moved.column_mut(*s).axpy(*value, &moved.column(*t), 1.0);
+            }
         }
-        moment
+        sum += &self.deviations * weighted.transpose() + contracted(&moved, &weighted_moved, r);
+        linalg::symmetrise(&mut sum);
+        sum / tasks as f64
+    }
+
+    /// How far a standard normal draw of the mean moves every task's b: (r m) x T, column t the r x m matrix of task t.
+    fn moved_by_mean(&self) -> DMatrix<f64> {
+        let root = linalg::semidefinite_factor(&self.mean_covariance);
+        let mut moved = DMatrix::zeros(self.inner.factor.ncols() * root.ncols(), self.tasks());
+        (0..self.tasks()).for_each(|t| moved.column_mut(t).copy_from_slice((self.sensitivity(t) * &root).as_slice()));
+        moved
     }
 
     fn sensitivity(&self, task: usize) -> DMatrix<f64> {
         self.engine.sensitivity(self.data(), &self.inner, task)
     }
 
-    /// E[B B'] (T x T, summed over the r whitened directions): its expectation is r Sigma. With `denoised` false it is the
-    /// full second moment; with `denoised` true the diagonal leaves out the posterior covariance of each task given the mean.
-    pub(crate) fn task_moment(&self, denoised: bool) -> DMatrix<f64> {
-        let tasks = self.tasks();
+    /// E[B B'] (T x T, summed over the r whitened directions): its expectation is r Sigma.
+    pub(crate) fn task_moment(&self) -> DMatrix<f64> {
+        let mut moment = self.task_moment_of_means();
+        match &self.engine {
+            Engine::Block(_) => (0..self.tasks()).for_each(|t| moment[(t, t)] += self.engine.covariance(t, t).trace()),
+            Engine::Coupled(coupled) => coupled.add_traces(&mut moment),
+        }
+        moment
+    }
+
+    /// As [`Posterior::task_moment`] without the posterior covariances given the mean: the moment of the posterior means.
+    pub(crate) fn task_moment_of_means(&self) -> DMatrix<f64> {
         let mut moment = self.deviations.transpose() * &self.deviations;
         if matches!(self.inner.mean, Mean::Integrated) && !self.inner.mean_features.is_empty() {
-            let r = self.inner.factor.ncols();
-            let m = self.inner.mean_features.len();
-            let root = linalg::semidefinite_factor(&self.mean_covariance);
-            let mut flat = DMatrix::zeros(r * m, tasks);
-            for t in 0..tasks {
-                let scaled = self.sensitivity(t) * &root;
-                flat.column_mut(t).copy_from_slice(scaled.as_slice());
-            }
-            moment += flat.transpose() * flat;
-        }
-        match &self.engine {
-            _ if denoised => {}
-            Engine::Block(_) => (0..tasks).for_each(|t| moment[(t, t)] += self.engine.covariance(t, t).trace()),
-            Engine::Coupled(coupled) => coupled.add_traces(&mut moment),
+            let moved = self.moved_by_mean();
+            moment += moved.transpose() * moved;
         }
         linalg::symmetrise(&mut moment);
         moment
@@ -372,6 +416,19 @@ impl Rows<'_> {
             Rows::Eliminated(eliminated) => eliminated.quadratics(),
         }
     }
+}
+
+/// sum_t A_t B_t' over the columns of `a` and `b`, each column a matrix of `rows` rows.
+fn contracted(a: &DMatrix<f64>, b: &DMatrix<f64>, rows: usize) -> DMatrix<f64> {
+    let mut sum = DMatrix::zeros(rows, rows);
+    let inner = a.nrows() / rows.max(1);
+    if inner > 0 {
+        for t in 0..a.ncols() {
+            let view = |matrix: &'_ DMatrix<f64>| DMatrix::from_column_slice(rows, inner, matrix.column(t).as_slice());
+            sum += view(a) * view(b).transpose();
+        }
+    }
+    sum
 }
 
 /// What an engine hands back.

@@ -35,19 +35,12 @@ impl Structure for Exchangeable {
     }
 
     fn start(&mut self, setting: &Setting) -> Result<(Prior, Option<Dispersion>)> {
-        let prior = Prior {
-            mean: setting.mean.clone(),
-            mean_features: setting.mean_features.to_vec(),
-            varying: setting.varying.to_vec(),
-            free: Vec::new(),
-            relatedness: Relatedness::Identity,
-            factor: self.space.start(setting),
-        };
+        let prior = setting.prior(setting.mean.clone(), Relatedness::Identity, self.space.start(setting));
         Ok((prior, None))
     }
 
     fn update(&mut self, posterior: &Posterior) -> Result<Prior> {
-        let factor = self.space.update(&posterior.prior().factor, &posterior.feature_moment(None));
+        let factor = self.space.update(&posterior.prior().factor, &posterior.feature_moment());
         Ok(Prior { factor, ..posterior.prior().clone() })
     }
 
@@ -78,7 +71,6 @@ impl Smooth for Exchangeable {
     }
 
     fn release(&self, posterior: &Posterior) -> Option<Prior> {
-        let factor = self.space.release(posterior, 1e-6)?;
-        Some(Prior { factor, ..posterior.prior().clone() })
+        Some(Prior { factor: self.space.release(posterior)?, ..posterior.prior().clone() })
     }
 }

@@ -1,8 +1,10 @@
 //! The shapes K may take, shared by all structures: a scalar, a diagonal or any covariance between the varying features.
 
 use super::Setting;
+use crate::error::{Error, Result};
 use crate::linalg;
 use crate::posterior::Posterior;
+use crate::prior::Relatedness;
 use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +59,15 @@ impl FactorSpace {
         }
     }
 
+    /// The M-step for K where Sigma was just set to `relatedness`.
+    pub(crate) fn update_at(&self, posterior: &Posterior, relatedness: &Relatedness) -> Result<DMatrix<f64>> {
+        let omega = relatedness.precision_elements(posterior.tasks()).ok_or_else(|| Error::NotPositiveDefinite {
+            matrix: "the task covariance Sigma".into(),
+            remedy: "raise --prior-strength".into(),
+        })?;
+        Ok(self.update(&posterior.prior().factor, &posterior.feature_moment_at(&omega)))
+    }
+
     pub(crate) fn len(&self, q: usize) -> usize {
         match self.kind {
             FeatureCovariance::Scalar => q.min(1),
@@ -97,24 +108,7 @@ impl FactorSpace {
     pub(crate) fn slope(&self, posterior: &Posterior) -> Vec<f64> {
         let factor = &posterior.prior().factor;
         let q = factor.nrows();
-        let slope = match posterior.covariance_slope() {
-            Some(slope) => slope * factor * 2.0,
-            // d l / d L = T L^-T (F - I), by Fisher's identity.
-            None => {
-                let mut excess = posterior.feature_moment(None) * posterior.tasks() as f64;
-                (0..q).for_each(|k| excess[(k, k)] -= posterior.tasks() as f64);
-                let mut padded = factor.clone();
-                for k in 0..q {
-                    if padded[(k, k)].abs() < 1e-150 {
-                        padded[(k, k)] = 1e-150;
-                    }
-                }
-                let mut slope = padded.transpose().solve_upper_triangular(&excess).unwrap_or_else(|| DMatrix::zeros(q, q));
-                // F - I is rounding where the variance is next to nothing.
-                (0..q).filter(|k| factor[(*k, *k)].abs() < 1e-6 * self.sizes[*k]).for_each(|k| slope[(k, k)] = 0.0);
-                slope
-            }
-        };
+        let slope = posterior.covariance_slope() * factor * 2.0;
         match self.kind {
             FeatureCovariance::Scalar if q == 0 => Vec::new(),
             FeatureCovariance::Scalar => vec![slope.trace() * self.sizes[0]],
@@ -135,16 +129,17 @@ impl FactorSpace {
     }
 
     /// Where K is singular and the likelihood would gain by leaving the boundary (G not negative semidefinite on the null
-    /// space of K), a factor off it. The gain promised by a step of optimal length must exceed `least`.
-    pub(crate) fn release(&self, posterior: &Posterior, least: f64) -> Option<DMatrix<f64>> {
-        let slope = posterior.covariance_slope()?;
+    /// space of K), a factor off it. The gain promised by a step of optimal length must exceed 1e-6.
+    pub(crate) fn release(&self, posterior: &Posterior) -> Option<DMatrix<f64>> {
+        const LEAST: f64 = 1e-6;
+        let slope = posterior.covariance_slope();
         let factor = &posterior.prior().factor;
         let q = factor.nrows();
         let tasks = posterior.tasks() as f64;
         let scaled = DMatrix::from_fn(q, q, |a, b| slope[(a, b)] * self.sizes[a] * self.sizes[b]);
         let covariance = factor * factor.transpose();
         let relative = DMatrix::from_fn(q, q, |a, b| covariance[(a, b)] / (self.sizes[a] * self.sizes[b]));
-        let promising = |derivative: f64| derivative > 0.0 && derivative * derivative / tasks > least;
+        let promising = |derivative: f64| derivative > 0.0 && derivative * derivative / tasks > LEAST;
         match self.kind {
             FeatureCovariance::Scalar => {
                 (q > 0 && relative[(0, 0)] < 1e-8 && promising(scaled.trace())).then(|| DMatrix::identity(q, q) * (self.sizes[0] * 0.1))

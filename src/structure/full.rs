@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::likelihood::Dispersion;
 use crate::linalg;
 use crate::posterior::Posterior;
-use crate::prior::{Mean, Prior, Relatedness};
+use crate::prior::{Prior, Relatedness};
 use nalgebra::DMatrix;
 
 /// Sigma ~ inverse-Wishart about I: log prior -nu/2 (log |Sigma| + tr Sigma^-1). M-step Sigma = (M + nu I) / (r + nu).
@@ -55,26 +55,17 @@ impl Structure for Full {
     fn start(&mut self, setting: &Setting) -> Result<(Prior, Option<Dispersion>)> {
         let tasks = setting.names.len();
         self.strength = self.asked.unwrap_or(tasks as f64 + 1.0);
-        let prior = Prior {
-            mean: match setting.mean {
-                Mean::Given(mean) => Mean::Given(mean.clone()),
-                _ => Mean::Integrated,
-            },
-            mean_features: setting.mean_features.to_vec(),
-            varying: setting.varying.to_vec(),
-            free: Vec::new(),
-            relatedness: Relatedness::Dense(DMatrix::identity(tasks, tasks)),
-            factor: self.space.start(setting),
-        };
+        let relatedness = Relatedness::Dense(DMatrix::identity(tasks, tasks));
+        let prior = setting.prior(setting.learned_mean(), relatedness, self.space.start(setting));
         Ok((prior, None))
     }
 
     fn update(&mut self, posterior: &Posterior) -> Result<Prior> {
         let prior = posterior.prior();
         let (tasks, r) = (posterior.tasks(), prior.factor.ncols() as f64);
-        let moment = posterior.task_moment(false) + DMatrix::identity(tasks, tasks) * self.strength;
+        let moment = posterior.task_moment() + DMatrix::identity(tasks, tasks) * self.strength;
         let relatedness = Relatedness::Dense(moment / (r + self.strength));
-        let factor = self.space.update(&prior.factor, &posterior.feature_moment(Some(&relatedness)));
+        let factor = self.space.update_at(posterior, &relatedness)?;
         Ok(Prior { relatedness, factor, ..prior.clone() })
     }
 
@@ -124,7 +115,7 @@ impl Smooth for Full {
         let root = linalg::semidefinite_factor(Self::sigma(prior));
         let (tasks, r) = (root.nrows(), prior.factor.ncols() as f64);
         // d / dC = C^-T (C^-1 (M + nu I) C^-T - (r + nu) I), lower triangle.
-        let mut inner = posterior.task_moment(false) + DMatrix::identity(tasks, tasks) * self.strength;
+        let mut inner = posterior.task_moment() + DMatrix::identity(tasks, tasks) * self.strength;
         linalg::solve_lower_matrix(&root, &mut inner);
         let mut inner = inner.transpose();
         linalg::solve_lower_matrix(&root, &mut inner);
@@ -132,5 +123,13 @@ impl Smooth for Full {
         let slope = root.transpose().solve_upper_triangular(&inner).unwrap_or(inner);
         let lower = (0..tasks).flat_map(|b| (b..tasks).map(move |a| (a, b))).map(|(a, b)| slope[(a, b)]);
         self.space.slope(posterior).into_iter().chain(lower).collect()
+    }
+
+    fn snap(&self, prior: &Prior) -> Option<Prior> {
+        Some(Prior { factor: self.space.snap(&prior.factor)?, ..prior.clone() })
+    }
+
+    fn release(&self, posterior: &Posterior) -> Option<Prior> {
+        Some(Prior { factor: self.space.release(posterior)?, ..posterior.prior().clone() })
     }
 }

@@ -66,7 +66,7 @@ impl Graph {
     /// Second moments of the tasks, summed over r directions, at the exchangeable start: the correlation of the posterior
     /// means, which noise shrinks less than the moments themselves.
     fn first_moment(posterior: &Posterior, r: f64) -> DMatrix<f64> {
-        linalg::correlation(&posterior.task_moment(true)) * r
+        linalg::correlation(&posterior.task_moment_of_means()) * r
     }
 
     fn select(&mut self, moment: &DMatrix<f64>, r: f64) -> TaskGraph {
@@ -111,17 +111,7 @@ impl Structure for Graph {
 
     fn start(&mut self, setting: &Setting) -> Result<(Prior, Option<Dispersion>)> {
         self.names = setting.names.to_vec();
-        let prior = Prior {
-            mean: match setting.mean {
-                Mean::Given(mean) => Mean::Given(mean.clone()),
-                _ => Mean::Integrated,
-            },
-            mean_features: setting.mean_features.to_vec(),
-            varying: setting.varying.to_vec(),
-            free: Vec::new(),
-            relatedness: Relatedness::Identity,
-            factor: self.space.start(setting),
-        };
+        let prior = setting.prior(setting.learned_mean(), Relatedness::Identity, self.space.start(setting));
         Ok((prior, None))
     }
 
@@ -137,7 +127,7 @@ impl Structure for Graph {
             return Ok(prior.clone());
         }
         let moment = match &prior.relatedness {
-            Relatedness::Graph(_) => posterior.task_moment(false),
+            Relatedness::Graph(_) => posterior.task_moment(),
             _ => Self::first_moment(posterior, r),
         };
         // Where the varying features have a flat mean, what all tasks have in common is the mean's.
@@ -151,8 +141,7 @@ impl Structure for Graph {
         };
         let was_graph = matches!(prior.relatedness, Relatedness::Graph(_));
         let relatedness = Relatedness::Graph(graph);
-        let factor =
-            if was_graph { self.space.update(&prior.factor, &posterior.feature_moment(Some(&relatedness))) } else { prior.factor.clone() };
+        let factor = if was_graph { self.space.update_at(posterior, &relatedness)? } else { prior.factor.clone() };
         // K keeps its shape; only the columns that span it are stored.
         let spans: Vec<usize> = (0..factor.ncols()).filter(|k| factor.column(*k).norm() > 1e-4 * largest).collect();
         Ok(Prior { relatedness, factor: factor.select_columns(&spans), ..prior.clone() })

@@ -19,7 +19,8 @@ pub use pooled::Pooled;
 use crate::error::{Error, Result};
 use crate::likelihood::{Dispersion, Observations};
 use crate::posterior::Posterior;
-use crate::prior::{Mean, Prior};
+use crate::prior::{Mean, Prior, Relatedness};
+use nalgebra::DMatrix;
 
 /// What a structure starts from.
 pub struct Setting<'a> {
@@ -37,6 +38,18 @@ pub struct Setting<'a> {
     pub mean: &'a Mean,
     /// A noise variance to start from.
     pub noise: f64,
+}
+
+impl Setting<'_> {
+    /// A prior over this setting's features without free ones.
+    pub(crate) fn prior(&self, mean: Mean, relatedness: Relatedness, factor: DMatrix<f64>) -> Prior {
+        Prior { mean, mean_features: self.mean_features.to_vec(), varying: self.varying.to_vec(), free: Vec::new(), relatedness, factor }
+    }
+
+    /// The treatment of the mean where Sigma is learned: integrated, unless it is given.
+    pub(crate) fn learned_mean(&self) -> Mean {
+        if matches!(self.mean, Mean::Given(_)) { self.mean.clone() } else { Mean::Integrated }
+    }
 }
 
 /// A family of priors and its M-step.
