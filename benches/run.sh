@@ -15,23 +15,27 @@ for name in school chem97 insteval_d; do
 done
 cargo bench --quiet --bench fit -- write target/bench/intercepts.csv
 problems="${PROBLEMS:-school_28_diagonal school_8_full school_22_full chem97 insteval intercepts}"
+[ "${STATSMODELS:-0}" = 0 ] || python3 -c 'import statsmodels' 2>/dev/null || python3 -m pip install --quiet statsmodels
+
+# One row: problem, peer, and the peer's `name,log-likelihood,user seconds`.
+row() {
+  IFS=, read -r _ pll ps <<< "$3"
+  IFS=, read -r _ ll seconds reading peak <<< "$(cargo bench --quiet --bench fit -- only "$1" | grep "^$1,")"
+  ratio=$([ "$ps" = - ] && echo - || awk "BEGIN { printf \"%.0f\", $ps / $seconds }")
+  echo "| $1 | $2 | $pll | $ps | $ll | $seconds | $ratio | $reading | $peak |"
+}
+
 echo "| problem | peer | peer log-likelihood | peer user s | cognate log-likelihood | cognate user s | ratio | reading s | peak MB |"
 echo "|---|---|---|---|---|---|---|---|---|"
 for name in $problems; do
-  own=$(cargo bench --quiet --bench fit -- only "$name" | grep "^$name,")
-  IFS=, read -r _ ll seconds reading peak <<< "$own"
   case $name in
-    school_22_full) peer="lme4 (did not finish in 25 minutes)"; pll=-; ps=- ;;
-    *)
-      table=target/bench/$name.csv
-      case $name in school_*) table=target/bench/school.csv ;; insteval) table=target/bench/insteval_d.csv ;; esac
-      IFS=, read -r _ pll ps <<< "$(Rscript benches/peers/lme4.R "$name" "$table")"; peer=lme4 ;;
+    school_22_full) row $name "lme4 (did not finish in 25 minutes)" $name,-,-; continue ;;
+    school_*) table=school ;;
+    insteval) table=insteval_d ;;
+    *) table=$name ;;
   esac
-  ratio=$([ "$ps" = - ] && echo - || awk "BEGIN { printf \"%.0f\", $ps / $seconds }")
-  echo "| $name | $peer | $pll | $ps | $ll | $seconds | $ratio | $reading | $peak |"
+  row $name lme4 "$(Rscript benches/peers/lme4.R $name target/bench/$table.csv)"
+  if [ $name = intercepts ] && [ "${STATSMODELS:-0}" = 1 ]; then
+    row $name statsmodels "$(python3 benches/peers/statsmodels_intercepts.py target/bench/intercepts.csv)"
+  fi
 done
-if [ "${STATSMODELS:-0}" = 1 ]; then
-  python3 -c 'import statsmodels' 2>/dev/null || python3 -m pip install --quiet statsmodels
-  IFS=, read -r _ pll ps <<< "$(python3 benches/peers/statsmodels_intercepts.py target/bench/intercepts.csv)"
-  echo "| intercepts | statsmodels | $pll | $ps | | | | | |"
-fi

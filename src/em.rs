@@ -49,6 +49,17 @@ pub enum Stop {
     IterationLimit,
 }
 
+impl std::fmt::Display for Stop {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Stop::Optimum => "at the optimum",
+            Stop::EdgesSettled => "edges settled",
+            Stop::Cycle => "edge sets recur, the best kept,",
+            Stop::IterationLimit => "not at the optimum",
+        })
+    }
+}
+
 impl Stop {
     /// Whether the fit is at an optimum or a settled edge set.
     pub fn converged(self) -> bool {

@@ -25,9 +25,7 @@ pub enum Error {
         available: String,
     },
     /// A cell of a numeric column is not a number.
-    #[error(
-        "row {row}, column '{column}': '{value}' is not a number; correct it (a feature column of categories can be named in fit's --factors)"
-    )]
+    #[error("row {row}, column '{column}': '{value}' is not a number; {remedy}")]
     NotANumber {
         /// Data row, from 1.
         row: u64,
@@ -35,6 +33,8 @@ pub enum Error {
         column: String,
         /// What stood there.
         value: String,
+        /// What to do.
+        remedy: String,
     },
     /// A cell is infinite.
     #[error("row {row}, column '{column}': '{value}' is not finite; correct it or leave the row out")]
@@ -65,7 +65,7 @@ pub enum Error {
         value: f64,
     },
     /// A weight is not positive, or beyond any use.
-    #[error("row {row}, column '{column}': weight {value:e} is not a positive number of usual size; leave the row out instead")]
+    #[error("row {row}, column '{column}': weight {value:?} is not a positive number of usual size; leave the row out instead")]
     BadWeight {
         /// Data row, from 1.
         row: u64,
@@ -76,7 +76,7 @@ pub enum Error {
     },
     /// A feature has one value only.
     #[error(
-        "feature '{column}' has the same value ({value:e}) in every row, to double precision, so it cannot be told from the intercept; leave it out of the features"
+        "feature '{column}' has the same value ({value:?}) in every row, to double precision, so it cannot be told from the intercept; leave it out of the features"
     )]
     ConstantFeature {
         /// Feature name.
@@ -86,7 +86,7 @@ pub enum Error {
     },
     /// The target has one value only.
     #[error(
-        "target '{column}' has the same value ({value:e}) in every row, to double precision: there is nothing to learn; check the target column"
+        "target '{column}' has the same value ({value:?}) in every row, to double precision: there is nothing to learn; check the target column"
     )]
     ConstantTarget {
         /// Target name.

@@ -31,7 +31,9 @@ impl Formula {
         let (target, right) = text.split_once('~').ok_or_else(|| refuse("it has no '~'; write target ~ features + (features | task)"))?;
         let target = target.trim();
         if target.is_empty() || !is_name(target) {
-            return Err(refuse("left of '~' must stand one column name; transform the column in the table"));
+            return Err(refuse(
+                "left of '~' must stand one column name; transform the column in the table, and give names with spaces by --task, --target and --features",
+            ));
         }
         let open = right.find('(').ok_or_else(|| refuse("it names no task; add a term such as (1 | school)"))?;
         let close = right[open..].find(')').map(|at| at + open).ok_or_else(|| refuse("a '(' is not closed"))?;
@@ -63,7 +65,7 @@ impl Formula {
             return Err(refuse(&format!("'{part}' cannot be a feature too; take it out of the right side")));
         }
         if task_intercept && !intercept {
-            return Err(refuse("the intercept varies but has no mean; take '0 +' out, or write (0 + ... | task)"));
+            return Err(refuse("the intercept varies but has no mean; take '0 +' or '- 1' out, or write (0 + ... | task)"));
         }
         let features = fixed.iter().chain(&without_mean).cloned().collect();
         let columns = Columns {
@@ -96,6 +98,7 @@ fn terms(text: &str) -> std::result::Result<(Vec<String>, bool), String> {
             _ => match term.strip_prefix('-').map(str::trim) {
                 Some("1") => intercept = false,
                 Some(other) => return Err(format!("'- {other}' is not supported; leave the feature out")),
+                None if term == "." => return Err("'.' is not supported; name the features".into()),
                 None if is_name(term) => {
                     if !names.iter().any(|name| name == term) {
                         names.push(term.into());

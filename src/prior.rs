@@ -56,6 +56,11 @@ impl Prior {
 }
 
 impl Relatedness {
+    /// Whether tasks differ at all and their spread is learned.
+    pub(crate) fn varies(&self) -> bool {
+        !matches!(self, Relatedness::Zero | Relatedness::Diagonal(_))
+    }
+
     /// The elements (s, t, value), s <= t, of Omega = Sigma^-1 that are not 0 by construction; `None` where Sigma has no
     /// inverse. O(T^3) for a dense Sigma.
     pub(crate) fn precision_elements(&self, tasks: usize) -> Option<Vec<(usize, usize, f64)>> {

@@ -80,6 +80,17 @@ fn every_bad_input_gets_one_sentence_and_leaves_nothing() {
     let many: String = (0..200).map(|i| format!("s{},{i},note {i}\n", i % 4)).collect();
     refused(&format!("site,y,note\n{many}"), &[], &["'note'", "200 different texts"]);
     refused(&good, &["--prior-strength", "0", "--structure", "full"], &["--prior-strength"]);
+    refused(&good, &["--features", "x", "--varying", "colour"], &["'colour' varies", "add it to --features"]);
+}
+
+#[test]
+fn a_text_target_and_a_missing_folder_are_refused_before_the_work() {
+    let folder = folder_with(&table());
+    let run = cognate(folder.path(), &["fit", "t.csv", "--task", "site", "--target", "colour", "--model", "m.cognate"]);
+    assert!(run.status == 1 && run.err.contains("row 1, column 'colour'") && run.err.contains("choose a column of numbers"), "{}", run.err);
+    let run = cognate(folder.path(), &["fit", "t.csv", "--task", "site", "--target", "y", "--model", "nowhere/m.cognate"]);
+    assert!(run.status == 1 && run.err.contains("the folder 'nowhere' does not exist"), "{}", run.err);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
 #[test]
@@ -198,6 +209,11 @@ fn stdin_gz_and_formula_give_the_same_fit() {
     let plain = cognate(folder.path(), &[&["fit", "t.csv", "--task", "site", "--target", "y"], &options[..]].concat());
     let formula = cognate(folder.path(), &["fit", "t.csv", "--formula", "y ~ x + (x | site)", "--format", "json"]);
     assert_eq!(plain.out, formula.out);
+    // Without correlations a formula is lme4's model, whose features are not centred.
+    let long = ["--features", "x", "--standardise", "scale", "--format", "json"];
+    let scaled = cognate(folder.path(), &[&["fit", "t.csv", "--task", "site", "--target", "y"], &long[..]].concat());
+    let formula = cognate(folder.path(), &["fit", "t.csv", "--formula", "y ~ x + (x || site)", "--format", "json"]);
+    assert_eq!(scaled.out, formula.out);
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     std::io::Write::write_all(&mut packed, table().as_bytes()).unwrap();
     let output = Command::cargo_bin("cognate")
@@ -250,6 +266,14 @@ fn graphs_print_in_every_format_and_tasks_tell_their_deviations() {
     let tasks = cognate(folder.path(), &["tasks", "m.cognate", "--deviations"]).out;
     assert_eq!(tasks.lines().next().unwrap(), "task,feature,estimate,sd,low,high,own_share");
     assert_eq!(tasks.lines().count(), 1 + 6 * 4);
+    assert_eq!(cognate(folder.path(), &[&FIT[..], &["--structure", "exchangeable", "--varying", "x"]].concat()).status, 0);
+    let run = cognate(folder.path(), &["graph", "m.cognate"]);
+    assert!(run.status == 0 && run.err.contains("learns no graph"), "{}", run.err);
+    // A feature that does not vary does not deviate.
+    let tasks = cognate(folder.path(), &["tasks", "m.cognate", "--deviations"]).out;
+    assert!(tasks.lines().filter(|line| line.contains("colour[red]")).all(|line| line.contains("colour[red],0,0,0,0,")), "{tasks}");
+    assert_eq!(cognate(folder.path(), &[&FIT[..], &["--structure", "independent"]].concat()).status, 0);
+    assert_eq!(cognate(folder.path(), &["tasks", "m.cognate", "--deviations"]).status, 1);
 }
 
 #[test]

@@ -45,6 +45,8 @@ struct Dense {
     /// T d stacked coefficients and their covariance, the mean's uncertainty included.
     coefficients: DVector<f64>,
     covariance: DMatrix<f64>,
+    /// Of the deviations from the mean.
+    spread: DMatrix<f64>,
     residuals: Vec<f64>,
 }
 
@@ -85,6 +87,8 @@ fn dense(rows: &Rows, sigma: &DMatrix<f64>, k: &DMatrix<f64>, varying: &[usize],
     let map = &ones - &gain * &x;
     let within = &prior - &gain * &z * &prior;
     let covariance = &within + &map * &spread * map.transpose();
+    let moved = &gain * &x;
+    let deviations = &within + &moved * &spread * moved.transpose();
     // The M-step of a profiled mean takes it as known.
     let known = if *mean == Mean::Integrated { covariance.clone() } else { within };
     let residuals = (0..tasks)
@@ -99,7 +103,7 @@ fn dense(rows: &Rows, sigma: &DMatrix<f64>, k: &DMatrix<f64>, varying: &[usize],
                 .sum()
         })
         .collect();
-    Dense { log_likelihood: log_likelihood + 0.0, mean: mu, coefficients, covariance, residuals }
+    Dense { log_likelihood: log_likelihood + 0.0, mean: mu, coefficients, covariance, spread: deviations, residuals }
 }
 
 fn close(a: f64, b: f64, tolerance: f64) -> bool {
@@ -144,12 +148,15 @@ proptest! {
         let residuals = posterior.residuals();
         for t in 0..tasks {
             let (w, c) = (posterior.coefficients(t), posterior.covariance(t));
+            let (u, s) = posterior.deviation(t);
+            prop_assert!((&u - (&w - posterior.mean())).amax() < 1e-12);
             prop_assert!(close(residuals[t], expected.residuals[t], 1e-8), "{} {}", residuals[t], expected.residuals[t]);
             for i in 0..=d {
                 prop_assert!(close(posterior.mean()[i], expected.mean[i], 1e-8));
                 prop_assert!(close(w[i], expected.coefficients[t * (d + 1) + i], 1e-8));
                 for j in 0..=d {
                     prop_assert!(close(c[(i, j)], expected.covariance[(t * (d + 1) + i, t * (d + 1) + j)], 1e-8));
+                    prop_assert!(close(s[(i, j)], expected.spread[(t * (d + 1) + i, t * (d + 1) + j)], 1e-8));
                 }
             }
         }
@@ -212,7 +219,7 @@ proptest! {
         for a in 0..3 {
             let sd = fit.prior().factor[(a, a)];
             prop_assert!((sd * sd * g[(a, a)]).abs() < 1e-2, "feature {a}: sd {sd}, slope {}", g[(a, a)]);
-            prop_assert!(sd != 0.0 || g[(a, a)] * g[(a, a)] < 6.0 * 1e-2, "feature {a} at 0 with slope {}", g[(a, a)]);
+            prop_assert!(sd != 0.0 || g[(a, a)] < 0.25, "feature {a} at 0 with slope {}", g[(a, a)]);
         }
     }
 

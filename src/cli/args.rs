@@ -56,7 +56,7 @@ pub(super) struct DataArgs {
     target: Option<String>,
     /// The short way: 'score ~ f1 + f2 + (1 + f1 | school)'; || for a diagonal feature covariance
     #[arg(long, conflicts_with_all = ["task", "target", "features", "varying", "no_task_intercept"])]
-    formula: Option<String>,
+    pub formula: Option<String>,
     /// Feature columns (default: all others)
     #[arg(long, value_delimiter = ',')]
     features: Option<Vec<String>>,
@@ -89,21 +89,22 @@ pub(super) struct ModelArgs {
     /// Family of the target
     #[arg(long, default_value = "gaussian", value_parser = ["gaussian"])]
     family: String,
-    /// Shape of the covariance between varying features
+    /// Shape of the covariance between varying features (default: diagonal; with --formula full, or diagonal for ||)
     #[arg(long, value_enum)]
     feature_covariance: Option<Covariance>,
-    /// Noise variance shared by all tasks, or one a task shrunk to a common one
+    /// Noise variance
     #[arg(long, value_enum, default_value_t = NoiseArg::Shared)]
     noise: NoiseArg,
-    /// Mean of the varying features: shared by all tasks, or zero
+    /// Mean of the varying features
     #[arg(long, value_enum, default_value_t = MeanArg::Shared)]
     mean: MeanArg,
     /// Restricted maximum likelihood
     #[arg(long)]
     reml: bool,
-    /// Coordinates in which a scalar or diagonal feature covariance is meant
-    #[arg(long, value_enum, default_value_t = StandardiseArg::Both)]
-    standardise: StandardiseArg,
+    /// Coordinates in which a scalar or diagonal feature covariance is meant (default: both; with --formula scale, which makes
+    /// || the model of lme4)
+    #[arg(long, value_enum)]
+    standardise: Option<StandardiseArg>,
     /// Strength nu of the prior on the task covariance (full: T + 1; graph: 2)
     #[arg(long)]
     prior_strength: Option<f64>,
@@ -111,27 +112,37 @@ pub(super) struct ModelArgs {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Covariance {
+    /// One variance for all features (in fitted coordinates)
     Scalar,
+    /// A variance for each feature
     Diagonal,
+    /// Variances and correlations
     Full,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum NoiseArg {
+    /// One variance for all tasks
     Shared,
+    /// One a task, shrunk to a common one
     Task,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum MeanArg {
+    /// A common mean of all tasks, estimated
     Shared,
+    /// Tasks vary about 0: what they have in common counts as relatedness
     Zero,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum StandardiseArg {
+    /// Features centred and scaled to unit variance: uncorrelated at the average row
     Both,
+    /// Scaled only: uncorrelated where all features are 0
     Scale,
+    /// As they stand in the table
     None,
 }
 
@@ -147,7 +158,8 @@ pub(super) struct FitArgs {
     pub table: DataArgs,
     #[command(flatten)]
     pub model: ModelArgs,
-    /// How tasks may be related
+    /// How tasks may be related: independent (each alone), pooled (all the same), pooled-intercepts (the same but for their
+    /// intercepts), exchangeable (random effects), graph (a learned sparse task graph), full (any task covariance)
     #[arg(long, default_value = "exchangeable", value_parser = structure::NAMES)]
     pub structure: String,
     /// File to save the model in
@@ -167,7 +179,7 @@ pub(super) struct CompareArgs {
     pub table: DataArgs,
     #[command(flatten)]
     pub model: ModelArgs,
-    /// Structures to compare
+    /// Structures to compare, as in fit; graph and full take longest and are left out unless named
     #[arg(long, value_delimiter = ',', default_value = "independent,pooled,pooled-intercepts,exchangeable", value_parser = structure::NAMES)]
     pub structures: Vec<String>,
     /// Folds of the cross-validation
@@ -185,7 +197,8 @@ pub(super) struct CompareArgs {
 pub(super) struct TasksArgs {
     /// Model file
     pub model: PathBuf,
-    /// Deviations from the common mean instead of parameters
+    /// Deviations from the common mean instead of parameters, with their own sd (own_share: how much of its deviation a
+    /// task's own rows decide; the rest is the prior's and other tasks')
     #[arg(long)]
     pub deviations: bool,
     /// Probability of the intervals
@@ -264,6 +277,17 @@ impl DataArgs {
 }
 
 impl ModelArgs {
+    /// Flags given that mean nothing to this structure.
+    pub(super) fn idle(&self, structure: &dyn Structure) -> Vec<&'static str> {
+        let learns = matches!(structure.name(), "graph" | "full");
+        let given = [
+            ("--feature-covariance", self.feature_covariance.is_some() && structure.feature_covariance().is_none()),
+            ("--prior-strength", self.prior_strength.is_some() && !learns),
+            ("--reml", self.reml && !structure.has_marginal()),
+        ];
+        given.into_iter().filter(|(_, idle)| *idle).map(|(flag, _)| flag).collect()
+    }
+
     /// Options of the structures.
     pub(super) fn options(&self, implied: Option<FeatureCovariance>) -> Result<structure::Options> {
         if let Some(strength) = self.prior_strength
@@ -279,16 +303,18 @@ impl ModelArgs {
         Ok(structure::Options { feature_covariance: asked.or(implied), prior_strength: self.prior_strength })
     }
 
-    /// A function that makes the model around a structure.
-    pub(super) fn builder(&self) -> impl Fn(Box<dyn Structure>) -> Model + Clone + 'static {
+    /// A function that makes the model around a structure; `by_formula` where the table was described by one.
+    pub(super) fn builder(&self, by_formula: bool) -> impl Fn(Box<dyn Structure>) -> Model + Clone + 'static {
         let noise = match self.noise {
             NoiseArg::Shared => Noise::Shared,
             NoiseArg::Task => Noise::Task,
         };
         let standardise = match self.standardise {
-            StandardiseArg::Both => Standardise::Both,
-            StandardiseArg::Scale => Standardise::Scale,
-            StandardiseArg::None => Standardise::None,
+            Some(StandardiseArg::Both) => Standardise::Both,
+            Some(StandardiseArg::Scale) => Standardise::Scale,
+            Some(StandardiseArg::None) => Standardise::None,
+            None if by_formula => Standardise::Scale,
+            None => Standardise::Both,
         };
         let (restricted, zero) = (self.reml, self.mean == MeanArg::Zero);
         move |structure| Model::of(Box::new(Gaussian { noise }), structure).standardise(standardise).restricted(restricted).zero_mean(zero)

@@ -34,7 +34,7 @@ pub(super) fn execute(cli: &Cli) -> Result<Output> {
         Command::Compare(args) => compare(args, cli.quiet, &progress).map(Output::from),
         Command::Tasks(args) => tasks(args).map(Output::from),
         Command::Predict(args) => predict(args, cli.quiet, &progress).map(Output::from),
-        Command::Graph(args) => graph(args).map(Output::from),
+        Command::Graph(args) => graph(args, cli.quiet).map(Output::from),
     }
 }
 
@@ -65,9 +65,13 @@ fn source_name(path: &Path) -> String {
     if path == Path::new("-") { "standard input".into() } else { path.display().to_string() }
 }
 
-/// A result may not replace what it was made from.
-fn refuse_overwriting(output: Option<&Path>, inputs: &[&Path]) -> Result<()> {
+/// A result may not replace what it was made from, and its folder must be there before the work.
+fn check_output(output: Option<&Path>, inputs: &[&Path]) -> Result<()> {
     let Some(output) = output else { return Ok(()) };
+    if let Some(folder) = output.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+        let missing = std::io::Error::new(std::io::ErrorKind::NotFound, format!("the folder '{}' does not exist", folder.display()));
+        return Err(Error::io(output, missing));
+    }
     let same = |input: &&&Path| matches!((output.canonicalize(), input.canonicalize()), (Ok(a), Ok(b)) if a == b);
     match inputs.iter().find(same) {
         Some(_) => {
@@ -87,10 +91,14 @@ fn json(value: &serde_json::Value) -> String {
 }
 
 fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
+    check_output(args.save.as_deref(), &[&args.table.data])?;
     let (table, implied) = table(&args.table, quiet, progress)?;
     let options = args.model.options(implied)?;
-    refuse_overwriting(args.save.as_deref(), &[&args.table.data])?;
-    let model = args.model.builder()(structure::by_name(&args.structure, &options)?);
+    let structure = structure::by_name(&args.structure, &options)?;
+    for flag in args.model.idle(structure.as_ref()).into_iter().filter(|_| !quiet) {
+        eprintln!("cognate: {flag} means nothing to the structure '{}' and was ignored", args.structure);
+    }
+    let model = args.model.builder(args.table.formula.is_some())(structure);
     let tasks = table.rows.tasks(&table.design);
     let fit = model.fit_with(&tasks, &|step| progress.say(describe(step)))?;
     if let Some(path) = args.save.as_ref().filter(|_| fit.converged() || !args.strict) {
@@ -114,7 +122,7 @@ fn compare(args: &CompareArgs, quiet: bool, progress: &Progress) -> Result<Strin
     let options = args.model.options(implied)?;
     // The ladder's own order, whatever order was asked for.
     let names: Vec<&str> = structure::NAMES.into_iter().filter(|name| args.structures.iter().any(|asked| asked == name)).collect();
-    let ladder = compare::ladder(&names, &options, args.model.builder())?;
+    let ladder = compare::ladder(&names, &options, args.model.builder(args.table.formula.is_some()))?;
     let say = |name: &str| progress.say(format!("fitting {name}"));
     let comparison = compare::folds(&table.rows, &table.design, &ladder, args.folds, args.seed, &say)?;
     if let (None, Some(rung)) = (&comparison.best, comparison.rungs.first()) {
@@ -151,16 +159,18 @@ fn tasks(args: &TasksArgs) -> Result<String> {
     let fit = Fit::load(&args.model)?;
     let reach = check_interval(args.interval)?;
     let names = fit.tasks().design().features();
-    let mean = fit.mean();
+    let deviations = if args.deviations { Some(fit.deviations()?) } else { None };
     let header = ["task", "feature", "estimate", "sd", "low", "high", "own_share"].map(String::from).to_vec();
     let rows = (0..fit.tasks().len()).flat_map(|t| {
-        let (estimate, covariance) = (fit.coefficients(t), fit.covariance(t));
+        let (estimate, covariance) = match &deviations {
+            Some(all) => all[t].clone(),
+            None => (fit.coefficients(t), fit.covariance(t)),
+        };
         let share = fit.own_share(t).map(|s| s.to_string()).unwrap_or_default();
         let task = &fit.tasks().names()[t];
-        let mean = &mean;
         (0..names.len())
             .map(|k| {
-                let value = estimate[k] - if args.deviations { mean[k] } else { 0.0 };
+                let value = estimate[k];
                 let sd = covariance[(k, k)].max(0.0).sqrt();
                 let numbers = [value, sd, value - reach * sd, value + reach * sd].map(|v| v.to_string());
                 [vec![task.clone(), names[k].clone()], numbers.to_vec(), vec![share.clone()]].concat()
@@ -173,7 +183,7 @@ fn tasks(args: &TasksArgs) -> Result<String> {
 fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> Result<String> {
     let (fit, schema): (Fit, Schema) = Fit::load_with(&args.model)?;
     check_interval(args.interval)?;
-    refuse_overwriting(args.output.as_deref(), &[&args.model, &args.data])?;
+    check_output(args.output.as_deref(), &[&args.model, &args.data])?;
     let queries = csv::read_queries(progress.watch(csv::open(&args.data)?), &source_name(&args.data), &schema)?;
     let known: std::collections::HashMap<&str, usize> =
         fit.tasks().names().iter().enumerate().map(|(t, name)| (name.as_str(), t)).collect();
@@ -209,9 +219,12 @@ fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> Result<Strin
     }
 }
 
-fn graph(args: &GraphArgs) -> Result<String> {
+fn graph(args: &GraphArgs, quiet: bool) -> Result<String> {
     let fit = Fit::load(&args.model)?;
     let graph = fit.graph();
+    if !fit.learns_relatedness() && !quiet {
+        eprintln!("cognate: the structure '{}' learns no graph, so there are no edges; fit with --structure graph", fit.structure());
+    }
     Ok(match args.format {
         GraphFormat::Json => json(&report::graph_json(&fit)),
         GraphFormat::Dot => graph.to_dot(),

@@ -71,11 +71,12 @@ impl Likelihood for Gaussian {
 
     fn quadratics(&self, data: &Observations, dispersion: &Dispersion) -> Quadratics {
         let q = &data.quadratics;
+        let logs: Vec<f64> = dispersion.variances.iter().map(|v| LOG_2_PI + v.ln()).collect();
         let (precision, constant) = (0..q.len())
             .map(|t| {
-                let variance = dispersion.variance(t);
-                let normal = data.rows[t] * (LOG_2_PI + variance.ln()) - data.log_weights[t];
-                (1.0 / variance, -0.5 * (normal + q.squares(t) / variance))
+                let precision = 1.0 / dispersion.variance(t);
+                let normal = data.rows[t] * logs[if logs.len() == 1 { 0 } else { t }] - data.log_weights[t];
+                (precision, -0.5 * (normal + q.squares(t) * precision))
             })
             .unzip();
         q.with(precision, constant)

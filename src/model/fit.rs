@@ -2,7 +2,7 @@
 
 use super::Standardise;
 use crate::em::{Climbed, Step, Stop};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
 use crate::likelihood::{Dispersion, Observations};
 use crate::linalg;
@@ -158,7 +158,7 @@ impl Fit {
     fn find_warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if !self.converged() {
-            warnings.push(format!("not converged after {} iterations ({:?})", self.trace.len(), self.stop));
+            warnings.push(format!("not converged: {} after {} iterations", self.stop, self.trace.len()));
         }
         if self.dispersion.common <= 1e-9 {
             warnings.push(
@@ -172,7 +172,7 @@ impl Fit {
             warnings
                 .push("edge probabilities take the fitted hyperparameters as known: where tasks are noisy they are too sure".to_string());
         }
-        let learned = matches!(self.prior.relatedness, Relatedness::Dense(_) | Relatedness::Graph(_));
+        let learned = self.learns_relatedness();
         if learned && self.tasks.len() <= 5 && self.log_likelihood_kind == LikelihoodKind::Restricted {
             warnings.push(format!(
                 "with {} tasks relatedness is hardly identified: what they have in common cannot be told from the mean",
@@ -190,6 +190,15 @@ impl Fit {
         if !single.is_empty() && (self.structure == "independent" || self.dispersion.variances.len() > 1) {
             let shown = single.iter().take(5).copied().collect::<Vec<_>>().join(", ");
             warnings.push(format!("{} tasks have fewer than two rows, too few for a noise variance of their own: {shown}", single.len()));
+        }
+        let effects = (self.tasks.len() * self.prior.varying.len()) as u64;
+        if self.tasks.rows() <= effects && self.prior.relatedness.varies() {
+            warnings.push(format!(
+                "{} rows for {effects} task deviations: the variance between tasks can hardly be told from the noise; is '{}' the target and the \
+                 task column the right one?",
+                self.tasks.rows(),
+                self.tasks.target()
+            ));
         }
         let zero: Vec<&str> = self.singular_features();
         if !zero.is_empty() {
@@ -212,6 +221,11 @@ impl Fit {
             .filter(|(k, _)| covariance[(*k, *k)] <= 1e-9 * largest)
             .map(|(_, feature)| self.tasks.design().features()[*feature].as_str())
             .collect()
+    }
+
+    /// Whether the relatedness of the tasks was learned (graph and full).
+    pub fn learns_relatedness(&self) -> bool {
+        matches!(self.prior.relatedness, Relatedness::Dense(_) | Relatedness::Graph(_))
     }
 
     /// Name of the family.
@@ -338,6 +352,29 @@ impl Fit {
     pub(super) fn fitted_covariance(&self, task: usize) -> DMatrix<f64> {
         let p = self.tasks.design().len();
         DMatrix::from_column_slice(p, p, self.covariances.column(task).as_slice())
+    }
+
+    /// The deviations u_t = w_t - mean of every task with their posterior covariances, the uncertainty of the mean included;
+    /// 0 for features that do not vary. Made again from the kept statistics, O(T d^3).
+    ///
+    /// # Errors
+    /// [`Error::Arguments`] for independent tasks, which have no common mean, and what [`Posterior::given`] refuses.
+    pub fn deviations(&self) -> Result<Vec<(DVector<f64>, DMatrix<f64>)>> {
+        if !self.prior.free.is_empty() {
+            return Err(Error::Arguments(format!(
+                "the structure '{}' has no common mean of the features that are free in every task, so there are no deviations from it; ask \
+                 for the parameters instead",
+                self.structure
+            )));
+        }
+        let map = self.coordinates.to_original();
+        self.with_posterior(|posterior| {
+            let each = (0..self.tasks.len()).into_par_iter().map(|t| {
+                let (deviation, covariance) = posterior.deviation(t);
+                (&map * deviation, &map * covariance * map.transpose())
+            });
+            each.collect()
+        })
     }
 
     /// How much of a task's deviation from the mean its own rows decide, in [0, 1]; the rest is the prior's and other tasks'.

@@ -215,6 +215,24 @@ impl<'a> Posterior<'a> {
         }
     }
 
+    /// Posterior mean and covariance of u_t = w_t - mean over the features that are not free, the uncertainty of the mean
+    /// included; 0 for features that do not vary.
+    pub fn deviation(&self, task: usize) -> (DVector<f64>, DMatrix<f64>) {
+        let p = self.data().features();
+        let (mut u, mut covariance) = (DVector::zeros(p), DMatrix::zeros(p, p));
+        let mut within = self.within(task);
+        if !matches!(self.inner.mean, Mean::Given(_)) && !self.inner.mean_features.is_empty() {
+            let moved = &self.inner.factor * self.sensitivity(task);
+            within += &moved * &self.mean_covariance * moved.transpose();
+        }
+        let own = &self.inner.factor * self.deviations.column(task);
+        for (i, a) in self.inner.varying.iter().enumerate() {
+            u[*a] = own[i];
+            self.inner.varying.iter().enumerate().for_each(|(j, b)| covariance[(*a, *b)] = within[(i, j)]);
+        }
+        (u, covariance)
+    }
+
     /// d E[w_t | mean] / d mean: p x m.
     fn mean_map(&self, task: usize) -> DMatrix<f64> {
         let p = self.data().features();

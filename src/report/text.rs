@@ -1,12 +1,16 @@
 //! The page a person reads, laid out like a mixed-model summary.
 
 use crate::compare::Comparison;
+use crate::linalg;
 use crate::model::{Fit, LikelihoodKind};
 use crate::prior::Relatedness;
 use std::fmt::{self, Display, Formatter};
 
 /// Most lines of any list on the page.
 const SHOWN: usize = 15;
+
+/// Most features whose correlations are printed.
+const WIDEST: usize = 10;
 
 /// Five significant digits, plainly written where that is readable.
 fn figure(value: f64) -> String {
@@ -41,25 +45,34 @@ impl Display for Fit {
         )?;
         let kind = match self.log_likelihood_kind() {
             LikelihoodKind::Marginal => "marginal, maximum likelihood",
-            LikelihoodKind::Restricted => "restricted: the common mean integrated out",
+            LikelihoodKind::Restricted => "restricted: the common mean integrated out; not comparable with marginal ones",
             LikelihoodKind::Maximised => "at the estimated coefficients; not comparable with marginal ones",
         };
         writeln!(out, "Log-likelihood: {:.4} ({kind})", self.log_likelihood())?;
         if let (Some(aic), Some(bic)) = (self.aic(), self.bic()) {
             writeln!(out, "AIC {aic:.2}, BIC {bic:.2}, {} parameters", self.parameters())?;
         }
-        writeln!(out, "{:?} after {} iterations", self.stop(), self.trace().len())?;
+        let steps = self.trace().len();
+        writeln!(out, "Stopped: {} after {steps} iteration{}", self.stop(), if steps == 1 { "" } else { "s" })?;
 
         writeln!(out, "\nVariance between tasks (sd in the target's units per unit of the feature):")?;
         let (varying, covariance) = self.feature_covariance();
         match &prior.relatedness {
-            Relatedness::Zero => writeln!(out, "  none: all tasks share their parameters")?,
+            Relatedness::Zero if prior.free.is_empty() => writeln!(out, "  none: all tasks share their parameters")?,
+            Relatedness::Zero => writeln!(out, "  none: every task has an intercept of its own, unshrunk; all share the rest")?,
             Relatedness::Diagonal(_) => writeln!(out, "  each task has its own prior variance; no information crosses")?,
             _ => {
                 let width = varying.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+                let correlation = linalg::correlation(&covariance);
                 for (k, name) in varying.iter().enumerate().take(40) {
                     let variance = covariance[(k, k)];
-                    writeln!(out, "  {name:<width$}  variance {:>12}  sd {:>12}", figure(variance), figure(variance.max(0.0).sqrt()))?;
+                    write!(out, "  {name:<width$}  variance {:>12}  sd {:>12}", figure(variance), figure(variance.max(0.0).sqrt()))?;
+                    // As lme4 prints them: with the features above.
+                    if covariance.nrows() <= WIDEST && (0..k).any(|j| covariance[(k, j)] != 0.0) {
+                        write!(out, "  correlation")?;
+                        (0..k).try_for_each(|j| write!(out, " {:>6.2}", correlation[(k, j)]))?;
+                    }
+                    writeln!(out)?;
                 }
                 if varying.len() > 40 {
                     writeln!(out, "  ... and {} more", varying.len() - 40)?;
@@ -90,7 +103,17 @@ impl Display for Fit {
             }
         }
 
-        if matches!(prior.relatedness, Relatedness::Graph(_) | Relatedness::Dense(_)) {
+        if self.learns_relatedness() {
+            if let Some(sigma) = prior.relatedness.covariance(tasks.len()) {
+                let mut spread: Vec<f64> = sigma.diagonal().iter().copied().collect();
+                spread.sort_by(f64::total_cmp);
+                let (least, most) = (figure(spread[0]), figure(spread[spread.len() - 1]));
+                writeln!(
+                    out,
+                    "\nVariance of each task, times those above: {least} to {most}, median {}",
+                    figure(spread[spread.len() / 2])
+                )?;
+            }
             let graph = self.graph();
             let strongest = graph.strongest();
             let pairs = tasks.len() * tasks.len().saturating_sub(1) / 2;

@@ -1,7 +1,12 @@
 //! From a CSV table to rows: which columns are what, how text becomes numbers, and what is refused.
 
+mod cells;
+
+pub use cells::Coding;
+
 use crate::error::{Error, Result};
-use crate::tasks::{Design, INTERCEPT, LARGEST, Rows};
+use crate::tasks::{Design, INTERCEPT, Rows};
+use cells::{Cells, MISSING_CODE, is_missing, number};
 use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -45,24 +50,6 @@ pub enum Varying {
     Only(Vec<String>),
 }
 
-/// How a feature column becomes numbers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Coding {
-    /// Column name.
-    pub column: String,
-    /// Sorted levels of a text column, the first being the reference (treatment contrasts); none for a numeric column.
-    pub levels: Option<Vec<String>>,
-}
-
-impl Coding {
-    fn features(&self) -> Vec<String> {
-        match &self.levels {
-            None => vec![self.column.clone()],
-            Some(levels) => levels[1..].iter().map(|level| format!("{}[{level}]", self.column)).collect(),
-        }
-    }
-}
-
 /// What a fitted model remembers of its table, to read the next one alike.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Schema {
@@ -91,19 +78,6 @@ pub struct Table {
     pub dropped: u64,
     /// Tasks of which no row was left.
     pub empty_tasks: Vec<String>,
-}
-
-/// One feature column while it is read.
-enum Cells {
-    Undecided,
-    Numbers(Vec<f64>),
-    Texts { codes: Vec<u32>, names: Vec<String>, index: HashMap<String, u32>, numbers: u64, first_number: Option<(u64, String)> },
-}
-
-const MISSING_CODE: u32 = u32::MAX;
-
-fn is_missing(cell: &str) -> bool {
-    matches!(cell, "" | "." | "NA" | "N/A" | "n/a" | "#N/A" | "NaN" | "nan" | "NAN" | "null" | "NULL" | "None")
 }
 
 /// Opens a table: a path, a path ending in `.gz`, or `-` for standard input (gzip is recognised by its first bytes).
@@ -184,89 +158,6 @@ fn broken(name: &str, error: &csv::Error) -> Error {
 
 fn cell_of(record: &csv::StringRecord, column: usize) -> &str {
     record[column].trim()
-}
-
-fn number(row: u64, column: &str, cell: &str) -> Result<f64> {
-    match cell.parse::<f64>() {
-        Ok(value) if value.abs() <= LARGEST => Ok(value),
-        Ok(value) if value.is_finite() => Err(Error::TooLargeValue { row, column: column.into(), value }),
-        Ok(_) => Err(Error::NotFinite { row, column: column.into(), value: cell.into() }),
-        Err(_) => Err(Error::NotANumber { row, column: column.into(), value: cell.into() }),
-    }
-}
-
-impl Cells {
-    fn push(&mut self, row: u64, column: &str, cell: &str, category: bool) -> Result<()> {
-        if let Cells::Undecided = self {
-            // Missing cells before the first value are filled in below.
-            if !is_missing(cell) {
-                *self = if !category && cell.parse::<f64>().is_ok() {
-                    Cells::Numbers(Vec::new())
-                } else {
-                    Cells::Texts { codes: Vec::new(), names: Vec::new(), index: HashMap::new(), numbers: 0, first_number: None }
-                };
-            }
-        }
-        match self {
-            Cells::Undecided => {}
-            Cells::Numbers(values) => {
-                values.resize(row as usize - 1, f64::NAN);
-                values.push(if is_missing(cell) { f64::NAN } else { number(row, column, cell)? });
-            }
-            Cells::Texts { codes, names, index, numbers, first_number } => {
-                codes.resize(row as usize - 1, MISSING_CODE);
-                if is_missing(cell) {
-                    codes.push(MISSING_CODE);
-                } else {
-                    if cell.parse::<f64>().is_ok() {
-                        *numbers += 1;
-                    } else if first_number.is_none() {
-                        *first_number = Some((row, cell.into()));
-                    }
-                    let code = match index.get(cell) {
-                        Some(code) => *code,
-                        None => {
-                            names.push(cell.into());
-                            index.insert(cell.into(), names.len() as u32 - 1);
-                            names.len() as u32 - 1
-                        }
-                    };
-                    codes.push(code);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The coding of the column, and each level's place in it.
-    fn coding(&self, column: &str, category: bool) -> Result<(Coding, Vec<usize>)> {
-        let Cells::Texts { codes, names, numbers, first_number, .. } = self else {
-            return Ok((Coding { column: column.into(), levels: None }, Vec::new()));
-        };
-        let filled = codes.iter().filter(|code| **code != MISSING_CODE).count() as u64;
-        if !category
-            && *numbers * 2 > filled
-            && let Some((row, value)) = first_number
-        {
-            return Err(Error::NotANumber { row: *row, column: column.into(), value: value.clone() });
-        }
-        if names.len() > 50 && names.len() as u64 * 2 > filled {
-            return Err(Error::Arguments(format!(
-                "column '{column}' holds {} different texts in {filled} rows, too many to be categories; leave it out of --features",
-                names.len()
-            )));
-        }
-        let mut levels = names.clone();
-        levels.sort();
-        let places = names.iter().map(|name| levels.binary_search(name).unwrap_or(0)).collect();
-        if levels.len() < 2 {
-            return Err(Error::Arguments(format!(
-                "column '{column}' has the same text '{}' in every row; leave it out of --features",
-                levels.first().map_or("", String::as_str)
-            )));
-        }
-        Ok((Coding { column: column.into(), levels: Some(levels) }, places))
-    }
 }
 
 /// Reads a table whose columns are named by `columns`. Text columns become treatment contrasts.
@@ -416,7 +307,12 @@ fn design(columns: &Columns, codings: &[Coding], features: &[String]) -> Result<
             match codings.iter().find(|coding| coding.column == *name) {
                 Some(coding) => expanded.extend(coding.features()),
                 None if features.contains(name) => expanded.push(name.clone()),
-                None => return Err(Error::missing_column(name, &source_names)),
+                None => {
+                    let features = source_names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+                    return Err(Error::Arguments(format!(
+                        "'{name}' varies but is not among the features ({features}); add it to --features"
+                    )));
+                }
             }
         }
         Ok(expanded)
