@@ -125,10 +125,7 @@ pub(crate) fn climb(
 }
 
 fn step(posterior: &Posterior, log_prior: f64) -> Step {
-    let edges = match &posterior.prior().relatedness {
-        crate::prior::Relatedness::Graph(graph) => graph.edges().count(),
-        _ => 0,
-    };
+    let edges = posterior.prior().relatedness.as_graph().map_or(0, |graph| graph.edges().count());
     let log_likelihood = posterior.log_likelihood();
     Step { log_likelihood, log_posterior: log_likelihood + log_prior, edges }
 }

@@ -56,9 +56,51 @@ impl Prior {
 }
 
 impl Relatedness {
-    /// Whether tasks differ at all and their spread is learned.
+    /// Whether tasks share a learned spread.
     pub(crate) fn varies(&self) -> bool {
         !matches!(self, Relatedness::Zero | Relatedness::Diagonal(_))
+    }
+
+    /// Whether Sigma itself is learned.
+    pub(crate) fn is_learned(&self) -> bool {
+        matches!(self, Relatedness::Dense(_) | Relatedness::Graph(_))
+    }
+
+    /// The task graph where Sigma is stored as one.
+    pub(crate) fn as_graph(&self) -> Option<&TaskGraph> {
+        match self {
+            Relatedness::Graph(graph) => Some(graph),
+            _ => None,
+        }
+    }
+
+    /// Sigma times `factor`, where it is learned; fixed forms stay.
+    pub(crate) fn scaled(self, factor: f64) -> Self {
+        match self {
+            Relatedness::Dense(sigma) => Relatedness::Dense(sigma * factor),
+            Relatedness::Graph(graph) => Relatedness::Graph(graph.scaled(1.0 / factor)),
+            other => other,
+        }
+    }
+
+    /// Sigma as correlations; where all tasks have the same parameters, all are 1. None as for [`Relatedness::covariance`].
+    pub(crate) fn correlation(&self, tasks: usize) -> Option<DMatrix<f64>> {
+        match self {
+            Relatedness::Zero => Some(DMatrix::from_element(tasks, tasks, 1.0)),
+            other => other.covariance(tasks).map(|sigma| crate::linalg::correlation(&sigma)),
+        }
+    }
+
+    /// The task graph of Omega: learned edges, all pairs for a dense Sigma, no edge for the other forms.
+    pub(crate) fn graph(&self, names: &[String]) -> TaskGraph {
+        match self {
+            Relatedness::Graph(graph) => graph.clone(),
+            Relatedness::Dense(sigma) => match crate::linalg::cholesky(sigma.clone()) {
+                Some(factor) => TaskGraph::of_precision(names, &crate::linalg::inverse_of_cholesky(&factor)),
+                None => TaskGraph::empty(names),
+            },
+            _ => TaskGraph::empty(names),
+        }
     }
 
     /// The elements (s, t, value), s <= t, of Omega = Sigma^-1 that are not 0 by construction; `None` where Sigma has no

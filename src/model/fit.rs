@@ -5,9 +5,8 @@ use crate::em::{Climbed, Step, Stop};
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
 use crate::likelihood::{Dispersion, Observations};
-use crate::linalg;
 use crate::posterior::Posterior;
-use crate::prior::{Prior, Relatedness};
+use crate::prior::Prior;
 use crate::quadratic::Quadratics;
 use crate::structure::FeatureCovariance;
 use crate::tasks::{Coordinates, Rows, Tasks};
@@ -168,7 +167,7 @@ impl Fit {
         if !self.dropped.is_empty() {
             warnings.push(format!("dropped from the mean as combinations of the features before them: {}", self.dropped.join(", ")));
         }
-        if matches!(self.prior.relatedness, Relatedness::Graph(_)) {
+        if self.prior.relatedness.as_graph().is_some() {
             warnings
                 .push("edge probabilities take the fitted hyperparameters as known: where tasks are noisy they are too sure".to_string());
         }
@@ -211,7 +210,7 @@ impl Fit {
     fn singular_features(&self) -> Vec<&str> {
         let covariance = self.prior.feature_covariance();
         let largest = covariance.diagonal().amax();
-        if matches!(self.prior.relatedness, Relatedness::Diagonal(_) | Relatedness::Zero) {
+        if !self.prior.relatedness.varies() {
             return Vec::new();
         }
         self.prior
@@ -225,7 +224,7 @@ impl Fit {
 
     /// Whether the relatedness of the tasks was learned (graph and full).
     pub fn learns_relatedness(&self) -> bool {
-        matches!(self.prior.relatedness, Relatedness::Dense(_) | Relatedness::Graph(_))
+        self.prior.relatedness.is_learned()
     }
 
     /// Name of the family.
@@ -413,23 +412,12 @@ impl Fit {
 
     /// Correlations between tasks (T x T), or none where a task graph's precision cannot be inverted.
     pub fn relatedness(&self) -> Option<DMatrix<f64>> {
-        let tasks = self.tasks.len();
-        match &self.prior.relatedness {
-            Relatedness::Zero => Some(DMatrix::from_element(tasks, tasks, 1.0)),
-            other => other.covariance(tasks).map(|sigma| linalg::correlation(&sigma)),
-        }
+        self.prior.relatedness.correlation(self.tasks.len())
     }
 
     /// The task graph: learned edges, all pairs for a dense Sigma, none for exchangeable or independent tasks.
     pub fn graph(&self) -> TaskGraph {
-        match &self.prior.relatedness {
-            Relatedness::Graph(graph) => graph.clone(),
-            Relatedness::Dense(sigma) => match linalg::cholesky(sigma.clone()) {
-                Some(factor) => TaskGraph::of_precision(self.tasks.names(), &linalg::inverse_of_cholesky(&factor)),
-                None => TaskGraph::empty(self.tasks.names()),
-            },
-            _ => TaskGraph::empty(self.tasks.names()),
-        }
+        self.prior.relatedness.graph(self.tasks.names())
     }
 
     /// `draws` joint posterior draws of all parameters (each T x d), the same for the same seed.

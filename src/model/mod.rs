@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::likelihood::{Likelihood, Observations};
 use crate::linalg;
 use crate::posterior::Posterior;
-use crate::prior::{Mean, Prior, Relatedness};
+use crate::prior::{Mean, Prior};
 use crate::structure::{FeatureCovariance, Setting, Structure};
 use crate::tasks::{Coordinates, Tasks};
 use nalgebra::DMatrix;
@@ -143,7 +143,7 @@ impl Model {
         let used = |f: &usize| climbed.prior.mean_features.contains(f) || climbed.prior.free.contains(f);
         let has_mean = !climbed.prior.mean_features.is_empty();
         let dropped = with_mean.iter().filter(|f| has_mean && !used(f)).map(|f| design.features()[*f].clone()).collect();
-        climbed.prior = normalise(climbed.prior, tasks.len())?;
+        climbed.prior = normalise(climbed.prior, tasks.len());
         let quadratics = self.likelihood.quadratics(&data, &climbed.dispersion);
         let posterior = Posterior::given(&quadratics, &climbed.prior)?;
         let plan = fit::Plan {
@@ -187,21 +187,12 @@ fn total_curvature(data: &Observations, features: &[usize]) -> DMatrix<f64> {
 }
 
 /// Fixes the scalar that Sigma and K share: tr(Sigma) = T, the factor moved to K.
-fn normalise(prior: Prior, tasks: usize) -> Result<Prior> {
-    let scale = match &prior.relatedness {
-        Relatedness::Dense(sigma) => sigma.trace() / tasks as f64,
-        Relatedness::Graph(_) => match prior.relatedness.covariance(tasks) {
-            Some(sigma) => sigma.trace() / tasks as f64,
-            None => 1.0,
-        },
-        _ => return Ok(prior),
+fn normalise(prior: Prior, tasks: usize) -> Prior {
+    let scale = match prior.relatedness.is_learned().then(|| prior.relatedness.covariance(tasks)).flatten() {
+        Some(sigma) => sigma.trace() / tasks as f64,
+        None => return prior,
     };
-    let relatedness = match prior.relatedness {
-        Relatedness::Dense(sigma) => Relatedness::Dense(sigma / scale),
-        Relatedness::Graph(graph) => Relatedness::Graph(graph.scaled(scale)),
-        other => other,
-    };
-    Ok(Prior { relatedness, factor: prior.factor * scale.sqrt(), ..prior })
+    Prior { relatedness: prior.relatedness.scaled(1.0 / scale), factor: prior.factor * scale.sqrt(), ..prior }
 }
 
 impl Fit {

@@ -3,7 +3,6 @@
 use crate::compare::Comparison;
 use crate::linalg;
 use crate::model::{Fit, LikelihoodKind};
-use crate::prior::Relatedness;
 use std::fmt::{self, Display, Formatter};
 
 /// Most lines of any list on the page.
@@ -57,26 +56,31 @@ impl Display for Fit {
 
         writeln!(out, "\nVariance between tasks (sd in the target's units per unit of the feature):")?;
         let (varying, covariance) = self.feature_covariance();
-        match &prior.relatedness {
-            Relatedness::Zero if prior.free.is_empty() => writeln!(out, "  none: all tasks share their parameters")?,
-            Relatedness::Zero => writeln!(out, "  none: every task has an intercept of its own, unshrunk; all share the rest")?,
-            Relatedness::Diagonal(_) => writeln!(out, "  each task has its own prior variance; no information crosses")?,
-            _ => {
-                let width = varying.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-                let correlation = linalg::correlation(&covariance);
-                for (k, name) in varying.iter().enumerate().take(40) {
-                    let variance = covariance[(k, k)];
-                    write!(out, "  {name:<width$}  variance {:>12}  sd {:>12}", figure(variance), figure(variance.max(0.0).sqrt()))?;
-                    // As lme4 prints them: with the features above.
-                    if covariance.nrows() <= WIDEST && (0..k).any(|j| covariance[(k, j)] != 0.0) {
-                        write!(out, "  correlation")?;
-                        (0..k).try_for_each(|j| write!(out, " {:>6.2}", correlation[(k, j)]))?;
-                    }
-                    writeln!(out)?;
+        if !prior.relatedness.varies() {
+            writeln!(
+                out,
+                "  none is shared: {}",
+                match (prior.varying.is_empty(), prior.free.is_empty()) {
+                    (true, true) => "all tasks have the same parameters",
+                    (true, false) => "every task has an intercept of its own, unshrunk, and all have the same slopes",
+                    (false, _) => "each task has its own prior variance, and no information crosses",
                 }
-                if varying.len() > 40 {
-                    writeln!(out, "  ... and {} more", varying.len() - 40)?;
+            )?;
+        } else {
+            let width = varying.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+            let correlation = linalg::correlation(&covariance);
+            for (k, name) in varying.iter().enumerate().take(40) {
+                let variance = covariance[(k, k)];
+                write!(out, "  {name:<width$}  variance {:>12}  sd {:>12}", figure(variance), figure(variance.max(0.0).sqrt()))?;
+                // As lme4 prints them: with the features above.
+                if covariance.nrows() <= WIDEST && (0..k).any(|j| covariance[(k, j)] != 0.0) {
+                    write!(out, "  correlation")?;
+                    (0..k).try_for_each(|j| write!(out, " {:>6.2}", correlation[(k, j)]))?;
                 }
+                writeln!(out)?;
+            }
+            if varying.len() > 40 {
+                writeln!(out, "  ... and {} more", varying.len() - 40)?;
             }
         }
         if self.dispersion().variances.len() == 1 {
