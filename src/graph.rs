@@ -23,8 +23,21 @@ pub struct Edge {
     pub precision: f64,
     /// -precision / sqrt(product of both diagonals), in (-1, 1).
     pub partial_correlation: f64,
-    /// Inclusion probability given the fitted hyperparameters; none where the structure does not select edges.
+    /// Probability that the edge exists; none where the structure does not select edges.
     pub probability: Option<f64>,
+    /// Given that it exists, the probability that its partial correlation has the sign shown.
+    #[serde(default)]
+    pub sign_probability: Option<f64>,
+    /// Given that it exists, the ends of the 95 % interval of its partial correlation.
+    #[serde(default)]
+    pub interval: Option<(f64, f64)>,
+}
+
+impl Edge {
+    /// Probability that an edge with this sign does not exist: 1 - probability times sign probability (Stephens 2017).
+    pub fn local_false_sign_rate(&self) -> Option<f64> {
+        Some(1.0 - self.probability? * self.sign_probability?)
+    }
 }
 
 /// Tasks and their conditional dependences: node t is task t, an edge is a non-zero element of the precision matrix
@@ -131,8 +144,62 @@ impl TaskGraph {
     /// Sets the element between `s` and `t`.
     pub fn connect(&mut self, s: usize, t: usize, precision: f64, probability: Option<f64>) {
         let scale = (self.node(s).precision * self.node(t).precision).sqrt();
-        let edge = Edge { precision, partial_correlation: -precision / scale, probability };
+        let edge = Edge { precision, partial_correlation: -precision / scale, probability, sign_probability: None, interval: None };
         self.graph.update_edge(NodeIndex::new(s), NodeIndex::new(t), edge);
+    }
+
+    /// As [`TaskGraph::connect`] with everything that is known of the edge; its precision follows from the partial correlation.
+    pub fn connect_uncertain(&mut self, s: usize, t: usize, edge: Edge) {
+        let scale = (self.node(s).precision * self.node(t).precision).sqrt();
+        let edge = Edge { precision: -edge.partial_correlation * scale, ..edge };
+        self.graph.update_edge(NodeIndex::new(s), NodeIndex::new(t), edge);
+    }
+
+    /// Sets the element of an edge; all else that is known of it stays.
+    pub(crate) fn set_precision(&mut self, s: usize, t: usize, precision: f64) {
+        let scale = (self.node(s).precision * self.node(t).precision).sqrt();
+        if let Some(edge) = self.graph.find_edge(NodeIndex::new(s), NodeIndex::new(t)) {
+            self.graph[edge].precision = precision;
+            self.graph[edge].partial_correlation = -precision / scale;
+        }
+    }
+
+    /// The same tasks with the same precisions and no edge.
+    pub fn without_edges(&self) -> TaskGraph {
+        TaskGraph { graph: self.graph.filter_map(|_, node| Some(node.clone()), |_, _| None) }
+    }
+
+    /// The largest set of the most probable edges whose expected share of false ones, the mean of 1 - probability, is at
+    /// most `rate` (Newton et al. 2004). Edges without a probability are left out.
+    ///
+    /// ```
+    /// use cognate::TaskGraph;
+    /// let mut graph = TaskGraph::empty(&["a", "b", "c"]);
+    /// graph.connect(0, 1, -0.4, Some(0.99));
+    /// graph.connect(1, 2, -0.2, Some(0.80));
+    /// assert_eq!(graph.at_false_discovery_rate(0.05).edges().count(), 1);
+    /// assert_eq!(graph.at_false_discovery_rate(0.11).edges().count(), 2);
+    /// ```
+    pub fn at_false_discovery_rate(&self, rate: f64) -> TaskGraph {
+        let mut edges: Vec<(f64, usize, usize)> = self.edges().filter_map(|(s, t, edge)| Some((1.0 - edge.probability?, s, t))).collect();
+        edges.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let mut sum = 0.0;
+        // The running mean of an ascending sequence ascends.
+        let kept = edges
+            .iter()
+            .enumerate()
+            .take_while(|(i, (false_probability, _, _))| {
+                sum += false_probability;
+                sum <= rate * (i + 1) as f64
+            })
+            .count();
+        let mut graph = self.without_edges();
+        for (_, s, t) in &edges[..kept] {
+            if let Some(edge) = self.edge(*s, *t) {
+                graph.graph.update_edge(NodeIndex::new(*s), NodeIndex::new(*t), edge.clone());
+            }
+        }
+        graph
     }
 
     /// The connected components, each ascending, ordered by their first task. O(T + edges).

@@ -44,11 +44,11 @@ pub use error::{Error, Result};
 pub use formula::Formula;
 pub use graph::{Edge, Node, TaskGraph};
 pub use likelihood::{Dispersion, Gaussian, Likelihood, Noise, Observations};
-pub use model::{Fit, LikelihoodKind, Model, Prediction, Standardise};
+pub use model::{Fit, LikelihoodKind, Model, Prediction, Standardise, Visibility};
 pub use posterior::Posterior;
 pub use prior::{Mean, Prior, Relatedness};
 pub use quadratic::{Quadratic, Quadratics, Statistics};
-pub use structure::{Exchangeable, FeatureCovariance, Full, Graph, Independent, Pooled, Smooth, Structure};
+pub use structure::{EdgeMethod, Exchangeable, FeatureCovariance, Full, Graph, Independent, Pooled, Smooth, Structure};
 pub use tasks::{Coordinates, Design, INTERCEPT, Rows, Tasks};
 
 /// The code in README.md is compiled and run with the tests.

@@ -263,6 +263,7 @@ fn graphs_print_in_every_format_and_tasks_tell_their_deviations() {
     assert_eq!(graph["nodes"].as_array().unwrap().len(), 6);
     assert_eq!(graph["edges"].as_array().unwrap().len(), 15);
     assert_eq!(cognate(folder.path(), &["graph", "m.cognate", "--format", "csv"]).out.lines().count(), 16);
+    assert_eq!(cognate(folder.path(), &["graph", "m.cognate", "--fdr", "0.1"]).status, 1, "full selects no edges");
     let tasks = cognate(folder.path(), &["tasks", "m.cognate", "--deviations"]).out;
     assert_eq!(tasks.lines().next().unwrap(), "task,feature,estimate,sd,low,high,own_share");
     assert_eq!(tasks.lines().count(), 1 + 6 * 4);
@@ -349,4 +350,40 @@ fn an_interruption_while_reading_ends_with_its_own_status() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     drop(input);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn edges_are_sampled_by_seed_and_chosen_by_false_discovery_rate() {
+    // Twelve features, three pairs of twins among eight tasks.
+    let mut text = format!("site,y,{}\n", (0..12).map(|k| format!("x{k}")).collect::<Vec<_>>().join(","));
+    let draw = |a: usize, b: usize| (((a * 7919 + b * 104_729 + 13) * 2_654_435_761 % 4_294_967_296) as f64 / 4_294_967_296.0 - 0.5) * 3.4;
+    for t in 0..8 {
+        let twin = if t < 6 { t / 2 } else { t };
+        for i in 0..40 {
+            let x: Vec<f64> = (0..12).map(|k| draw(t * 40 + i, k + 20)).collect();
+            let y: f64 = (0..12).map(|k| x[k] * draw(twin, k)).sum::<f64>() + 0.2 * draw(t * 40 + i, 99);
+            text.push_str(&format!("s{t},{y},{}\n", x.iter().map(f64::to_string).collect::<Vec<_>>().join(",")));
+        }
+    }
+    let folder = folder_with(&text);
+    let fit = |seed: &str, file: &str, more: &[&str]| {
+        let base = ["fit", "t.csv", "--task", "site", "--target", "y", "--structure", "graph", "--format", "json"];
+        let run = cognate(folder.path(), &[&base[..], &["--seed", seed, "--model", file], more].concat());
+        assert_eq!(run.status, 0, "{}", run.err);
+        run.out
+    };
+    assert_eq!(fit("1", "a.cognate", &[]), fit("1", "b.cognate", &["--threads", "1"]), "the same seed gives the same bytes");
+    let graph: Value =
+        serde_json::from_str(&cognate(folder.path(), &["graph", "a.cognate", "--fdr", "0.1", "--format", "json"]).out).unwrap();
+    let edges = graph["edges"].as_array().unwrap();
+    assert!(edges.iter().any(|edge| edge["source"] == "s0" && edge["target"] == "s1"), "{graph}");
+    for edge in edges {
+        let number = |key: &str| edge[key].as_f64().unwrap();
+        assert!(number("probability") > 0.5 && number("sign_probability") > 0.5, "{edge}");
+        assert!(number("low") <= number("partial_correlation") && number("partial_correlation") <= number("high"), "{edge}");
+    }
+    fit("1", "fast.cognate", &["--edges", "fast"]);
+    let run = cognate(folder.path(), &["graph", "fast.cognate", "--fdr", "0.1"]);
+    assert!(run.status == 1 && run.err.contains("--edges fast"), "{}", run.err);
+    assert_eq!(cognate(folder.path(), &["graph", "a.cognate", "--fdr", "2"]).status, 1);
 }

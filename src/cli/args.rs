@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::formula::Formula;
 use crate::likelihood::{Gaussian, Noise};
 use crate::model::{Model, Standardise};
-use crate::structure::{self, FeatureCovariance, Structure};
+use crate::structure::{self, EdgeMethod, FeatureCovariance, Structure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -108,6 +108,29 @@ pub(super) struct ModelArgs {
     /// Strength nu of the prior on the task covariance (full: T + 1; graph: 2)
     #[arg(long)]
     prior_strength: Option<f64>,
+    /// How the structure graph finds its edge probabilities
+    #[arg(long, value_enum, default_value_t = EdgesArg::PseudoGibbs)]
+    edges: EdgesArg,
+    /// Seed of whatever is drawn (edges, folds)
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum EdgesArg {
+    /// By sampling: probabilities that carry the noise of the tasks
+    PseudoGibbs,
+    /// By EM alone: scores that rank edges, too sure where tasks are noisy
+    Fast,
+}
+
+impl From<EdgesArg> for EdgeMethod {
+    fn from(edges: EdgesArg) -> EdgeMethod {
+        match edges {
+            EdgesArg::PseudoGibbs => EdgeMethod::default(),
+            EdgesArg::Fast => EdgeMethod::Fast,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -185,9 +208,6 @@ pub(super) struct CompareArgs {
     /// Folds of the cross-validation
     #[arg(long, default_value_t = 5)]
     pub folds: usize,
-    /// Seed of the folds
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
@@ -227,6 +247,9 @@ pub(super) struct PredictArgs {
 pub(super) struct GraphArgs {
     /// Model file
     pub model: PathBuf,
+    /// The largest set of edges whose expected share of false ones is at most this (default: those more likely than not)
+    #[arg(long, value_name = "RATE")]
+    pub fdr: Option<f64>,
     /// Output format
     #[arg(long, value_enum, default_value_t = GraphFormat::Text)]
     pub format: GraphFormat,
@@ -300,7 +323,12 @@ impl ModelArgs {
             Covariance::Diagonal => FeatureCovariance::Diagonal,
             Covariance::Full => FeatureCovariance::Full,
         });
-        Ok(structure::Options { feature_covariance: asked.or(implied), prior_strength: self.prior_strength })
+        Ok(structure::Options {
+            feature_covariance: asked.or(implied),
+            prior_strength: self.prior_strength,
+            edges: self.edges.into(),
+            seed: self.seed,
+        })
     }
 
     /// A function that makes the model around a structure; `by_formula` where the table was described by one.

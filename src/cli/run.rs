@@ -124,7 +124,7 @@ fn compare(args: &CompareArgs, quiet: bool, progress: &Progress) -> Result<Strin
     let names: Vec<&str> = structure::NAMES.into_iter().filter(|name| args.structures.iter().any(|asked| asked == name)).collect();
     let ladder = compare::ladder(&names, &options, args.model.builder(args.table.formula.is_some()))?;
     let say = |name: &str| progress.say(format!("fitting {name}"));
-    let comparison = compare::folds(&table.rows, &table.design, &ladder, args.folds, args.seed, &say)?;
+    let comparison = compare::folds(&table.rows, &table.design, &ladder, args.folds, args.model.seed, &say)?;
     if let (None, Some(rung)) = (&comparison.best, comparison.rungs.first()) {
         let reason = rung.refused.clone().unwrap_or_default();
         return Err(Error::Arguments(format!("no structure could be fitted in every fold; {}: {reason}", rung.name)));
@@ -221,28 +221,48 @@ fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> Result<Strin
 
 fn graph(args: &GraphArgs, quiet: bool) -> Result<String> {
     let fit = Fit::load(&args.model)?;
-    let graph = fit.graph();
+    let graph = match args.fdr {
+        Some(rate) if !(rate > 0.0 && rate < 1.0) => {
+            return Err(Error::Arguments(format!("--fdr {rate} is not a rate; give a number between 0 and 1, such as 0.1")));
+        }
+        Some(rate) => match fit.edge_probabilities() {
+            Some(all) => all.at_false_discovery_rate(rate),
+            None => {
+                return Err(Error::Arguments(
+                    "--fdr needs edge probabilities, which this model has none of; fit with --structure graph and without --edges fast"
+                        .into(),
+                ));
+            }
+        },
+        None => fit.graph(),
+    };
     if !fit.learns_relatedness() && !quiet {
         eprintln!("cognate: the structure '{}' learns no graph, so there are no edges; fit with --structure graph", fit.structure());
     }
     Ok(match args.format {
-        GraphFormat::Json => json(&report::graph_json(&fit)),
+        GraphFormat::Json => json(&report::graph_json(&graph)),
         GraphFormat::Dot => graph.to_dot(),
         GraphFormat::Csv => {
-            let header = ["source", "target", "partial_correlation", "probability"].map(String::from).to_vec();
+            let header = ["source", "target", "partial_correlation", "low", "high", "probability", "sign_probability", "lfsr"];
+            let header = header.map(String::from).to_vec();
             let rows = graph.edges().map(|(s, t, edge)| {
-                let probability = edge.probability.map(|p| p.to_string()).unwrap_or_default();
-                vec![graph.node(s).task.clone(), graph.node(t).task.clone(), edge.partial_correlation.to_string(), probability]
+                let (low, high) = edge.interval.unzip();
+                let rest = [low, high, edge.probability, edge.sign_probability, edge.local_false_sign_rate()];
+                let mut row = vec![graph.node(s).task.clone(), graph.node(t).task.clone(), edge.partial_correlation.to_string()];
+                row.extend(rest.map(|value| value.map(|v| v.to_string()).unwrap_or_default()));
+                row
             });
             csv_text(std::iter::once(header).chain(rows.collect::<Vec<_>>()))?
         }
         GraphFormat::Text => {
             let strongest = graph.strongest();
             let mut text = format!("{} tasks, {} edges, {} components\n", graph.len(), strongest.len(), graph.components().len());
+            if let Some(visibility) = fit.visibility() {
+                let _ = writeln!(text, "{}", report::visibility_text(visibility));
+            }
             for (s, t, edge) in strongest {
-                let probability = edge.probability.map(|p| format!("  probability {p:.3}")).unwrap_or_default();
                 let (a, b) = (&graph.node(s).task, &graph.node(t).task);
-                let _ = writeln!(text, "{a} -- {b}  partial correlation {:+.3}{probability}", edge.partial_correlation);
+                let _ = writeln!(text, "{a} -- {b}  {}", report::edge_text(edge));
             }
             text
         }

@@ -1,7 +1,7 @@
 //! Small dense kernels on column-major slices, so that the per-task inner loops allocate nothing.
 
 use faer::linalg::matmul::matmul;
-use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
+use faer::linalg::triangular_solve::{solve_lower_triangular_in_place, solve_upper_triangular_in_place};
 use faer::{Accum, MatMut, MatRef, Par};
 
 /// Replaces the lower triangle of the n x n matrix `a` by its Cholesky factor; false where it is not positive
@@ -54,6 +54,12 @@ pub(crate) fn solve_lower(l: &[f64], n: usize, right: &mut [f64]) {
 /// Solves L' x = b in place for each length-n column of `right`.
 pub(crate) fn solve_lower_transpose(l: &[f64], n: usize, right: &mut [f64]) {
     if n == 0 {
+        return;
+    }
+    if n >= 12 && right.len() >= 8 * n {
+        let columns = right.len() / n;
+        let factor = MatRef::from_column_major_slice(l, n, n).transpose();
+        solve_upper_triangular_in_place(factor, MatMut::from_column_major_slice_mut(right, n, columns), Par::Seq);
         return;
     }
     for b in right.chunks_exact_mut(n) {

@@ -1,6 +1,6 @@
 //! What came out of a fit, in the units of the table.
 
-use super::Standardise;
+use super::{Standardise, Visibility};
 use crate::em::{Climbed, Step, Stop};
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
@@ -38,6 +38,7 @@ pub(crate) struct Plan {
     pub parameters: usize,
     pub log_prior: f64,
     pub dropped: Vec<String>,
+    pub edge_probabilities: Option<TaskGraph>,
 }
 
 /// A fitted model: parameters with uncertainty, hyperparameters, task graph, and the statistics it was fitted from.
@@ -60,6 +61,8 @@ pub struct Fit {
     pub(super) trace: Vec<Step>,
     pub(super) stop: Stop,
     pub(super) dropped: Vec<String>,
+    pub(super) edge_probabilities: Option<TaskGraph>,
+    pub(super) visibility: Option<Visibility>,
     pub(super) warnings: Vec<String>,
     pub(super) own_shares: Vec<Option<f64>>,
     #[serde(with = "crate::linalg::record::vector")]
@@ -111,6 +114,10 @@ impl Fit {
             let scales = coordinates.scales();
             units += prior.mean_features.iter().map(|f| coordinates.target_scale.ln() - scales[*f].ln()).sum::<f64>();
         }
+        let visibility = prior.relatedness.as_graph().map(|graph| {
+            let neighbours = 2.0 * graph.edges().count() as f64 / count as f64;
+            Visibility::new(count, posterior.effective_directions() - neighbours)
+        });
         let (mean, mean_covariance) = expand_mean(posterior, &prior, p);
         let mut fit = Fit {
             family: plan.family,
@@ -128,6 +135,8 @@ impl Fit {
             trace,
             stop,
             dropped: plan.dropped,
+            edge_probabilities: plan.edge_probabilities,
+            visibility,
             warnings: Vec::new(),
             own_shares,
             mean,
@@ -167,9 +176,8 @@ impl Fit {
         if !self.dropped.is_empty() {
             warnings.push(format!("dropped from the mean as combinations of the features before them: {}", self.dropped.join(", ")));
         }
-        if self.prior.relatedness.as_graph().is_some() {
-            warnings
-                .push("edge probabilities take the fitted hyperparameters as known: where tasks are noisy they are too sure".to_string());
+        if self.prior.relatedness.as_graph().is_some() && self.edge_probabilities.is_none() {
+            warnings.push("edge scores of EM alone: they rank edges, but are too sure as probabilities where tasks are noisy".to_string());
         }
         let learned = self.learns_relatedness();
         if learned && self.tasks.len() <= 5 && self.log_likelihood_kind == LikelihoodKind::Restricted {
@@ -418,6 +426,17 @@ impl Fit {
     /// The task graph: learned edges, all pairs for a dense Sigma, none for exchangeable or independent tasks.
     pub fn graph(&self) -> TaskGraph {
         self.prior.relatedness.graph(self.tasks.names())
+    }
+
+    /// How strong a relation must be to be seen in this task graph; none where no graph was learned.
+    pub fn visibility(&self) -> Option<Visibility> {
+        self.visibility
+    }
+
+    /// Every pair of tasks whose edge has a probability of 0.05 or more, with its sign and interval: sampled with the noise of
+    /// the tasks carried, K and the noise variance held. None where edges were not sampled. [`Fit::graph`] has the likely ones.
+    pub fn edge_probabilities(&self) -> Option<&TaskGraph> {
+        self.edge_probabilities.as_ref()
     }
 
     /// `draws` joint posterior draws of all parameters (each T x d), the same for the same seed.

@@ -3,10 +3,12 @@
 mod file;
 mod fit;
 mod predict;
+mod visibility;
 
 pub(crate) use file::{discard_pending, write_whole};
 pub use fit::{Fit, LikelihoodKind};
 pub use predict::Prediction;
+pub use visibility::Visibility;
 
 use crate::em::{self, Step};
 use crate::error::{Error, Result};
@@ -155,6 +157,7 @@ impl Model {
             parameters,
             log_prior,
             dropped,
+            edge_probabilities: self.structure.edge_probabilities().cloned(),
         };
         Ok(Fit::assemble(plan, tasks, &data, coordinates, climbed, &quadratics, &posterior))
     }

@@ -3,6 +3,8 @@
 mod block;
 mod coupled;
 mod free;
+mod gibbs;
+mod moments;
 mod sparse;
 
 use crate::error::{Error, Result};
@@ -12,9 +14,11 @@ use crate::quadratic::Quadratics;
 use block::Block;
 use coupled::Coupled;
 use free::Eliminated;
+pub(crate) use gibbs::Gibbs;
 use nalgebra::{DMatrix, DVector};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
 
 /// Tasks handled by one unit of parallel work; fixed, so that sums do not depend on the thread count.
 const CHUNK: usize = 64;
@@ -169,6 +173,21 @@ impl<'a> Posterior<'a> {
         factor * self.engine.covariance(task, task) * factor.transpose()
     }
 
+    /// How many of the r directions of K an average task's own rows decide: mean_t tr(N_t (I + N_t)^-1) with N_t = L' J_t L, or
+    /// sum_k 1 / (1 + noise / signal of direction k). O(T r^3).
+    pub(crate) fn effective_directions(&self) -> f64 {
+        let (data, varying, factor) = (self.data(), &self.inner.varying, &self.inner.factor);
+        let each: Vec<f64> = (0..data.len())
+            .into_par_iter()
+            .map(|t| {
+                let own = data.task(t).curvature.select_rows(varying).select_columns(varying);
+                let (values, _) = linalg::symmetric_eigen(&(factor.transpose() * own * factor));
+                values.iter().map(|v| v.max(0.0) / (1.0 + v.max(0.0))).sum()
+            })
+            .collect();
+        each.iter().sum::<f64>() / data.len() as f64
+    }
+
     /// Posterior mean of w_t over all features. O(d r).
     pub fn coefficients(&self, task: usize) -> DVector<f64> {
         let w = self.kept_coefficients(task);
@@ -233,6 +252,10 @@ impl<'a> Posterior<'a> {
         (u, covariance)
     }
 
+    fn sensitivity(&self, task: usize) -> DMatrix<f64> {
+        self.engine.sensitivity(self.data(), &self.inner, task)
+    }
+
     /// d E[w_t | mean] / d mean: p x m.
     fn mean_map(&self, task: usize) -> DMatrix<f64> {
         let p = self.data().features();
@@ -247,149 +270,6 @@ impl<'a> Posterior<'a> {
             }
         }
         map
-    }
-
-    /// Expected residual sum of squares of each task (unit precision): what the noise M-step needs.
-    pub fn residuals(&self) -> Vec<f64> {
-        match &self.engine {
-            Engine::Block(block) => block.residuals().to_vec(),
-            Engine::Coupled(_) => (0..self.tasks()).map(|t| self.expected_residual(t)).collect(),
-        }
-    }
-
-    fn expected_residual(&self, task: usize) -> f64 {
-        let data = self.data();
-        let w = self.kept_coefficients(task);
-        let p = data.features();
-        let curvature = DMatrix::from_column_slice(p, p, data.curvature(task));
-        let within = self.within(task);
-        let varying = &self.inner.varying;
-        let mut spread = 0.0;
-        for (i, a) in varying.iter().enumerate() {
-            for (j, b) in varying.iter().enumerate() {
-                spread += curvature[(*a, *b)] * within[(i, j)];
-            }
-        }
-        if matches!(self.inner.mean, Mean::Integrated) {
-            let map = self.mean_map(task);
-            spread += (&self.mean_covariance * (map.transpose() * curvature * &map)).trace();
-        }
-        data.residual(task, w.as_slice()) + spread
-    }
-
-    /// G = d log-likelihood / d K over the varying features (q x q, symmetric): the log-likelihood rises by tr(G dK). It is
-    /// defined where K is singular too, so a variance at 0 whose element of G is positive does not belong there.
-    ///
-    /// G = 1/2 sum_st Sigma_st (s_s s_t' - P_st) with s_t = h_t - J_t E[w_t] and P the projected precision of the scores.
-    /// Free from the block engine; O(T^2 r^2 q) from the others.
-    ///
-    /// ```
-    /// use cognate::{Mean, Posterior, Prior, Quadratic, Quadratics, Relatedness};
-    /// use nalgebra::{DMatrix, DVector, dmatrix, dvector};
-    /// let task = |h: f64| Quadratic { constant: 0.0, linear: dvector![h], curvature: dmatrix![1.0] };
-    /// let quadratics = Quadratics::new(&[task(2.0), task(-2.0)])?;
-    /// let prior = Prior {
-    ///     mean: Mean::Given(dvector![0.0]), mean_features: vec![0], varying: vec![0], free: vec![],
-    ///     relatedness: Relatedness::Identity, factor: DMatrix::zeros(1, 1),
-    /// };
-    /// // At K = 0 each task contributes (h^2 - J) / 2.
-    /// assert_eq!(Posterior::given(&quadratics, &prior)?.covariance_slope()[(0, 0)], 3.0);
-    /// # Ok::<(), cognate::Error>(())
-    /// ```
-    pub fn covariance_slope(&self) -> DMatrix<f64> {
-        let coupled = match &self.engine {
-            Engine::Block(block) => return block.slope().clone(),
-            Engine::Coupled(coupled) => coupled,
-        };
-        let (data, varying, features) = (self.data(), &self.inner.varying, &self.inner.mean_features);
-        let (tasks, q) = (self.tasks(), varying.len());
-        let sigma = self.inner.relatedness.covariance(tasks).expect("the E-step has factored it");
-        let mut scores = DMatrix::zeros(q, tasks);
-        let mut slope = coupled.explained(&sigma, varying);
-        let integrated = matches!(self.inner.mean, Mean::Integrated);
-        let root = linalg::semidefinite_factor(&self.mean_covariance);
-        let mut moved = DMatrix::zeros(q * root.ncols(), if integrated { tasks } else { 0 });
-        for t in 0..tasks {
-            let quadratic = data.task(t);
-            let curvature = quadratic.curvature.select_rows(varying);
-            scores.set_column(t, &(quadratic.linear.select_rows(varying) - &curvature * self.kept_coefficients(t)));
-            slope -= curvature.select_columns(varying) * sigma[(t, t)];
-            if integrated {
-                let own =
-                    &curvature.select_columns(features) - curvature.select_columns(varying) * &self.inner.factor * self.sensitivity(t);
-                moved.column_mut(t).copy_from_slice((own * &root).as_slice());
-            }
-        }
-        slope += &scores * &sigma * scores.transpose();
-        if integrated {
-            slope += contracted(&moved, &(&moved * &sigma), q);
-        }
-        slope *= 0.5;
-        linalg::symmetrise(&mut slope);
-        slope
-    }
-
-    /// (1/T) sum_st Omega_st E[b_s b_t'] at the prior's own Omega, r x r: I + 2/T L'GL, the identity where K is at its optimum.
-    pub(crate) fn feature_moment(&self) -> DMatrix<f64> {
-        let factor = &self.inner.factor;
-        let r = factor.ncols();
-        DMatrix::identity(r, r) + factor.transpose() * self.covariance_slope() * factor * (2.0 / self.tasks() as f64)
-    }
-
-    /// As [`Posterior::feature_moment`] at another Omega, given by its elements (s, t, value) with s <= t.
-    pub(crate) fn feature_moment_at(&self, omega: &[(usize, usize, f64)]) -> DMatrix<f64> {
-        let (r, tasks) = (self.inner.factor.ncols(), self.tasks());
-        let integrated = matches!(self.inner.mean, Mean::Integrated) && !self.inner.mean_features.is_empty();
-        let moved = if integrated { self.moved_by_mean() } else { DMatrix::zeros(0, tasks) };
-        let (mut weighted, mut weighted_moved) = (DMatrix::zeros(r, tasks), DMatrix::zeros(moved.nrows(), tasks));
-        let mut sum = DMatrix::zeros(r, r);
-        for (s, t, value) in omega {
-            let block = self.engine.covariance(*s, *t);
-            sum += &block * *value;
-            weighted.column_mut(*t).axpy(*value, &self.deviations.column(*s), 1.0);
-            weighted_moved.column_mut(*t).axpy(*value, &moved.column(*s), 1.0);
-            if s != t {
-                sum += block.transpose() * *value;
-                weighted.column_mut(*s).axpy(*value, &self.deviations.column(*t), 1.0);
-                weighted_moved.column_mut(*s).axpy(*value, &moved.column(*t), 1.0);
-            }
-        }
-        sum += &self.deviations * weighted.transpose() + contracted(&moved, &weighted_moved, r);
-        linalg::symmetrise(&mut sum);
-        sum / tasks as f64
-    }
-
-    /// How far a standard normal draw of the mean moves every task's b: (r m) x T, column t the r x m matrix of task t.
-    fn moved_by_mean(&self) -> DMatrix<f64> {
-        let root = linalg::semidefinite_factor(&self.mean_covariance);
-        let mut moved = DMatrix::zeros(self.inner.factor.ncols() * root.ncols(), self.tasks());
-        (0..self.tasks()).for_each(|t| moved.column_mut(t).copy_from_slice((self.sensitivity(t) * &root).as_slice()));
-        moved
-    }
-
-    fn sensitivity(&self, task: usize) -> DMatrix<f64> {
-        self.engine.sensitivity(self.data(), &self.inner, task)
-    }
-
-    /// E[B B'] (T x T, summed over the r whitened directions): its expectation is r Sigma.
-    pub(crate) fn task_moment(&self) -> DMatrix<f64> {
-        let mut moment = self.task_moment_of_means();
-        match &self.engine {
-            Engine::Block(_) => (0..self.tasks()).for_each(|t| moment[(t, t)] += self.engine.covariance(t, t).trace()),
-            Engine::Coupled(coupled) => coupled.add_traces(&mut moment),
-        }
-        moment
-    }
-
-    /// As [`Posterior::task_moment`] without the posterior covariances given the mean: the moment of the posterior means.
-    pub(crate) fn task_moment_of_means(&self) -> DMatrix<f64> {
-        let mut moment = self.deviations.transpose() * &self.deviations;
-        if matches!(self.inner.mean, Mean::Integrated) && !self.inner.mean_features.is_empty() {
-            let moved = self.moved_by_mean();
-            moment += moved.transpose() * moved;
-        }
-        linalg::symmetrise(&mut moment);
-        moment
     }
 
     /// A draw of all task parameters from the joint posterior: T x d.
@@ -434,19 +314,6 @@ impl Rows<'_> {
             Rows::Eliminated(eliminated) => eliminated.quadratics(),
         }
     }
-}
-
-/// sum_t A_t B_t' over the columns of `a` and `b`, each column a matrix of `rows` rows.
-fn contracted(a: &DMatrix<f64>, b: &DMatrix<f64>, rows: usize) -> DMatrix<f64> {
-    let mut sum = DMatrix::zeros(rows, rows);
-    let inner = a.nrows() / rows.max(1);
-    if inner > 0 {
-        for t in 0..a.ncols() {
-            let view = |matrix: &'_ DMatrix<f64>| DMatrix::from_column_slice(rows, inner, matrix.column(t).as_slice());
-            sum += view(a) * view(b).transpose();
-        }
-    }
-    sum
 }
 
 /// What an engine hands back.

@@ -1,5 +1,6 @@
 //! The JSON that `--format json` prints; keys are only ever added to.
 
+use crate::graph::TaskGraph;
 use crate::model::Fit;
 use nalgebra::DMatrix;
 use serde_json::{Map, Value, json};
@@ -20,9 +21,9 @@ fn named(names: &[String], values: impl Iterator<Item = f64>) -> Value {
     Value::Object(names.iter().cloned().zip(values.map(number)).collect::<Map<_, _>>())
 }
 
-/// The task graph: `{nodes: [{task, precision}], edges: [{source, target, partial_correlation, precision, probability}]}`.
-pub fn graph_json(fit: &Fit) -> Value {
-    let graph = fit.graph();
+/// A task graph: `{nodes: [{task, precision}], edges: [{source, target, partial_correlation, precision, probability,
+/// sign_probability, low, high}]}`.
+pub fn graph_json(graph: &TaskGraph) -> Value {
     let name = |t: usize| graph.node(t).task.clone();
     let nodes: Vec<Value> = (0..graph.len()).map(|t| json!({"task": name(t), "precision": number(graph.node(t).precision)})).collect();
     let edges: Vec<Value> = graph
@@ -34,6 +35,9 @@ pub fn graph_json(fit: &Fit) -> Value {
                 "partial_correlation": number(edge.partial_correlation),
                 "precision": number(edge.precision),
                 "probability": edge.probability.map_or(Value::Null, number),
+                "sign_probability": edge.sign_probability.map_or(Value::Null, number),
+                "low": edge.interval.map_or(Value::Null, |(low, _)| number(low)),
+                "high": edge.interval.map_or(Value::Null, |(_, high)| number(high)),
             })
         })
         .collect();
@@ -91,7 +95,8 @@ pub fn fit_json(fit: &Fit) -> Value {
         },
         "noise_variance": noise,
         "relatedness": relatedness,
-        "graph": graph_json(fit),
+        "graph": graph_json(&fit.graph()),
+        "visibility": fit.visibility(),
         "warnings": fit.warnings(),
     })
 }

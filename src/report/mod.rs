@@ -4,4 +4,4 @@ mod json;
 mod text;
 
 pub use json::{fit_json, graph_json};
-pub use text::comparison_text;
+pub use text::{comparison_text, edge_text, visibility_text};

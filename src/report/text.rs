@@ -1,8 +1,9 @@
 //! The page a person reads, laid out like a mixed-model summary.
 
 use crate::compare::Comparison;
+use crate::graph::Edge;
 use crate::linalg;
-use crate::model::{Fit, LikelihoodKind};
+use crate::model::{Fit, LikelihoodKind, Visibility};
 use std::fmt::{self, Display, Formatter};
 
 /// Most lines of any list on the page.
@@ -122,15 +123,11 @@ impl Display for Fit {
             let strongest = graph.strongest();
             let pairs = tasks.len() * tasks.len().saturating_sub(1) / 2;
             writeln!(out, "\nTask graph: {} edges of {pairs} pairs, {} components", strongest.len(), graph.components().len())?;
+            if let Some(visibility) = self.visibility() {
+                writeln!(out, "  {}", visibility_text(visibility))?;
+            }
             for (s, t, edge) in strongest.iter().take(SHOWN) {
-                let probability = edge.probability.map(|p| format!("  probability {p:.3}")).unwrap_or_default();
-                writeln!(
-                    out,
-                    "  {} -- {}  partial correlation {:+.3}{probability}",
-                    graph.node(*s).task,
-                    graph.node(*t).task,
-                    edge.partial_correlation
-                )?;
+                writeln!(out, "  {} -- {}  {}", graph.node(*s).task, graph.node(*t).task, edge_text(edge))?;
             }
             if strongest.len() > SHOWN {
                 writeln!(out, "  ... and {} more", strongest.len() - SHOWN)?;
@@ -144,6 +141,32 @@ impl Display for Fit {
         }
         Ok(())
     }
+}
+
+/// What could have been seen in a task graph, on one line.
+pub fn visibility_text(visibility: Visibility) -> String {
+    let directions = format!("{:.1} effective directions", visibility.effective_directions);
+    match (visibility.half, visibility.four_fifths) {
+        (Some(half), Some(most)) if half < 0.995 => {
+            format!("{directions}: marginal correlations of {half:.2} are seen with probability .5, of {most:.2} with .8")
+        }
+        _ => format!("{directions}: too few to see any relation"),
+    }
+}
+
+/// What is known of an edge, on one line.
+pub fn edge_text(edge: &Edge) -> String {
+    let mut text = format!("partial correlation {:+.3}", edge.partial_correlation);
+    if let Some((low, high)) = edge.interval {
+        text.push_str(&format!(" ({low:+.3} to {high:+.3})"));
+    }
+    if let Some(probability) = edge.probability {
+        text.push_str(&format!("  probability {probability:.3}"));
+    }
+    if let Some(rate) = edge.local_false_sign_rate() {
+        text.push_str(&format!("  lfsr {rate:.3}"));
+    }
+    text
 }
 
 /// The ladder as a table: held-out log predictive density a row, explained variance, and the paired difference to the best.

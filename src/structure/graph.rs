@@ -1,8 +1,9 @@
 //! A learned task graph: sparse Omega, its edges chosen by spike and slab, its values by exact constrained maximisation.
 
+use super::edges::{Settings, sample};
 use super::exchangeable::Exchangeable;
 use super::feature_covariance::{FactorSpace, FeatureCovariance};
-use super::nodewise::{SpikeSlab, inclusion};
+use super::nodewise::{SpikeSlab, inclusion, without_common_part};
 use super::refit::refit;
 use super::{Phase, Setting, Structure};
 use crate::error::Result;
@@ -13,6 +14,9 @@ use crate::posterior::Posterior;
 use crate::prior::{Mean, Prior, Relatedness};
 use nalgebra::DMatrix;
 
+/// Steps after the ladder for which EM may go on choosing edges before they are sampled.
+const SEARCH: usize = 10;
+
 /// Steps of the ladder by which the edge rate falls from 1/2 to what is learned.
 const LADDER: usize = 5;
 
@@ -21,7 +25,8 @@ const LADDER: usize = 5;
 /// Each M-step regresses every task on all others under a spike-and-slab prior (inclusion probabilities averaged over both
 /// directions), keeps the edges with probability above one half, and refits Omega on them exactly. The fit starts from the
 /// exchangeable one and the edge rate falls from dense to sparse, for an empty graph is a fixed point of EM under noise.
-/// The probabilities are given the fitted hyperparameters: with noisy tasks they are too sure.
+/// When that search has settled, a pseudo-Gibbs sampler finds the probability of every edge with the noise of the tasks carried,
+/// and the edges more likely than not are fitted once more ([`EdgeMethod`]).
 ///
 /// ```
 /// use cognate::{FeatureCovariance, Graph, Structure};
@@ -32,7 +37,29 @@ pub struct Graph {
     space: FactorSpace,
     names: Vec<String>,
     strength: f64,
+    edges: EdgeMethod,
+    seed: u64,
     search: Search,
+    /// Every pair worth naming, once sampled.
+    sampled: Option<TaskGraph>,
+}
+
+/// How edge probabilities are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EdgeMethod {
+    /// By a pseudo-Gibbs sampler of so many sweeps, which carries the noise of the tasks.
+    PseudoGibbs {
+        /// Sweeps that count.
+        sweeps: usize,
+    },
+    /// By EM alone: a score that ranks edges, too sure where tasks are noisy.
+    Fast,
+}
+
+impl Default for EdgeMethod {
+    fn default() -> Self {
+        EdgeMethod::PseudoGibbs { sweeps: 200 }
+    }
 }
 
 /// Where the search for edges stands.
@@ -53,6 +80,9 @@ impl Graph {
             space: FactorSpace::new(covariance),
             names: Vec::new(),
             strength: 2.0,
+            edges: EdgeMethod::default(),
+            seed: 0,
+            sampled: None,
             search: Search { step: 0, rate: 0.5, slab: 0.2, edges: Vec::new(), unchanged: 0, moved: f64::INFINITY },
         }
     }
@@ -61,6 +91,33 @@ impl Graph {
     pub fn with_strength(mut self, strength: Option<f64>) -> Self {
         self.strength = strength.unwrap_or(self.strength);
         self
+    }
+
+    /// With another way to find the edge probabilities.
+    pub fn with_edges(mut self, edges: EdgeMethod) -> Self {
+        self.edges = edges;
+        self
+    }
+
+    /// With another seed of the sampler (default 0).
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Whether the search by EM has come to its end and sampling is still to do.
+    fn ready_to_sample(&self) -> bool {
+        let searched = self.search.unchanged >= 3 || self.search.step >= LADDER + SEARCH;
+        self.edges != EdgeMethod::Fast && self.sampled.is_none() && searched
+    }
+
+    /// The median probability model (Barbieri and Berger 2004): the edges more likely than not.
+    fn likely(graph: &TaskGraph) -> TaskGraph {
+        let mut likely = graph.without_edges();
+        for (s, t, edge) in graph.edges().filter(|(_, _, edge)| edge.probability.is_some_and(|p| p > 0.5)) {
+            likely.connect_uncertain(s, t, edge.clone());
+        }
+        likely
     }
 
     /// Second moments of the tasks, summed over r directions, at the exchangeable start: the correlation of the posterior
@@ -124,6 +181,7 @@ impl Structure for Graph {
         let r = kept.len() as f64;
         if kept.is_empty() {
             (self.search.unchanged, self.search.moved) = (usize::MAX, 0.0);
+            self.sampled = Some(TaskGraph::empty(&self.names));
             return Ok(prior.clone());
         }
         let moment = match &prior.relatedness {
@@ -132,7 +190,21 @@ impl Structure for Graph {
         };
         // Where the varying features have a flat mean, what all tasks have in common is the mean's.
         let mean_takes_all = prior.mean == Mean::Integrated && has_means(prior);
-        let pattern = if mean_takes_all { self.select(&without_common_part(&moment), r) } else { self.select(&moment, r) };
+        if let (true, Relatedness::Graph(start), EdgeMethod::PseudoGibbs { sweeps }) =
+            (self.ready_to_sample(), &prior.relatedness, self.edges)
+        {
+            let settings = Settings { strength: self.strength, mean_takes_all, sweeps, seed: self.seed };
+            let first = SpikeSlab { rate: self.search.rate.min(0.5), slab: self.search.slab };
+            self.sampled = Some(sample(posterior, start, first, settings)?);
+            self.search.unchanged = usize::MAX;
+        }
+        let pattern = if let Some(sampled) = &self.sampled {
+            Self::likely(sampled)
+        } else if mean_takes_all {
+            self.select(&without_common_part(&moment), r)
+        } else {
+            self.select(&moment, r)
+        };
         let shrunk = (moment + DMatrix::identity(tasks, tasks) * self.strength) / (r + self.strength);
         let graph = refit(&pattern, &shrunk)?;
         self.search.moved = match &prior.relatedness {
@@ -169,8 +241,13 @@ impl Structure for Graph {
         self.space.len(prior.varying.len()) + edges
     }
 
+    fn edge_probabilities(&self) -> Option<&TaskGraph> {
+        self.sampled.as_ref()
+    }
+
     fn phase(&self) -> Phase {
-        match (self.search.unchanged >= 3, self.search.moved < 1e-4) {
+        let chosen = if self.edges == EdgeMethod::Fast { self.search.unchanged >= 3 } else { self.sampled.is_some() };
+        match (chosen, self.search.moved < 1e-4) {
             (false, _) => Phase::Searching,
             (true, false) => Phase::Chosen,
             (true, true) => Phase::Settled,
@@ -181,15 +258,4 @@ impl Structure for Graph {
 /// Whether some varying feature has a mean. (Those dropped from it as combinations of others have one through these.)
 fn has_means(prior: &Prior) -> bool {
     prior.varying.iter().any(|feature| prior.mean_features.contains(feature))
-}
-
-/// C M C + (tr M / T) 11' / T with C = I - 11' / T: the moments about the plain mean of the tasks.
-///
-/// With a flat mean the likelihood does not see a common component c 11' of Sigma, and EM keeps whatever a dense start put
-/// there; edges chosen from these moments do not depend on it. On unrelated tasks their expectation is r I.
-fn without_common_part(moment: &DMatrix<f64>) -> DMatrix<f64> {
-    let tasks = moment.nrows() as f64;
-    let rows = moment.column_mean();
-    let (all, level) = (rows.mean(), moment.trace() / (tasks * tasks));
-    DMatrix::from_fn(moment.nrows(), moment.ncols(), |s, t| moment[(s, t)] - rows[s] - rows[t] + all + level)
 }

@@ -1,5 +1,6 @@
 //! How tasks may be related: each structure is a constraint on the prior, a prior that pays for its parameters, and an M-step.
 
+mod edges;
 mod exchangeable;
 mod feature_covariance;
 mod full;
@@ -12,11 +13,12 @@ mod refit;
 pub use exchangeable::Exchangeable;
 pub use feature_covariance::FeatureCovariance;
 pub use full::Full;
-pub use graph::Graph;
+pub use graph::{EdgeMethod, Graph};
 pub use independent::Independent;
 pub use pooled::Pooled;
 
 use crate::error::{Error, Result};
+use crate::graph::TaskGraph;
 use crate::likelihood::{Dispersion, Observations};
 use crate::posterior::Posterior;
 use crate::prior::{Mean, Prior, Relatedness};
@@ -91,6 +93,11 @@ pub trait Structure: std::fmt::Debug + Send + Sync {
         None
     }
 
+    /// Every pair of tasks with a probability worth naming, where edges were sampled.
+    fn edge_probabilities(&self) -> Option<&TaskGraph> {
+        None
+    }
+
     /// Where the search of a discrete choice (an edge set) stands.
     fn phase(&self) -> Phase {
         Phase::Settled
@@ -142,6 +149,10 @@ pub struct Options {
     pub feature_covariance: Option<FeatureCovariance>,
     /// nu of the prior on Sigma.
     pub prior_strength: Option<f64>,
+    /// How the graph's edge probabilities are found.
+    pub edges: EdgeMethod,
+    /// Seed of what is drawn.
+    pub seed: u64,
 }
 
 /// Names of all structures, simple to rich.
@@ -164,7 +175,12 @@ pub fn by_name(name: &str, options: &Options) -> Result<Box<dyn Structure>> {
         "pooled-intercepts" => Box::new(Pooled { task_intercepts: true }),
         "exchangeable" => Box::new(Exchangeable::new(covariance.unwrap_or(FeatureCovariance::Diagonal))),
         "full" => Box::new(Full::new(covariance.unwrap_or(FeatureCovariance::Diagonal)).with_strength(options.prior_strength)),
-        "graph" => Box::new(Graph::new(covariance.unwrap_or(FeatureCovariance::Diagonal)).with_strength(options.prior_strength)),
+        "graph" => Box::new(
+            Graph::new(covariance.unwrap_or(FeatureCovariance::Diagonal))
+                .with_strength(options.prior_strength)
+                .with_edges(options.edges)
+                .with_seed(options.seed),
+        ),
         other => {
             return Err(Error::Arguments(format!("there is no structure '{other}'; choose one of {}", NAMES.join(", "))));
         }

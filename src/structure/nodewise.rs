@@ -2,6 +2,7 @@
 
 use nalgebra::DMatrix;
 use rayon::prelude::*;
+use statrs::distribution::{ContinuousCDF, Normal};
 
 /// Hyperparameters of the regressions.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +16,8 @@ pub(crate) struct SpikeSlab {
 /// Inclusion probabilities of all pairs, the mean of both directions, and the slab variance they suggest.
 pub(crate) struct Inclusion {
     pub probabilities: DMatrix<f64>,
+    /// Probability that a pair is included with a positive coefficient.
+    pub positive: DMatrix<f64>,
     pub slab: f64,
 }
 
@@ -29,12 +32,14 @@ pub(crate) fn inclusion(moment: &DMatrix<f64>, directions: f64, prior: SpikeSlab
     let correlation = crate::linalg::correlation(moment);
     let tasks = moment.nrows();
     let nodes: Vec<Node> = (0..tasks).into_par_iter().map(|t| Node::regress(&correlation, t, directions, prior)).collect();
-    let mut probabilities = DMatrix::zeros(tasks, tasks);
+    let (mut probabilities, mut positive) = (DMatrix::zeros(tasks, tasks), DMatrix::zeros(tasks, tasks));
     let (mut second, mut weight) = (0.0, 0.0);
     for (t, node) in nodes.iter().enumerate() {
         for s in 0..tasks {
             probabilities[(s, t)] += 0.5 * node.inclusion[s];
             probabilities[(t, s)] += 0.5 * node.inclusion[s];
+            positive[(s, t)] += 0.5 * node.positive[s];
+            positive[(t, s)] += 0.5 * node.positive[s];
         }
         second += node.second_moment;
         weight += node.inclusion.iter().sum::<f64>();
@@ -42,12 +47,25 @@ pub(crate) fn inclusion(moment: &DMatrix<f64>, directions: f64, prior: SpikeSlab
     // One coefficient's worth of the current slab keeps the estimate defined without edges; a slab narrower than LEAST_SLAB
     // would be a second spike, and edge rate and slab could no longer be told apart on null data.
     let slab = ((second + prior.slab) / (weight + 1.0)).clamp(LEAST_SLAB, 1.0);
-    Inclusion { probabilities, slab }
+    Inclusion { probabilities, positive, slab }
+}
+
+/// C M C + (tr M / T) 11' / T with C = I - 11' / T: the moments about the plain mean of the tasks.
+///
+/// With a flat mean the likelihood does not see a common component c 11' of Sigma, and EM keeps whatever a dense start put
+/// there; edges chosen from these moments do not depend on it. On unrelated tasks their expectation is r I.
+pub(crate) fn without_common_part(moment: &DMatrix<f64>) -> DMatrix<f64> {
+    let tasks = moment.nrows() as f64;
+    let rows = moment.column_mean();
+    let (all, level) = (rows.mean(), moment.trace() / (tasks * tasks));
+    DMatrix::from_fn(moment.nrows(), moment.ncols(), |s, t| moment[(s, t)] - rows[s] - rows[t] + all + level)
 }
 
 /// One node's regression.
 struct Node {
     inclusion: Vec<f64>,
+    /// Inclusion with a positive coefficient.
+    positive: Vec<f64>,
     /// Expected sum of squared coefficients over the residual variance.
     second_moment: f64,
 }
@@ -95,9 +113,12 @@ impl Node {
                 break;
             }
         }
+        let normal = Normal::standard();
         let second_moment =
             (0..tasks).filter(|k| *k != node).map(|k| inclusion[k] * (mean[k] * mean[k] / variance + 1.0 / precision)).sum();
-        Node { inclusion, second_moment }
+        let sign = |k: usize| if inclusion[k] < 1e-4 { 0.5 } else { normal.cdf(mean[k] * (precision / variance).sqrt()) };
+        let positive = (0..tasks).map(|k| inclusion[k] * sign(k)).collect();
+        Node { inclusion, positive, second_moment }
     }
 }
 

@@ -5,8 +5,8 @@ use crate::graph::TaskGraph;
 use crate::linalg;
 use nalgebra::DMatrix;
 
-/// Maximises log |Omega| - tr(S Omega) over positive definite Omega that are zero off the edges of `pattern`, whose
-/// probabilities are kept. By cyclic regressions of each task on its neighbours (Hastie, Tibshirani and Friedman 2009,
+/// Maximises log |Omega| - tr(S Omega) over positive definite Omega that are zero off the edges of `pattern`, of which
+/// all else that is known is kept. By cyclic regressions of each task on its neighbours (Hastie, Tibshirani and Friedman 2009,
 /// algorithm 17.1), component by component, until Sigma equals S on every edge to 1e-10.
 ///
 /// Cost of a sweep: sum over tasks of degree^3 + (component size) degree.
@@ -64,8 +64,7 @@ pub(crate) fn refit(pattern: &TaskGraph, moment: &DMatrix<f64>) -> Result<TaskGr
                 let (a, b) = (component[j], component[*i]);
                 let precision =
                     -0.5 * (coefficients[j][slot] * fitted.node(a).precision + coefficients[*i][back] * fitted.node(b).precision);
-                let probability = pattern.edge(a, b).and_then(|edge| edge.probability);
-                fitted.connect(a, b, precision, probability);
+                fitted.set_precision(a, b, precision);
             }
         }
     }

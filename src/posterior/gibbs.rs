@@ -1,0 +1,209 @@
+//! Draws of all task parameters and the common mean given a task precision, task by task, so that no joint system is factored.
+
+use super::Posterior;
+use crate::graph::TaskGraph;
+use crate::linalg;
+use crate::prior::{Mean, Prior};
+use crate::quadratic::Quadratics;
+use nalgebra::{DMatrix, DVector};
+use rand::Rng;
+use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
+
+/// The state of a Gibbs sampler over (mean, b_1, .., b_T) given Omega, with K, the noise and Omega held from outside.
+///
+/// A sweep draws every b_t given its neighbours, O(r^2) by the eigenvectors of L' J_t L found once, and the mean twice: with the
+/// deviations held and with the parameters held (interweaving, Yu and Meng 2011), so that it moves freely whatever the noise.
+pub(crate) struct Gibbs<'a> {
+    quadratics: &'a Quadratics,
+    prior: &'a Prior,
+    /// Eigenvalues and eigenvectors of L' J_t L.
+    curvatures: Vec<(DVector<f64>, DMatrix<f64>)>,
+    /// Cholesky factor of the information on the mean with all deviations known; none where the mean is given.
+    information: Option<DMatrix<f64>>,
+    /// Orthonormal directions in which all b_t may move at the expense of the mean, r x k.
+    translations: DMatrix<f64>,
+    mean: DVector<f64>,
+    deviations: DMatrix<f64>,
+}
+
+impl<'a> Gibbs<'a> {
+    /// Starts at the posterior means. O(T r^3).
+    pub(crate) fn new(posterior: &'a Posterior) -> Self {
+        let (quadratics, prior) = (posterior.data(), &posterior.inner);
+        let curvatures = (0..quadratics.len())
+            .into_par_iter()
+            .map(|t| {
+                let own = quadratics.task(t).curvature.select_rows(&prior.varying).select_columns(&prior.varying);
+                linalg::symmetric_eigen(&(prior.factor.transpose() * own * &prior.factor))
+            })
+            .collect();
+        let features = &prior.mean_features;
+        let drawn = !matches!(prior.mean, Mean::Given(_)) && !features.is_empty();
+        let information = drawn
+            .then(|| {
+                let total = (0..quadratics.len()).fold(DMatrix::zeros(quadratics.features(), quadratics.features()), |mut sum, t| {
+                    sum += quadratics.task(t).curvature;
+                    sum
+                });
+                linalg::cholesky(total.select_rows(features).select_columns(features))
+            })
+            .flatten();
+        let translations = if information.is_some() { translations(prior) } else { DMatrix::zeros(prior.factor.ncols(), 0) };
+        let (mean, deviations) = (posterior.mean.clone(), posterior.deviations.clone());
+        Gibbs { quadratics, prior, curvatures, information, translations, mean, deviations }
+    }
+
+    /// The whitened deviations b_t, r x T.
+    pub(crate) fn deviations(&self) -> &DMatrix<f64> {
+        &self.deviations
+    }
+
+    /// One sweep given Omega. O(T (p^2 + r^2) + edges r).
+    pub(crate) fn sweep<R: Rng + ?Sized>(&mut self, omega: &TaskGraph, random: &mut R) {
+        for t in 0..self.quadratics.len() {
+            let mut score = self.prior.factor.transpose() * self.score(t).select_rows(&self.prior.varying);
+            for s in omega.neighbours(t) {
+                let precision = omega.edge(s, t).map_or(0.0, |edge| edge.precision);
+                score.axpy(-precision, &self.deviations.column(s), 1.0);
+            }
+            let (values, vectors) = &self.curvatures[t];
+            let own = omega.node(t).precision;
+            let mut rotated = vectors.tr_mul(&score);
+            for (cell, value) in rotated.iter_mut().zip(values.iter()) {
+                let variance = 1.0 / (own + value.max(0.0));
+                *cell = variance * *cell + variance.sqrt() * normal(random);
+            }
+            self.deviations.set_column(t, &(vectors * rotated));
+        }
+        self.translate(omega, random);
+        self.draw_mean(random);
+    }
+
+    /// h_t - J_t mean.
+    fn score(&self, task: usize) -> DVector<f64> {
+        let p = self.quadratics.features();
+        let (linear, curvature) = (self.quadratics.linear(task), self.quadratics.curvature(task));
+        let mut score = DVector::from_column_slice(linear);
+        for (j, value) in self.mean.iter().enumerate().filter(|(_, value)| **value != 0.0) {
+            score.iter_mut().zip(&curvature[j * p..(j + 1) * p]).for_each(|(a, c)| *a -= value * c);
+        }
+        score * self.quadratics.precision(task)
+    }
+
+    /// Moves the mean and all deviations against it, the parameters w_t held.
+    fn translate<R: Rng + ?Sized>(&mut self, omega: &TaskGraph, random: &mut R) {
+        if self.translations.ncols() == 0 {
+            return;
+        }
+        // Row sums of Omega, and their sum 1' Omega 1.
+        let mut sums: Vec<f64> = (0..omega.len()).map(|t| omega.node(t).precision).collect();
+        for (s, t, edge) in omega.edges() {
+            sums[s] += edge.precision;
+            sums[t] += edge.precision;
+        }
+        let total: f64 = sums.iter().sum();
+        let weighted = &self.deviations * DVector::from_vec(sums);
+        let mut along = self.translations.tr_mul(&weighted) / total;
+        along.iter_mut().for_each(|value| *value += normal(random) / total.sqrt());
+        let shift = &self.translations * along;
+        self.deviations.column_iter_mut().for_each(|mut column| column -= &shift);
+        let moved = &self.prior.factor * shift;
+        self.prior.varying.iter().zip(moved.iter()).for_each(|(feature, value)| self.mean[*feature] += value);
+    }
+
+    /// Draws the mean with all deviations held.
+    fn draw_mean<R: Rng + ?Sized>(&mut self, random: &mut R) {
+        let Some(factor) = &self.information else { return };
+        let (p, features) = (self.quadratics.features(), &self.prior.mean_features);
+        let chunks: Vec<DVector<f64>> = (0..self.quadratics.len().div_ceil(super::CHUNK))
+            .into_par_iter()
+            .map(|chunk| {
+                let mut sum = DVector::zeros(p);
+                for t in chunk * super::CHUNK..((chunk + 1) * super::CHUNK).min(self.quadratics.len()) {
+                    let (linear, curvature) = (self.quadratics.linear(t), self.quadratics.curvature(t));
+                    let moved = &self.prior.factor * self.deviations.column(t);
+                    let mut own = DVector::from_column_slice(linear);
+                    for (feature, value) in self.prior.varying.iter().zip(moved.iter()) {
+                        own.iter_mut().zip(&curvature[feature * p..(feature + 1) * p]).for_each(|(a, c)| *a -= value * c);
+                    }
+                    sum.axpy(self.quadratics.precision(t), &own, 1.0);
+                }
+                sum
+            })
+            .collect();
+        let score = chunks.into_iter().fold(DVector::zeros(p), |sum, part| sum + part);
+        let mut right = DMatrix::from_column_slice(features.len(), 1, score.select_rows(features).as_slice());
+        linalg::solve_lower_matrix(factor, &mut right);
+        right.iter_mut().for_each(|value| *value += normal(random));
+        linalg::solve_lower_transpose(factor.as_slice(), features.len(), right.as_mut_slice());
+        self.mean.fill(0.0);
+        features.iter().zip(right.iter()).for_each(|(feature, value)| self.mean[*feature] = *value);
+    }
+}
+
+fn normal<R: Rng + ?Sized>(random: &mut R) -> f64 {
+    StandardNormal.sample(random)
+}
+
+/// Directions c with L c in the span of the mean features: the mean can take L c over from all deviations.
+fn translations(prior: &Prior) -> DMatrix<f64> {
+    let without: Vec<usize> = (0..prior.varying.len()).filter(|k| !prior.mean_features.contains(&prior.varying[*k])).collect();
+    let rows = prior.factor.select_rows(&without);
+    let (values, vectors) = linalg::symmetric_eigen(&(rows.transpose() * rows));
+    let largest = prior.factor.norm_squared();
+    let kept: Vec<usize> = (0..values.len()).filter(|k| values[*k] <= 1e-12 * largest).collect();
+    vectors.select_columns(&kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prior::Relatedness;
+    use crate::quadratic::Quadratic;
+    use rand::SeedableRng;
+
+    /// Long-run means and second moments are those of the joint posterior, with the mean integrated, in noise and without, where
+    /// all varying features have a mean and where one has none.
+    #[test]
+    fn the_sampler_has_the_joint_posterior_as_its_limit() {
+        for (scale, features) in [(0.5, vec![0, 1]), (20.0, vec![0, 1]), (2.0, vec![0])] {
+            let quadratics: Vec<Quadratic> = (0..4)
+                .map(|t| {
+                    let root = DMatrix::from_fn(3, 2, |i, j| ((i * 5 + j * 3 + t * 7) % 11) as f64 / 5.0 - 1.0);
+                    let linear = DVector::from_fn(2, |i, _| ((i * 3 + t * 5) % 7) as f64 - 2.0);
+                    Quadratic { constant: 0.0, linear: linear * scale, curvature: root.transpose() * root * scale }
+                })
+                .collect();
+            let quadratics = Quadratics::new(&quadratics).unwrap();
+            let mut graph = TaskGraph::empty(&["a", "b", "c", "d"]);
+            graph.connect(0, 1, -0.5, None);
+            graph.connect(1, 2, 0.3, None);
+            let prior = Prior {
+                mean: Mean::Integrated,
+                mean_features: features,
+                varying: vec![0, 1],
+                free: vec![],
+                relatedness: Relatedness::Graph(graph.clone()),
+                factor: DMatrix::from_row_slice(2, 2, &[0.8, 0.0, 0.3, 0.5]),
+            };
+            let posterior = Posterior::given(&quadratics, &prior).unwrap();
+            let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(3);
+            let mut chain = Gibbs::new(&posterior);
+            let sweeps = 40_000;
+            let (mut mean, mut moment) = (DMatrix::zeros(2, 4), DMatrix::zeros(4, 4));
+            let mut common = DVector::zeros(2);
+            for _ in 0..sweeps {
+                chain.sweep(&graph, &mut random);
+                mean += chain.deviations();
+                moment += chain.deviations().transpose() * chain.deviations();
+                common += &chain.mean;
+            }
+            let n = f64::from(sweeps);
+            assert!((mean / n - &posterior.deviations).amax() < 0.05, "at scale {scale}");
+            let expected = posterior.task_moment();
+            assert!((moment / n - &expected).amax() < 0.05 * (1.0 + expected.amax()), "at scale {scale}");
+            assert!((common / n - posterior.mean()).amax() < 0.05, "at scale {scale}");
+        }
+    }
+}
