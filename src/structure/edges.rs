@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 const LEAST: f64 = 0.05;
 
 /// Most tasks for which edges are chosen without the tasks' common part.
-const FEW: usize = 5;
+const FEW: usize = 10;
 
 /// Draws of the parameters between two draws of the edges.
 const INNER: usize = 2;
@@ -51,7 +51,7 @@ pub(crate) fn sample(posterior: &Posterior, start: &TaskGraph, first: SpikeSlab,
     let (mut probabilities, mut positive) = (DMatrix::zeros(tasks, tasks), DMatrix::zeros(tasks, tasks));
     let mut drawn: BTreeMap<(usize, usize), Vec<f64>> = BTreeMap::new();
     let burn_in = settings.sweeps / 4;
-    // The common part wanders freely: among few tasks it is most of what they share, among many next to nothing of it.
+    // The common part wanders freely: among few tasks it is much of what they share, among many next to nothing of it.
     let few = settings.mean_takes_all && tasks <= FEW;
     for sweep in 0..burn_in + settings.sweeps {
         (0..INNER).for_each(|_| chain.sweep(&omega, &mut random));
