@@ -37,7 +37,7 @@ impl Posterior<'_> {
     /// G = d log-likelihood / d K over the varying features (q x q, symmetric): the log-likelihood rises by tr(G dK). It is
     /// defined where K is singular too, so a variance at 0 whose element of G is positive does not belong there.
     ///
-    /// G = 1/2 sum_st Sigma_st (s_s s_t' - P_st) with s_t = h_t - J_t E[w_t] and P the projected precision of the scores.
+    /// G = 1/2 sum_st Sigma_st (s_s s_t' - P_st) with s_t = h_t - J_t E(w_t) and P the projected precision of the scores.
     /// Free from the block engine; O(T^2 r^2 q) from the others.
     ///
     /// ```
