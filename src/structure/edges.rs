@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 const LEAST: f64 = 0.05;
 
 /// Most tasks for which edges are chosen without the tasks' common part.
-const FEW: usize = 10;
+const FEW: usize = 5;
 
 /// Draws of the parameters between two draws of the edges.
 const INNER: usize = 2;
