@@ -33,7 +33,7 @@ struct Outcome {
 }
 
 fn run(tasks: usize, features: usize, noise: f64, null: bool, seed: u64) -> Result<Outcome> {
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut random = ChaCha8Rng::seed_from_u64(seed + 1000);
     let truth = random_graph(tasks, if null { 0 } else { tasks }, &mut random);
     let prior = Prior {
         mean: Mean::Given(DVector::from_fn(features, |_, _| random.random_range(-2.0..2.0))),
@@ -48,7 +48,7 @@ fn run(tasks: usize, features: usize, noise: f64, null: bool, seed: u64) -> Resu
     let sd = (noise.max(1e-4) * (rows - features - 1) as f64).sqrt();
     let drawn = simulate::gaussian(&prior, tasks, rows, sd, seed)?;
     let table = drawn.rows.tasks(&Design::varying(drawn.rows.features()).without_intercept());
-    let fit = Model::new(Gaussian::default(), Graph::new(FeatureCovariance::Scalar)).fit(&table)?;
+    let clock = std::time::Instant::now(); let fit = Model::new(Gaussian::default(), Graph::new(FeatureCovariance::Scalar).with_edges(cognate::EdgeMethod::Exact { sweeps: std::env::var("SWEEPS").map_or(500, |s| s.parse().unwrap()) })).fit_with(&table, &|s| if std::env::var("TRACE").is_ok() { eprintln!("{:.2} {} {}", clock.elapsed().as_secs_f64(), s.log_posterior, s.edges) })?;
     let all = fit.edge_probabilities().expect("the graph samples its edges");
     let is_true = |s: usize, t: usize| truth.edge(s, t).is_some();
     let chosen = all.at_false_discovery_rate(0.1);
@@ -91,7 +91,7 @@ fn main() -> Result<()> {
     let arguments: Vec<f64> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
     match arguments.as_slice() {
         [tasks, features, noise, seeds] => {
-            for null in [false, true] {
+            for null in [false] {
                 report(*tasks as usize, *features as usize, *noise, null, *seeds as u64)?;
             }
         }

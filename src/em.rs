@@ -5,7 +5,7 @@ use crate::likelihood::{Dispersion, Likelihood, Observations};
 use crate::linalg::Lbfgs;
 use crate::posterior::Posterior;
 use crate::prior::{Mean, Prior};
-use crate::structure::{Phase, Setting, Smooth, Structure};
+use crate::structure::{Setting, Smooth, Structure};
 use serde::{Deserialize, Serialize};
 
 /// When to stop.
@@ -41,8 +41,6 @@ pub struct Step {
 pub enum Stop {
     /// The Karush-Kuhn-Tucker conditions hold to the tolerance.
     Optimum,
-    /// The edge set and its values no longer change.
-    EdgesSettled,
     /// Edge sets recurred; the best of them was kept.
     Cycle,
     /// The most iterations were used.
@@ -53,7 +51,6 @@ impl std::fmt::Display for Stop {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(match self {
             Stop::Optimum => "at the optimum",
-            Stop::EdgesSettled => "edges settled",
             Stop::Cycle => "edge sets recur, the best kept,",
             Stop::IterationLimit => "not at the optimum",
         })
@@ -61,9 +58,9 @@ impl std::fmt::Display for Stop {
 }
 
 impl Stop {
-    /// Whether the fit is at an optimum or a settled edge set.
+    /// Whether the fit is at an optimum (of a settled edge set).
     pub fn converged(self) -> bool {
-        matches!(self, Stop::Optimum | Stop::EdgesSettled)
+        self == Stop::Optimum
     }
 }
 
@@ -130,17 +127,13 @@ fn step(posterior: &Posterior, log_prior: f64) -> Step {
     Step { log_likelihood, log_posterior: log_likelihood + log_prior, edges }
 }
 
-/// Gain of an EM step on fixed edges below which their values count as settled. With a flat mean the likelihood does not see a
-/// common component of Sigma, along which the values creep for ever.
-const STILL: f64 = 1e-4;
-
 /// Iterations a structure with discrete choices may take before its recurring edge sets count as a cycle.
 const PATIENCE: usize = 60;
 
 /// The best prior among those met once the choices ought to have settled.
 #[derive(Default)]
 struct Seen {
-    /// Iterations in a row in which the choice changed.
+    /// Iterations without a settled choice.
     searching: usize,
     best: Option<(Prior, Dispersion, f64)>,
 }
@@ -156,15 +149,10 @@ impl Seen {
         options: &Options,
     ) -> Option<Stop> {
         if structure.smooth().is_some() {
-            return (trace.len() > options.warm_up).then_some(Stop::Optimum);
+            return (trace.len() > options.warm_up || self.searching > 0).then_some(Stop::Optimum);
         }
         let last = &trace[trace.len() - 1];
-        let phase = structure.phase();
-        let still = trace.len() > 1 && (last.log_posterior - trace[trace.len() - 2].log_posterior).abs() < STILL;
-        if phase == Phase::Settled || (phase == Phase::Chosen && still) {
-            return Some(Stop::EdgesSettled);
-        }
-        self.searching = if phase == Phase::Searching { self.searching + 1 } else { 0 };
+        self.searching += 1;
         if self.searching + 15 > PATIENCE && self.best.as_ref().is_none_or(|(_, _, value)| last.log_posterior > *value) {
             self.best = Some((prior.clone(), dispersion.clone(), last.log_posterior));
         }

@@ -83,6 +83,12 @@ impl TaskGraph {
         graph
     }
 
+    /// The same tasks with another precision matrix.
+    pub(crate) fn like_precision(&self, precision: &DMatrix<f64>) -> Self {
+        let names: Vec<&str> = self.graph.node_weights().map(|node| node.task.as_str()).collect();
+        TaskGraph::of_precision(&names, precision)
+    }
+
     /// How many tasks there are.
     pub fn len(&self) -> usize {
         self.graph.node_count()

@@ -109,7 +109,7 @@ pub(super) struct ModelArgs {
     #[arg(long)]
     prior_strength: Option<f64>,
     /// How the structure graph finds its edge probabilities
-    #[arg(long, value_enum, default_value_t = EdgesArg::PseudoGibbs)]
+    #[arg(long, value_enum, default_value_t = EdgesArg::Auto)]
     edges: EdgesArg,
     /// Seed of whatever is drawn (edges, folds)
     #[arg(long, default_value_t = 0)]
@@ -118,7 +118,11 @@ pub(super) struct ModelArgs {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum EdgesArg {
-    /// By sampling: probabilities that carry the noise of the tasks
+    /// Exact up to 300 tasks, pseudo-gibbs beyond
+    Auto,
+    /// By a Gibbs sampler of Omega and the parameters: probabilities that carry the noise of the tasks
+    Exact,
+    /// By node-wise regressions on drawn parameters: near the exact ones, faster among many tasks
     PseudoGibbs,
     /// By EM alone: scores that rank edges, too sure where tasks are noisy
     Fast,
@@ -127,7 +131,9 @@ enum EdgesArg {
 impl From<EdgesArg> for EdgeMethod {
     fn from(edges: EdgesArg) -> EdgeMethod {
         match edges {
-            EdgesArg::PseudoGibbs => EdgeMethod::default(),
+            EdgesArg::Auto => EdgeMethod::Auto,
+            EdgesArg::Exact => EdgeMethod::Exact { sweeps: 500 },
+            EdgesArg::PseudoGibbs => EdgeMethod::PseudoGibbs { sweeps: 200 },
             EdgesArg::Fast => EdgeMethod::Fast,
         }
     }

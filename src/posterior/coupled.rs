@@ -137,6 +137,22 @@ impl Coupled {
         }
     }
 
+    /// As [`Coupled::add_traces`] along the task graph only: every other element may stay as it is.
+    pub(crate) fn add_selected_traces(&self, moment: &mut DMatrix<f64>) {
+        match &self.system {
+            System::Dense { .. } => self.add_traces(moment),
+            System::Sparse(sparse) => sparse.add_selected_traces(moment),
+        }
+    }
+
+    /// Memory that the covariances of all pairs of tasks take beyond those along the task graph.
+    pub(crate) fn inverse_mb(&self) -> u64 {
+        match &self.system {
+            System::Dense { .. } => 0,
+            System::Sparse(sparse) => sparse.inverse_mb(),
+        }
+    }
+
     pub(crate) fn draw(&self, normal: DVector<f64>, tasks: usize) -> DMatrix<f64> {
         let r = self.rank;
         let mut draw = DMatrix::from_column_slice(normal.len(), 1, normal.as_slice());

@@ -1,6 +1,8 @@
 //! The moments and slopes that M-steps ask of a posterior.
 
+use super::coupled::LIMIT_MB;
 use super::{Engine, Posterior};
+use crate::error::{Error, Result};
 use crate::linalg;
 use crate::prior::Mean;
 use nalgebra::DMatrix;
@@ -86,11 +88,18 @@ impl Posterior<'_> {
         slope
     }
 
-    /// (1/T) sum_st Omega_st E[b_s b_t'] at the prior's own Omega, r x r: I + 2/T L'GL, the identity where K is at its optimum.
+    /// F = (1/T) sum_st Omega_st E[b_s b_t'] at the prior's own Omega, r x r: I + 2/T L'GL, the identity where K is at its optimum.
+    /// Free from the block engine; O(edges r^2) from the others once the covariances along the task graph are known.
     pub(crate) fn feature_moment(&self) -> DMatrix<f64> {
         let factor = &self.inner.factor;
         let r = factor.ncols();
-        DMatrix::identity(r, r) + factor.transpose() * self.covariance_slope() * factor * (2.0 / self.tasks() as f64)
+        match &self.engine {
+            Engine::Block(block) => DMatrix::identity(r, r) + factor.transpose() * block.slope() * factor * (2.0 / self.tasks() as f64),
+            Engine::Coupled(_) => {
+                let omega = self.inner.relatedness.precision_elements(self.tasks()).expect("the E-step has factored it");
+                self.feature_moment_at(&omega)
+            }
+        }
     }
 
     /// As [`Posterior::feature_moment`] at another Omega, given by its elements (s, t, value) with s <= t.
@@ -132,6 +141,33 @@ impl Posterior<'_> {
             Engine::Coupled(coupled) => coupled.add_traces(&mut moment),
         }
         moment
+    }
+
+    /// As [`Posterior::task_moment`], right on the diagonal and the edges of the task graph only, which costs no other covariances.
+    pub(crate) fn task_moment_on_graph(&self) -> DMatrix<f64> {
+        let mut moment = self.task_moment_of_means();
+        match &self.engine {
+            Engine::Block(_) => (0..self.tasks()).for_each(|t| moment[(t, t)] += self.engine.covariance(t, t).trace()),
+            Engine::Coupled(coupled) => coupled.add_selected_traces(&mut moment),
+        }
+        moment
+    }
+
+    /// Refuses where the covariances of all pairs of tasks, as [`Posterior::task_moment`] needs them, would not fit in memory.
+    pub(crate) fn check_pairs(&self) -> Result<()> {
+        let needed_mb = match &self.engine {
+            Engine::Block(_) => 0,
+            Engine::Coupled(coupled) => coupled.inverse_mb(),
+        };
+        if needed_mb <= LIMIT_MB {
+            return Ok(());
+        }
+        Err(Error::TooLarge {
+            what: format!("the covariances of all pairs of {} tasks", self.tasks()),
+            needed_mb,
+            limit_mb: LIMIT_MB,
+            remedy: "sample the edges with --edges pseudo-gibbs, or let fewer features vary".into(),
+        })
     }
 
     /// As [`Posterior::task_moment`] without the posterior covariances given the mean: the moment of the posterior means.

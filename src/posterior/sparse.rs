@@ -3,7 +3,7 @@
 use super::coupled::LIMIT_MB;
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
-use crate::linalg;
+use crate::linalg::{self, Operand, multiply_add};
 use nalgebra::DMatrix;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,23 +23,26 @@ struct Component {
     pivots: Vec<DMatrix<f64>>,
     /// Blocks below each pivot, by position.
     below: Vec<BTreeMap<usize, DMatrix<f64>>>,
-    /// Lower triangle, by columns, of the blocks of the inverse.
+    /// Blocks of the inverse on the diagonal and where `below` has one, by columns.
+    selected: OnceLock<Vec<BTreeMap<usize, DMatrix<f64>>>>,
+    /// Lower triangle, by columns, of all blocks of the inverse.
     inverse: OnceLock<Vec<Vec<DMatrix<f64>>>>,
 }
 
 impl Sparse {
     /// Factors the system whose diagonal blocks are `omega_tt I + blocks[t]`.
     ///
-    /// Cost: sum over pivots of (neighbours at elimination)^2 r^3. Refused beforehand where the inverse of the largest
-    /// component, which the M-step needs, would not fit in memory.
+    /// Cost: sum over pivots of (neighbours at elimination)^2 r^3. Refused beforehand where the factor and the inverse on its
+    /// pattern would not fit in memory.
     pub(crate) fn factorise(graph: &TaskGraph, blocks: &[&DMatrix<f64>]) -> Result<Sparse> {
         let r = blocks.first().map_or(0, |block| block.nrows());
         let members = graph.components();
-        let largest = members.iter().map(Vec::len).max().unwrap_or(0);
-        let needed_mb = (largest * largest / 2 * r * r * 8) as u64 / 1_000_000;
+        let orders: Vec<Elimination> = members.iter().map(|tasks| minimum_degree(graph, tasks)).collect();
+        let blocks_kept: usize = orders.iter().map(|order| order.tasks.len() + order.fill).sum();
+        let needed_mb = (2 * blocks_kept * r * r * 8) as u64 / 1_000_000;
         if needed_mb > LIMIT_MB {
             return Err(Error::TooLarge {
-                what: format!("a graph component of {largest} tasks x {r} varying directions"),
+                what: format!("the factor of a task graph that fills in to {blocks_kept} blocks of {r} x {r} varying directions"),
                 needed_mb,
                 limit_mb: LIMIT_MB,
                 remedy: "let fewer features vary, or use --structure exchangeable".into(),
@@ -47,8 +50,8 @@ impl Sparse {
         }
         let mut place = vec![(0, 0); graph.len()];
         let mut components = Vec::with_capacity(members.len());
-        for (number, tasks) in members.into_iter().enumerate() {
-            let component = Component::factorise(graph, tasks, blocks)?;
+        for (number, order) in orders.into_iter().enumerate() {
+            let component = Component::factorise(graph, order.tasks, blocks)?;
             component.tasks.iter().enumerate().for_each(|(position, t)| place[*t] = (number, position));
             components.push(component);
         }
@@ -84,8 +87,33 @@ impl Sparse {
         if a != b {
             return DMatrix::zeros(r, r);
         }
-        let inverse = self.components[a].inverse();
-        if i >= j { inverse[j][i - j].clone() } else { inverse[i][j - i].transpose() }
+        let (low, high) = (i.max(j), i.min(j));
+        let block = match self.components[a].selected()[high].get(&low) {
+            Some(block) => block,
+            None => &self.components[a].inverse()[high][low - high],
+        };
+        if i >= j { block.clone() } else { block.transpose() }
+    }
+
+    /// Memory that the whole inverse of the largest component takes.
+    pub(crate) fn inverse_mb(&self) -> u64 {
+        let largest = self.components.iter().max_by_key(|component| component.tasks.len());
+        largest.map_or(0, |component| (component.tasks.len() * component.pivots.iter().map(DMatrix::len).sum::<usize>() * 4) as u64 / 1_000_000)
+    }
+
+    /// Adds the traces of the blocks of the inverse that are on the pattern of the factor.
+    pub(crate) fn add_selected_traces(&self, moment: &mut DMatrix<f64>) {
+        for component in &self.components {
+            for (j, column) in component.selected().iter().enumerate() {
+                for (i, block) in column {
+                    let (s, t, trace) = (component.tasks[*i], component.tasks[j], block.trace());
+                    moment[(s, t)] += trace;
+                    if s != t {
+                        moment[(t, s)] += trace;
+                    }
+                }
+            }
+        }
     }
 
     /// Adds the trace of every block of the inverse.
@@ -106,9 +134,8 @@ impl Sparse {
 }
 
 impl Component {
-    fn factorise(graph: &TaskGraph, members: Vec<usize>, blocks: &[&DMatrix<f64>]) -> Result<Component> {
-        let r = blocks[members[0]].nrows();
-        let tasks = minimum_degree(graph, &members);
+    fn factorise(graph: &TaskGraph, tasks: Vec<usize>, blocks: &[&DMatrix<f64>]) -> Result<Component> {
+        let r = blocks[tasks[0]].nrows();
         let position: BTreeMap<usize, usize> = tasks.iter().enumerate().map(|(i, t)| (*t, i)).collect();
         let n = tasks.len();
         let mut diagonal: Vec<DMatrix<f64>> = tasks
@@ -154,7 +181,7 @@ impl Component {
             below[j] = scaled.into_iter().collect();
             pivots.push(pivot);
         }
-        Ok(Component { tasks, pivots, below, inverse: OnceLock::new() })
+        Ok(Component { tasks, pivots, below, selected: OnceLock::new(), inverse: OnceLock::new() })
     }
 
     fn gather(&self, right: &DMatrix<f64>, r: usize) -> Vec<DMatrix<f64>> {
@@ -186,22 +213,59 @@ impl Component {
         }
     }
 
-    /// The inverse by the recursion of Takahashi (1973) in blocks, for every pair of the component's tasks:
-    /// Z_ij = -sum_k Z_ik G_kj and Z_jj = (R_j R_j')^-1 - sum_k G_kj' Z_kj with G_kj = L_kj R_j^-1.
+    /// G_kj = L_kj R_j^-1 for the blocks below pivot j.
+    fn scaled(&self, j: usize) -> Vec<(usize, DMatrix<f64>)> {
+        let r = self.pivots[j].nrows();
+        let each = self.below[j].iter().map(|(k, block)| {
+            let mut right = block.transpose();
+            linalg::solve_lower_transpose(self.pivots[j].as_slice(), r, right.as_mut_slice());
+            (*k, right.transpose())
+        });
+        each.collect()
+    }
+
+    /// The inverse by the recursion of Takahashi (1973) in blocks, where the factor has blocks:
+    /// Z_ij = -sum_k Z_ik G_kj and Z_jj = (R_j R_j')^-1 - sum_k G_kj' Z_kj. Any two tasks below a pivot are on the pattern.
+    fn selected(&self) -> &Vec<BTreeMap<usize, DMatrix<f64>>> {
+        self.selected.get_or_init(|| {
+            let n = self.tasks.len();
+            let mut selected: Vec<BTreeMap<usize, DMatrix<f64>>> = vec![BTreeMap::new(); n];
+            for j in (0..n).rev() {
+                let r = self.pivots[j].nrows();
+                let scaled = self.scaled(j);
+                let mut column: BTreeMap<usize, DMatrix<f64>> = scaled
+                    .par_iter()
+                    .map(|(i, _)| {
+                        let mut sum = DMatrix::zeros(r, r);
+                        for (k, g) in &scaled {
+                            let (low, high) = (*i.max(k), *i.min(k));
+                            let block = &selected[high][&low];
+                            let block = if i >= k { as_operand(block) } else { as_operand(block).transpose() };
+                            multiply_add(sum.as_mut_slice(), -1.0, block, as_operand(g));
+                        }
+                        (*i, sum)
+                    })
+                    .collect();
+                let mut own = linalg::inverse_of_cholesky(&self.pivots[j]);
+                for (k, g) in &scaled {
+                    multiply_add(own.as_mut_slice(), -1.0, as_operand(g).transpose(), as_operand(&column[k]));
+                }
+                linalg::symmetrise(&mut own);
+                column.insert(j, own);
+                selected[j] = column;
+            }
+            selected
+        })
+    }
+
+    /// The inverse by the same recursion for every pair of the component's tasks.
     fn inverse(&self) -> &Vec<Vec<DMatrix<f64>>> {
         self.inverse.get_or_init(|| {
             let n = self.tasks.len();
             let mut inverse: Vec<Vec<DMatrix<f64>>> = vec![Vec::new(); n];
             for j in (0..n).rev() {
                 let r = self.pivots[j].nrows();
-                let scaled: Vec<(usize, DMatrix<f64>)> = self.below[j]
-                    .iter()
-                    .map(|(k, block)| {
-                        let mut right = block.transpose();
-                        linalg::solve_lower_transpose(self.pivots[j].as_slice(), r, right.as_mut_slice());
-                        (*k, right.transpose())
-                    })
-                    .collect();
+                let scaled = self.scaled(j);
                 let done = &inverse;
                 let mut column: Vec<DMatrix<f64>> = (j + 1..n)
                     .into_par_iter()
@@ -230,14 +294,22 @@ impl Component {
     }
 }
 
+/// An order of elimination.
+struct Elimination {
+    tasks: Vec<usize>,
+    /// Blocks below the diagonal of the factor.
+    fill: usize,
+}
+
 /// Tasks in an order that always eliminates one with the fewest remaining neighbours, which become neighbours of each other.
-fn minimum_degree(graph: &TaskGraph, members: &[usize]) -> Vec<usize> {
+fn minimum_degree(graph: &TaskGraph, members: &[usize]) -> Elimination {
     let mut near: BTreeMap<usize, BTreeSet<usize>> = members.iter().map(|t| (*t, graph.neighbours(*t).into_iter().collect())).collect();
     let mut queue: BTreeSet<(usize, usize)> = near.iter().map(|(t, set)| (set.len(), *t)).collect();
-    let mut order = Vec::with_capacity(members.len());
+    let mut elimination = Elimination { tasks: Vec::with_capacity(members.len()), fill: 0 };
     while let Some((_, t)) = queue.pop_first() {
-        order.push(t);
+        elimination.tasks.push(t);
         let set = near.remove(&t).unwrap_or_default();
+        elimination.fill += set.len();
         for s in &set {
             let other = near.get_mut(s).expect("neighbours are not eliminated yet");
             queue.remove(&(other.len(), *s));
@@ -246,5 +318,9 @@ fn minimum_degree(graph: &TaskGraph, members: &[usize]) -> Vec<usize> {
             queue.insert((other.len(), *s));
         }
     }
-    order
+    elimination
+}
+
+fn as_operand(matrix: &DMatrix<f64>) -> Operand<'_> {
+    Operand::new(matrix.as_slice(), matrix.nrows(), matrix.ncols())
 }

@@ -1,12 +1,12 @@
-//! How sure each edge is: a pseudo-Gibbs sampler over the parameters, the mean, the edges and the values of Omega.
+//! How sure each edge is: draws of the parameters, the mean, the edges and the values of Omega in turn, counted.
 
-use super::nodewise::{SpikeSlab, inclusion, without_common_part};
+use super::nodewise::{NodewisePrior, inclusion, without_common_part};
 use super::refit::refit;
-use crate::error::Result;
+use super::spike_slab::{Beliefs, SpikeSlab};
 use crate::graph::{Edge, TaskGraph};
 use crate::posterior::{Gibbs, Posterior};
 use nalgebra::{DMatrix, DVector};
-use rand::{RngExt, SeedableRng};
+use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Beta, Distribution, Exp1};
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 /// Lowest probability of a pair that is kept.
 const LEAST: f64 = 0.05;
 
-/// Most tasks for which edges are chosen without the tasks' common part.
+/// Most tasks for which the pseudo-Gibbs sampler chooses edges without the tasks' common part.
 const FEW: usize = 5;
 
 /// Draws of the parameters between two draws of the edges.
@@ -27,67 +27,70 @@ pub(crate) struct Settings {
     pub strength: f64,
     /// Whether the varying features have a flat mean, so that Sigma's common part is not identified.
     pub mean_takes_all: bool,
-    /// Sweeps that count; a quarter as many before them do not.
+    /// Whether Omega is drawn from its exact conditional.
+    pub exact: bool,
+    /// Sweeps that count; half as many before them do not.
     pub sweeps: usize,
     pub seed: u64,
 }
 
-/// Every pair of probability at least [`LEAST`]: probability, partial correlation and its sign and interval, given K, the
-/// noise and `start` as the first Omega.
+/// What the sampler found.
+pub(crate) struct Sampled {
+    /// Every pair of probability at least [`LEAST`]: probability, partial correlation and its sign and interval.
+    pub graph: TaskGraph,
+    /// Expected second moments of the tasks, T x T, summed over the directions.
+    pub moment: DMatrix<f64>,
+}
+
+/// Samples the edges given K, the noise and `start` as the first Omega.
 ///
-/// A sweep draws the mean and U given Omega ([`Gibbs`]); finds the inclusion probabilities by node-wise variational regressions
-/// on U; draws the edges from them, the edge rate given their number (Beta(1, T + pairs) prior), and Omega's values on the edges by
-/// the constrained maximum at randomly weighted directions (the weighted likelihood bootstrap of Newton and Raftery 1994). The
-/// reported probabilities are averages of the inclusion probabilities, not of the drawn edges. Noise in the tasks is thereby
-/// carried: given one estimate of U, as EM has it, edges reinforce themselves.
-pub(crate) fn sample(posterior: &Posterior, start: &TaskGraph, first: SpikeSlab, settings: Settings) -> Result<TaskGraph> {
+/// A sweep draws the mean and U given Omega ([`Gibbs`]), then Omega and its edges given U, exactly ([`SpikeSlab`]) or by
+/// [`PseudoGibbs`]. The reported probabilities are averages of the conditional probabilities, not of the drawn edges. Noise in
+/// the tasks is thereby carried: given one estimate of U, as EM has it, edges reinforce themselves.
+pub(crate) fn sample(posterior: &Posterior, start: &TaskGraph, first: NodewisePrior, settings: Settings) -> Sampled {
     let mut random = ChaCha8Rng::seed_from_u64(settings.seed);
     let tasks = start.len();
-    let pairs = (tasks * tasks.saturating_sub(1)) as f64 / 2.0;
     let mut chain = Gibbs::new(posterior);
-    let mut hyper = first;
     let mut omega = start.clone();
-    let empty = start.without_edges();
+    let mut step = if settings.exact {
+        let beliefs = Beliefs { strength: settings.strength, sparsity: tasks as f64, scale: vec![1.0; tasks] };
+        Step::Exact(SpikeSlab::new(start, beliefs))
+    } else {
+        // The common part wanders freely: among few tasks it is much of what they share, among many next to nothing of it.
+        let few = settings.mean_takes_all && tasks <= FEW;
+        Step::Pseudo(PseudoGibbs::new(start, first, settings.strength, few))
+    };
     let (mut probabilities, mut positive) = (DMatrix::zeros(tasks, tasks), DMatrix::zeros(tasks, tasks));
+    let mut moment = DMatrix::zeros(tasks, tasks);
     let mut drawn: BTreeMap<(usize, usize), Vec<f64>> = BTreeMap::new();
-    let burn_in = settings.sweeps / 4;
-    // The common part wanders freely: among few tasks it is much of what they share, among many next to nothing of it.
-    let few = settings.mean_takes_all && tasks <= FEW;
+    let burn_in = settings.sweeps / 2;
     for sweep in 0..burn_in + settings.sweeps {
         (0..INNER).for_each(|_| chain.sweep(&omega, &mut random));
-        let deviations = chain.deviations();
-        let directions = deviations.nrows() as f64;
-        let own = deviations.transpose() * deviations;
-        let found = inclusion(&if few { without_common_part(&own) } else { own }, directions, hyper);
-        let mut pattern = empty.clone();
-        let mut edges = 0.0;
-        for t in 0..tasks {
-            for s in 0..t {
-                if random.random::<f64>() < found.probabilities[(s, t)] {
-                    pattern.connect(s, t, 0.0, None);
-                    edges += 1.0;
-                }
+        let own = chain.deviations().transpose() * chain.deviations();
+        match &mut step {
+            Step::Exact(sampler) => {
+                sampler.sweep(&own, chain.deviations().nrows() as f64, &mut random);
+                omega = start.like_precision(sampler.omega());
+            }
+            Step::Pseudo(sampler) => {
+                sampler.sweep(chain.deviations(), &own, &mut random);
+                omega.clone_from(&sampler.omega);
             }
         }
-        let weights = DVector::from_fn(deviations.nrows(), |_, _| -> f64 { Exp1.sample(&mut random) });
-        let mut weighted = deviations.clone();
-        weighted.row_iter_mut().zip(weights.iter()).for_each(|(mut row, weight)| row *= *weight);
-        let moment = deviations.transpose() * weighted + DMatrix::identity(tasks, tasks) * settings.strength;
-        // A pattern whose values cannot be found is passed over.
-        omega = refit(&pattern, &(moment / (weights.sum() + settings.strength))).unwrap_or(omega);
-        hyper.slab = found.slab;
-        if let Ok(rate) = Beta::new(1.0 + edges, tasks as f64 + 2.0 * pairs - edges) {
-            hyper.rate = rate.sample(&mut random).clamp(1e-12, 0.5);
-        }
         if sweep >= burn_in {
-            probabilities += found.probabilities;
-            positive += found.positive;
+            let (all, up) = match &step {
+                Step::Exact(sampler) => (&sampler.probabilities, &sampler.positive),
+                Step::Pseudo(sampler) => (&sampler.probabilities, &sampler.positive),
+            };
+            probabilities += all;
+            positive += up;
+            moment += own;
             for (s, t, edge) in omega.edges() {
                 drawn.entry((s, t)).or_default().push(edge.partial_correlation);
             }
         }
     }
-    let mut graph = omega.without_edges();
+    let mut graph = start.without_edges();
     for ((s, t), mut values) in drawn {
         let probability = (probabilities[(s, t)] / settings.sweeps as f64).min(1.0);
         if probability >= LEAST {
@@ -105,5 +108,60 @@ pub(crate) fn sample(posterior: &Posterior, start: &TaskGraph, first: SpikeSlab,
             graph.connect_uncertain(s, t, edge);
         }
     }
-    Ok(graph)
+    Sampled { graph, moment: moment / settings.sweeps as f64 }
+}
+
+/// How Omega is drawn given U.
+enum Step {
+    Exact(SpikeSlab),
+    Pseudo(PseudoGibbs),
+}
+
+/// Edges from node-wise variational regressions, the edge rate given their number (Beta(1, T + pairs) prior), and Omega's values
+/// on the edges by the constrained maximum at randomly weighted directions (the weighted likelihood bootstrap of Newton and
+/// Raftery 1994). For many tasks, where [`SpikeSlab`] is slow.
+struct PseudoGibbs {
+    hyper: NodewisePrior,
+    strength: f64,
+    few: bool,
+    omega: TaskGraph,
+    probabilities: DMatrix<f64>,
+    positive: DMatrix<f64>,
+}
+
+impl PseudoGibbs {
+    fn new(start: &TaskGraph, first: NodewisePrior, strength: f64, few: bool) -> Self {
+        let empty = DMatrix::zeros(0, 0);
+        PseudoGibbs { hyper: first, strength, few, omega: start.clone(), probabilities: empty.clone(), positive: empty }
+    }
+
+    fn sweep<R: Rng + ?Sized>(&mut self, deviations: &DMatrix<f64>, own: &DMatrix<f64>, random: &mut R) {
+        let tasks = own.nrows();
+        let directions = deviations.nrows() as f64;
+        let found = if self.few { inclusion(&without_common_part(own), directions, self.hyper) } else { inclusion(own, directions, self.hyper) };
+        let mut pattern = self.omega.without_edges();
+        let mut edges = 0.0;
+        for t in 0..tasks {
+            for s in 0..t {
+                if random.random::<f64>() < found.probabilities[(s, t)] {
+                    pattern.connect(s, t, 0.0, None);
+                    edges += 1.0;
+                }
+            }
+        }
+        let weights = DVector::from_fn(deviations.nrows(), |_, _| -> f64 { Exp1.sample(random) });
+        let mut weighted = deviations.clone();
+        weighted.row_iter_mut().zip(weights.iter()).for_each(|(mut row, weight)| row *= *weight);
+        let moment = deviations.transpose() * weighted + DMatrix::identity(tasks, tasks) * self.strength;
+        // A pattern whose values cannot be found is passed over; the edges before it stand another time.
+        if let Ok(omega) = refit(&pattern, &(moment / (weights.sum() + self.strength))) {
+            self.omega = omega;
+        }
+        self.hyper.slab = found.slab;
+        let pairs = (tasks * tasks.saturating_sub(1)) as f64 / 2.0;
+        if let Ok(rate) = Beta::new(1.0 + edges, tasks as f64 + 2.0 * pairs - edges) {
+            self.hyper.rate = rate.sample(random).clamp(1e-12, 0.5);
+        }
+        (self.probabilities, self.positive) = (found.probabilities, found.positive);
+    }
 }

@@ -50,12 +50,17 @@ impl FactorSpace {
     pub(crate) fn update(&self, factor: &DMatrix<f64>, moment: &DMatrix<f64>) -> DMatrix<f64> {
         let mut covariance = factor * moment * factor.transpose();
         linalg::symmetrise(&mut covariance);
+        self.of(&covariance)
+    }
+
+    /// The factor in this shape of a covariance (or of what of it has this shape).
+    pub(crate) fn of(&self, covariance: &DMatrix<f64>) -> DMatrix<f64> {
         let q = covariance.nrows();
         let diagonal = covariance.diagonal().map(|v| v.max(0.0));
         match self.kind {
             FeatureCovariance::Scalar => DMatrix::identity(q, q) * (diagonal.sum() / q.max(1) as f64).sqrt(),
             FeatureCovariance::Diagonal => DMatrix::from_diagonal(&diagonal.map(f64::sqrt)),
-            FeatureCovariance::Full => linalg::semidefinite_factor(&covariance),
+            FeatureCovariance::Full => linalg::semidefinite_factor(covariance),
         }
     }
 
@@ -104,16 +109,26 @@ impl FactorSpace {
         }
     }
 
-    /// d log-likelihood / d coordinates.
+    /// d log-likelihood / d coordinates: 2 G L, by L' (2 G L) = T (F - I) where L determines it.
     pub(crate) fn slope(&self, posterior: &Posterior) -> Vec<f64> {
         let factor = &posterior.prior().factor;
         let q = factor.nrows();
-        let slope = posterior.covariance_slope() * factor * 2.0;
+        let promised = |a: usize, moment: &DMatrix<f64>| match factor[(a, a)] {
+            0.0 => 0.0,
+            own => posterior.tasks() as f64 * (moment[(a, a)] - 1.0) / own,
+        };
         match self.kind {
             FeatureCovariance::Scalar if q == 0 => Vec::new(),
-            FeatureCovariance::Scalar => vec![slope.trace() * self.sizes[0]],
-            FeatureCovariance::Diagonal => (0..q).map(|a| slope[(a, a)] * self.sizes[a]).collect(),
+            FeatureCovariance::Scalar => {
+                let moment = posterior.feature_moment();
+                vec![(0..q).map(|a| promised(a, &moment)).sum::<f64>() * self.sizes[0]]
+            }
+            FeatureCovariance::Diagonal => {
+                let moment = posterior.feature_moment();
+                (0..q).map(|a| promised(a, &moment) * self.sizes[a]).collect()
+            }
             FeatureCovariance::Full => {
+                let slope = posterior.covariance_slope() * factor * 2.0;
                 (0..q).flat_map(|b| (b..q).map(move |a| (a, b))).map(|(a, b)| slope[(a, b)] * self.sizes[a]).collect()
             }
         }
@@ -132,9 +147,13 @@ impl FactorSpace {
     /// space of K), a factor off it. The gain promised by a step of optimal length must exceed 1e-6.
     pub(crate) fn release(&self, posterior: &Posterior) -> Option<DMatrix<f64>> {
         const LEAST: f64 = 1e-6;
-        let slope = posterior.covariance_slope();
         let factor = &posterior.prior().factor;
         let q = factor.nrows();
+        let inside = (0..q).all(|a| factor[(a, a)].powi(2) >= 1e-8 * self.sizes[a].powi(2));
+        if inside && self.kind != FeatureCovariance::Full || posterior.check_pairs().is_err() {
+            return None;
+        }
+        let slope = posterior.covariance_slope();
         let tasks = posterior.tasks() as f64;
         let scaled = DMatrix::from_fn(q, q, |a, b| slope[(a, b)] * self.sizes[a] * self.sizes[b]);
         let covariance = factor * factor.transpose();

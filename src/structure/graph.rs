@@ -3,9 +3,9 @@
 use super::edges::{Settings, sample};
 use super::exchangeable::Exchangeable;
 use super::feature_covariance::{FactorSpace, FeatureCovariance};
-use super::nodewise::{SpikeSlab, inclusion, without_common_part};
+use super::nodewise::{NodewisePrior, inclusion, without_common_part};
 use super::refit::refit;
-use super::{Phase, Setting, Structure};
+use super::{Setting, Smooth, Structure};
 use crate::error::Result;
 use crate::graph::TaskGraph;
 use crate::likelihood::Dispersion;
@@ -14,19 +14,17 @@ use crate::posterior::Posterior;
 use crate::prior::{Mean, Prior, Relatedness};
 use nalgebra::DMatrix;
 
-/// Steps after the ladder for which EM may go on choosing edges before they are sampled.
-const SEARCH: usize = 10;
-
 /// Steps of the ladder by which the edge rate falls from 1/2 to what is learned.
 const LADDER: usize = 5;
 
 /// Omega = Sigma^-1 on the edges of a task graph, with log prior nu/2 (log |Omega| - tr Omega) on its values.
 ///
-/// Each M-step regresses every task on all others under a spike-and-slab prior (inclusion probabilities averaged over both
-/// directions), keeps the edges with probability above one half, and refits Omega on them exactly. The fit starts from the
-/// exchangeable one and the edge rate falls from dense to sparse, for an empty graph is a fixed point of EM under noise.
-/// When that search has settled, a pseudo-Gibbs sampler finds the probability of every edge with the noise of the tasks carried,
-/// and the edges more likely than not are fitted once more ([`EdgeMethod`]).
+/// Starting from the exchangeable fit, a sampler finds the probability of every edge with the noise of the tasks carried
+/// ([`EdgeMethod`]); the values of the edges more likely than not are then found by quasi-Newton steps.
+///
+/// With [`EdgeMethod::Fast`] EM chooses the edges itself: each M-step regresses every task on all others under a spike-and-slab
+/// prior (inclusion scores averaged over both directions) and keeps the edges with score above one half. The edge rate falls from
+/// dense to sparse, for an empty graph is a fixed point of EM under noise.
 ///
 /// ```
 /// use cognate::{FeatureCovariance, Graph, Structure};
@@ -45,9 +43,23 @@ pub struct Graph {
 }
 
 /// How edge probabilities are found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// ```
+/// use cognate::EdgeMethod;
+/// assert_eq!(EdgeMethod::default().for_tasks(50), EdgeMethod::Exact { sweeps: 500 });
+/// assert_eq!(EdgeMethod::default().for_tasks(5_000), EdgeMethod::PseudoGibbs { sweeps: 200 });
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EdgeMethod {
-    /// By a pseudo-Gibbs sampler of so many sweeps, which carries the noise of the tasks.
+    /// [`EdgeMethod::Exact`] up to 300 tasks, [`EdgeMethod::PseudoGibbs`] beyond.
+    #[default]
+    Auto,
+    /// By a Gibbs sampler whose limit is the posterior of the edges given K and the noise. O(T^3) a sweep.
+    Exact {
+        /// Sweeps that count.
+        sweeps: usize,
+    },
+    /// By node-wise regressions on drawn parameters, which approximates that posterior. O(T^2) a sweep and more.
     PseudoGibbs {
         /// Sweeps that count.
         sweeps: usize,
@@ -56,9 +68,17 @@ pub enum EdgeMethod {
     Fast,
 }
 
-impl Default for EdgeMethod {
-    fn default() -> Self {
-        EdgeMethod::PseudoGibbs { sweeps: 200 }
+impl EdgeMethod {
+    /// Most tasks of which Omega is drawn exactly unless asked.
+    const MOST_EXACT: usize = 300;
+
+    /// What [`EdgeMethod::Auto`] stands for among so many tasks; the others stand for themselves.
+    pub fn for_tasks(self, tasks: usize) -> EdgeMethod {
+        match self {
+            EdgeMethod::Auto if tasks <= Self::MOST_EXACT => EdgeMethod::Exact { sweeps: 500 },
+            EdgeMethod::Auto => EdgeMethod::PseudoGibbs { sweeps: 200 },
+            other => other,
+        }
     }
 }
 
@@ -70,7 +90,6 @@ struct Search {
     slab: f64,
     edges: Vec<(usize, usize)>,
     unchanged: usize,
-    moved: f64,
 }
 
 impl Graph {
@@ -83,7 +102,7 @@ impl Graph {
             edges: EdgeMethod::default(),
             seed: 0,
             sampled: None,
-            search: Search { step: 0, rate: 0.5, slab: 0.2, edges: Vec::new(), unchanged: 0, moved: f64::INFINITY },
+            search: Search { step: 0, rate: 0.5, slab: 0.2, edges: Vec::new(), unchanged: 0 },
         }
     }
 
@@ -105,12 +124,6 @@ impl Graph {
         self
     }
 
-    /// Whether the search by EM has come to its end and sampling is still to do.
-    fn ready_to_sample(&self) -> bool {
-        let searched = self.search.unchanged >= 3 || self.search.step >= LADDER + SEARCH;
-        self.edges != EdgeMethod::Fast && self.sampled.is_none() && searched
-    }
-
     /// The median probability model (Barbieri and Berger 2004): the edges more likely than not.
     fn likely(graph: &TaskGraph) -> TaskGraph {
         let mut likely = graph.without_edges();
@@ -126,12 +139,38 @@ impl Graph {
         linalg::correlation(&posterior.task_moment_of_means()) * r
     }
 
+    fn shrunk(&self, moment: DMatrix<f64>, r: f64) -> DMatrix<f64> {
+        let tasks = moment.nrows();
+        (moment + DMatrix::identity(tasks, tasks) * self.strength) / (r + self.strength)
+    }
+
+    /// Samples the edges at an exchangeable posterior of r directions; the likely ones, and the expected moment of the tasks.
+    fn sample(&mut self, posterior: &Posterior, r: f64, (exact, sweeps): (bool, usize)) -> Result<(TaskGraph, DMatrix<f64>)> {
+        let mean_takes_all = takes_all(posterior.prior());
+        let moment = Self::first_moment(posterior, r);
+        let chosen = if mean_takes_all { without_common_part(&moment) } else { moment.clone() };
+        let mut pattern = TaskGraph::empty(&self.names);
+        (0..=LADDER).for_each(|_| pattern = self.select(&chosen, r));
+        let start = refit(&pattern, &self.shrunk(moment, r))?;
+        let first = NodewisePrior { rate: self.search.rate.min(0.5), slab: self.search.slab };
+        let settings = Settings { strength: self.strength, mean_takes_all, exact, sweeps, seed: self.seed };
+        let sampled = sample(posterior, &start, first, settings);
+        let likely = Self::likely(&sampled.graph);
+        self.sampled = Some(sampled.graph);
+        Ok((likely, sampled.moment))
+    }
+
+    /// Whether the edges are settled, so that only values are left to find.
+    fn is_chosen(&self) -> bool {
+        self.sampled.is_some() || self.search.unchanged >= 3
+    }
+
     fn select(&mut self, moment: &DMatrix<f64>, r: f64) -> TaskGraph {
         let tasks = self.names.len();
         let pairs = (tasks * (tasks - 1)) as f64 / 2.0;
         let floor = if self.search.step < LADDER { 0.5f64.powi(self.search.step as i32 + 1) } else { 0.0 };
         let rate = self.search.rate.max(floor).min(0.5);
-        let found = inclusion(moment, r, SpikeSlab { rate, slab: self.search.slab });
+        let found = inclusion(moment, r, NodewisePrior { rate, slab: self.search.slab });
         let mut pattern = TaskGraph::empty(&self.names);
         let mut edges = Vec::new();
         let mut expected = 0.0;
@@ -148,7 +187,7 @@ impl Graph {
         // Beta(1, pairs) prior on the rate, one edge expected: with a weaker one every rate explains null data equally well.
         let rate = (1.0 + expected) / (1.0 + 2.0 * pairs);
         let unchanged = if edges == self.search.edges && self.search.step >= LADDER { self.search.unchanged + 1 } else { 0 };
-        self.search = Search { step: self.search.step + 1, rate, slab: found.slab, edges, unchanged, moved: self.search.moved };
+        self.search = Search { step: self.search.step + 1, rate, slab: found.slab, edges, unchanged };
         pattern
     }
 }
@@ -180,43 +219,29 @@ impl Structure for Graph {
         let kept: Vec<usize> = (0..prior.factor.ncols()).filter(|k| prior.factor.column(*k).norm() > 1e-4 * largest).collect();
         let r = kept.len() as f64;
         if kept.is_empty() {
-            (self.search.unchanged, self.search.moved) = (usize::MAX, 0.0);
-            self.sampled = Some(TaskGraph::empty(&self.names));
+            self.search.unchanged = usize::MAX;
+            self.sampled = (self.edges != EdgeMethod::Fast).then(|| TaskGraph::empty(&self.names));
             return Ok(prior.clone());
         }
-        let moment = match &prior.relatedness {
-            Relatedness::Graph(_) => posterior.task_moment(),
-            _ => Self::first_moment(posterior, r),
-        };
-        // Where the varying features have a flat mean, what all tasks have in common is the mean's.
-        let mean_takes_all = prior.mean == Mean::Integrated && has_means(prior);
-        if let (true, Relatedness::Graph(start), EdgeMethod::PseudoGibbs { sweeps }) =
-            (self.ready_to_sample(), &prior.relatedness, self.edges)
-        {
-            let settings = Settings { strength: self.strength, mean_takes_all, sweeps, seed: self.seed };
-            let first = SpikeSlab { rate: self.search.rate.min(0.5), slab: self.search.slab };
-            self.sampled = Some(sample(posterior, start, first, settings)?);
-            self.search.unchanged = usize::MAX;
+        if kept.len() < prior.factor.ncols() {
+            return Ok(Prior { factor: prior.factor.select_columns(&kept), ..prior.clone() });
         }
-        let pattern = if let Some(sampled) = &self.sampled {
-            Self::likely(sampled)
-        } else if mean_takes_all {
-            self.select(&without_common_part(&moment), r)
-        } else {
-            self.select(&moment, r)
+        let was_graph = prior.relatedness.as_graph().is_some();
+        let (pattern, moment) = match self.edges.for_tasks(tasks) {
+            EdgeMethod::Exact { sweeps } => self.sample(posterior, r, (true, sweeps))?,
+            EdgeMethod::PseudoGibbs { sweeps } => self.sample(posterior, r, (false, sweeps))?,
+            EdgeMethod::Auto | EdgeMethod::Fast => {
+                posterior.check_pairs()?;
+                let moment = if was_graph { posterior.task_moment() } else { Self::first_moment(posterior, r) };
+                // Where the varying features have a flat mean, what all tasks have in common is the mean's.
+                let chosen = if takes_all(prior) { without_common_part(&moment) } else { moment.clone() };
+                (self.select(&chosen, r), moment)
+            }
         };
-        let shrunk = (moment + DMatrix::identity(tasks, tasks) * self.strength) / (r + self.strength);
-        let graph = refit(&pattern, &shrunk)?;
-        self.search.moved = match &prior.relatedness {
-            Relatedness::Graph(before) => (before.precision() - graph.precision()).amax(),
-            _ => f64::INFINITY,
-        };
-        let was_graph = matches!(prior.relatedness, Relatedness::Graph(_));
-        let relatedness = Relatedness::Graph(graph);
+        let relatedness = Relatedness::Graph(refit(&pattern, &self.shrunk(moment, r))?);
         let factor = if was_graph { self.space.update_at(posterior, &relatedness)? } else { prior.factor.clone() };
-        // K keeps its shape; only the columns that span it are stored.
-        let spans: Vec<usize> = (0..factor.ncols()).filter(|k| factor.column(*k).norm() > 1e-4 * largest).collect();
-        Ok(Prior { relatedness, factor: factor.select_columns(&spans), ..prior.clone() })
+        let chosen = Prior { relatedness, factor, ..prior.clone() };
+        Ok(if self.is_chosen() { Prior { factor: self.space.of(&chosen.feature_covariance()), ..chosen } } else { chosen })
     }
 
     fn log_prior(&self, prior: &Prior) -> f64 {
@@ -224,7 +249,7 @@ impl Structure for Graph {
         let omega = graph.precision();
         let Some(root) = linalg::cholesky(omega.clone()) else { return f64::NEG_INFINITY };
         let values = 0.5 * self.strength * (linalg::log_determinant(&root) - omega.trace() + graph.len() as f64);
-        let r = prior.factor.ncols() as f64;
+        let r = prior.factor.column_iter().filter(|column| column.norm() > 0.0).count() as f64;
         let edges = graph.edges().count() as f64;
         let rate = self.search.rate.min(0.5);
         let pairs = (graph.len() * graph.len().saturating_sub(1)) as f64 / 2.0;
@@ -245,17 +270,70 @@ impl Structure for Graph {
         self.sampled.as_ref()
     }
 
-    fn phase(&self) -> Phase {
-        let chosen = if self.edges == EdgeMethod::Fast { self.search.unchanged >= 3 } else { self.sampled.is_some() };
-        match (chosen, self.search.moved < 1e-4) {
-            (false, _) => Phase::Searching,
-            (true, false) => Phase::Chosen,
-            (true, true) => Phase::Settled,
-        }
+    fn smooth(&self) -> Option<&dyn Smooth> {
+        if self.is_chosen() { Some(self) } else { None }
     }
 }
 
-/// Whether some varying feature has a mean. (Those dropped from it as combinations of others have one through these.)
-fn has_means(prior: &Prior) -> bool {
-    prior.varying.iter().any(|feature| prior.mean_features.contains(feature))
+/// With its edges given: K's coordinates, the logarithms of Omega's diagonal, and its elements on the edges.
+impl Smooth for Graph {
+    fn coordinates(&self, prior: &Prior) -> Vec<f64> {
+        let own = self.space.coordinates(&prior.factor);
+        let Relatedness::Graph(graph) = &prior.relatedness else { return own };
+        let diagonal = (0..graph.len()).map(|t| graph.node(t).precision.ln());
+        let values = diagonal.chain(graph.edges().map(|(_, _, edge)| edge.precision));
+        own.into_iter().chain(values.map(|value| value / unit(graph))).collect()
+    }
+
+    fn at(&self, point: &[f64], like: &Prior) -> Option<Prior> {
+        let q = like.varying.len();
+        let (own, rest) = point.split_at(self.space.len(q));
+        let relatedness = match &like.relatedness {
+            Relatedness::Graph(graph) => {
+                let (diagonal, values) = rest.split_at(graph.len());
+                let mut moved = graph.clone();
+                diagonal.iter().enumerate().for_each(|(t, value)| moved.set_diagonal(t, (value * unit(graph)).exp()));
+                graph.edges().zip(values).for_each(|((s, t, _), value)| moved.set_precision(s, t, value * unit(graph)));
+                Relatedness::Graph(moved)
+            }
+            other => other.clone(),
+        };
+        Some(Prior { relatedness, factor: self.space.at(own, q), ..like.clone() })
+    }
+
+    /// d log posterior / d Omega_st = ((r + nu) Sigma - M - nu I)_st / 2, twice that where an edge has two elements.
+    fn slope(&self, posterior: &Posterior) -> Vec<f64> {
+        let prior = posterior.prior();
+        let mut slope = self.space.slope(posterior);
+        if let Relatedness::Graph(graph) = &prior.relatedness {
+            let moment = posterior.task_moment_on_graph();
+            let sigma = prior.relatedness.covariance(graph.len()).expect("the E-step has factored it");
+            let weight = prior.factor.ncols() as f64 + self.strength;
+            slope.extend((0..graph.len()).map(|t| {
+                let value = weight * sigma[(t, t)] - moment[(t, t)] - self.strength;
+                0.5 * value * graph.node(t).precision * unit(graph)
+            }));
+            slope.extend(graph.edges().map(|(s, t, _)| (weight * sigma[(s, t)] - moment[(s, t)]) * unit(graph)));
+        }
+        slope
+    }
+
+    fn snap(&self, prior: &Prior) -> Option<Prior> {
+        Some(Prior { factor: self.space.snap(&prior.factor)?, ..prior.clone() })
+    }
+
+    fn release(&self, posterior: &Posterior) -> Option<Prior> {
+        Some(Prior { factor: self.space.release(posterior)?, ..posterior.prior().clone() })
+    }
+}
+
+/// A unit in which an element of Omega, of which one pair of tasks knows, is as well determined as what all tasks know of.
+fn unit(graph: &TaskGraph) -> f64 {
+    (graph.len() as f64).sqrt()
+}
+
+/// Whether the mean is flat and some varying feature has one. (Those dropped from it as combinations of others have one through
+/// these.)
+fn takes_all(prior: &Prior) -> bool {
+    prior.mean == Mean::Integrated && prior.varying.iter().any(|feature| prior.mean_features.contains(feature))
 }

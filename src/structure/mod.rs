@@ -9,6 +9,7 @@ mod independent;
 mod nodewise;
 mod pooled;
 mod refit;
+mod spike_slab;
 
 pub use exchangeable::Exchangeable;
 pub use feature_covariance::FeatureCovariance;
@@ -88,7 +89,8 @@ pub trait Structure: std::fmt::Debug + Send + Sync {
     /// How many free parameters the prior has.
     fn parameters(&self, prior: &Prior) -> usize;
 
-    /// Coordinates for a quasi-Newton finish, where the log posterior is smooth in them.
+    /// Coordinates for a quasi-Newton finish, where the log posterior is smooth in them; none while a discrete choice (an edge set)
+    /// is still to make.
     fn smooth(&self) -> Option<&dyn Smooth> {
         None
     }
@@ -98,26 +100,10 @@ pub trait Structure: std::fmt::Debug + Send + Sync {
         None
     }
 
-    /// Where the search of a discrete choice (an edge set) stands.
-    fn phase(&self) -> Phase {
-        Phase::Settled
-    }
-
     /// Whether the log-likelihood is a marginal one (the parameters integrated out).
     fn has_marginal(&self) -> bool {
         true
     }
-}
-
-/// How far the search of a discrete choice has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// The choice still changes.
-    Searching,
-    /// The choice stays; its values still move.
-    Chosen,
-    /// Neither changes.
-    Settled,
 }
 
 /// A structure as a point of R^k.

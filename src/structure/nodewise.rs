@@ -6,7 +6,7 @@ use statrs::distribution::{ContinuousCDF, Normal};
 
 /// Hyperparameters of the regressions.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct SpikeSlab {
+pub(crate) struct NodewisePrior {
     /// Prior probability of an edge.
     pub rate: f64,
     /// Slab variance of a standardised coefficient over the residual variance.
@@ -28,7 +28,7 @@ const LEAST_SLAB: f64 = 0.1;
 ///
 /// Coordinate updates of Carbonetto and Stephens (2012); the residual correlation of a node is touched only where a
 /// coefficient changes, so tasks at zero cost nothing. O(T) a node and sweep, plus O(T) for each active coefficient.
-pub(crate) fn inclusion(moment: &DMatrix<f64>, directions: f64, prior: SpikeSlab) -> Inclusion {
+pub(crate) fn inclusion(moment: &DMatrix<f64>, directions: f64, prior: NodewisePrior) -> Inclusion {
     let correlation = crate::linalg::correlation(moment);
     let tasks = moment.nrows();
     let nodes: Vec<Node> = (0..tasks).into_par_iter().map(|t| Node::regress(&correlation, t, directions, prior)).collect();
@@ -71,7 +71,7 @@ struct Node {
 }
 
 impl Node {
-    fn regress(correlation: &DMatrix<f64>, node: usize, n: f64, prior: SpikeSlab) -> Node {
+    fn regress(correlation: &DMatrix<f64>, node: usize, n: f64, prior: NodewisePrior) -> Node {
         const SWEEPS: usize = 200;
         let tasks = correlation.nrows();
         let mut order: Vec<usize> = (0..tasks).filter(|k| *k != node).collect();
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn agrees_with_enumeration_of_all_models_at_fixed_variance() {
         let c = DMatrix::from_row_slice(3, 3, &[1.0, 0.5, 0.1, 0.5, 1.0, 0.05, 0.1, 0.05, 1.0]);
-        let (n, prior) = (100.0, SpikeSlab { rate: 0.2, slab: 0.2 });
+        let (n, prior) = (100.0, NodewisePrior { rate: 0.2, slab: 0.2 });
         let found = inclusion(&(&c * n), n, prior).probabilities;
         let exact = |node: usize, of: usize| {
             let others: Vec<usize> = (0..3).filter(|k| *k != node).collect();
