@@ -46,9 +46,10 @@ fn run(tasks: usize, features: usize, noise: f64, null: bool, seed: u64) -> Resu
     // Sampling variance of a task's own estimate, sd^2 E[(X'X)^-1] = sd^2 / (rows - features - 1), over the prior variance 1.
     let rows = 2 * features;
     let sd = (noise.max(1e-4) * (rows - features - 1) as f64).sqrt();
-    let drawn = simulate::gaussian(&prior, tasks, rows, sd, seed)?;
+    let drawn = simulate::gaussian(&prior, tasks, rows, simulate::NoiseLevel::Sd(sd), seed)?;
     let table = drawn.rows.tasks(&Design::varying(drawn.rows.features()).without_intercept());
-    let clock = std::time::Instant::now(); let fit = Model::new(Gaussian::default(), Graph::new(FeatureCovariance::Scalar).with_edges(cognate::EdgeMethod::Exact { sweeps: std::env::var("SWEEPS").map_or(500, |s| s.parse().unwrap()) })).fit_with(&table, &|s| if std::env::var("TRACE").is_ok() { eprintln!("{:.2} {} {}", clock.elapsed().as_secs_f64(), s.log_posterior, s.edges) })?;
+    let clock = std::time::Instant::now(); let fit = Model::new(Gaussian::default(), Graph::new(FeatureCovariance::Scalar).with_edges(cognate::EdgeMethod::Exact { sweeps: std::env::var("SWEEPS").map_or(500, |s| s.parse().unwrap()) })).options(cognate::em::Options { max_iterations: 25, ..Default::default() }).fit_with(&table, &|s| if std::env::var("TRACE").is_ok() { eprintln!("{:.2} {} {}", clock.elapsed().as_secs_f64(), s.log_posterior, s.edges) })?;
+    if std::env::var("DUMP").is_ok() { for (s, t, e) in fit.edge_probabilities().unwrap().edges() { println!("P {s} {t} {}", e.probability.unwrap()); } }
     let all = fit.edge_probabilities().expect("the graph samples its edges");
     let is_true = |s: usize, t: usize| truth.edge(s, t).is_some();
     let chosen = all.at_false_discovery_rate(0.1);

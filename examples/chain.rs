@@ -16,7 +16,7 @@ fn main() -> Result<()> {
         relatedness: Relatedness::Graph(truth.clone()),
         factor: DMatrix::identity(features, features),
     };
-    let drawn = simulate::gaussian(&prior, 12, 200, 1.0, 1)?;
+    let drawn = simulate::gaussian(&prior, 12, 200, simulate::NoiseLevel::Sd(1.0), 1)?;
     let tasks = drawn.rows.tasks(&Design::varying(drawn.rows.features()).without_intercept());
     let fit = Model::new(Gaussian::default(), Graph::new(FeatureCovariance::Scalar)).fit(&tasks)?;
     let found = fit.graph();

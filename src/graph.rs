@@ -5,7 +5,9 @@ use nalgebra::DMatrix;
 use petgraph::dot::{Config, Dot};
 use petgraph::graph::{NodeIndex, UnGraph};
 use petgraph::visit::{EdgeRef, NodeIndexable};
+use petgraph_graphml::GraphMl;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// A task in the graph.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -175,6 +177,15 @@ impl TaskGraph {
         TaskGraph { graph: self.graph.filter_map(|_, node| Some(node.clone()), |_, _| None) }
     }
 
+    /// The median probability model (Barbieri and Berger 2004): the edges more likely than not.
+    pub fn likely(&self) -> TaskGraph {
+        let mut likely = self.without_edges();
+        for (s, t, edge) in self.edges().filter(|(_, _, edge)| edge.probability.is_some_and(|p| p > 0.5)) {
+            likely.connect_uncertain(s, t, edge.clone());
+        }
+        likely
+    }
+
     /// The largest set of the most probable edges whose expected share of false ones, the mean of 1 - probability, is at
     /// most `rate` (Newton et al. 2004). Edges without a probability are left out.
     ///
@@ -259,6 +270,26 @@ impl TaskGraph {
         let node = |_: &UnGraph<Node, Edge>, (_, node): (NodeIndex, &Node)| format!("label={:?}", node.task);
         let config = [Config::EdgeNoLabel, Config::NodeNoLabel];
         format!("{:?}", Dot::with_attr_getters(&self.graph, &config, &edge, &node))
+    }
+}
+
+impl TaskGraph {
+    /// GraphML text: nodes with `task`, edges with `partial_correlation`, and `probability` where there is one.
+    ///
+    /// ```
+    /// let graph = cognate::TaskGraph::empty(&["a & b", "c"]);
+    /// assert!(graph.to_graphml().contains("a &amp; b"));
+    /// ```
+    pub fn to_graphml(&self) -> String {
+        GraphMl::new(&self.graph)
+            .pretty_print(true)
+            .export_node_weights(Box::new(|node| vec![("task".into(), Cow::Owned(node.task.clone()))]))
+            .export_edge_weights(Box::new(|edge| {
+                let strength = ("partial_correlation".into(), Cow::Owned(edge.partial_correlation.to_string()));
+                let probability = edge.probability.map(|p| ("probability".into(), Cow::Owned(p.to_string())));
+                std::iter::once(strength).chain(probability).collect()
+            }))
+            .to_string()
     }
 }
 

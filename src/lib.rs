@@ -44,7 +44,7 @@ pub use error::{Error, Result};
 pub use formula::Formula;
 pub use graph::{Edge, Node, TaskGraph};
 pub use likelihood::{Dispersion, Gaussian, Likelihood, Noise, Observations};
-pub use model::{Fit, LikelihoodKind, Model, Prediction, Standardise, Visibility};
+pub use model::{Fit, LikelihoodKind, Model, Null, NullTest, Prediction, SampledEdges, Standardise, Visibility};
 pub use posterior::Posterior;
 pub use prior::{Mean, Prior, Relatedness};
 pub use quadratic::{Quadratic, Quadratics, Statistics};

@@ -19,7 +19,7 @@ fn simulated(graph: &TaskGraph, features: usize, rows: usize, mean_scale: f64, s
         relatedness: Relatedness::Graph(graph.clone()),
         factor: DMatrix::identity(features, features),
     };
-    let drawn = simulate::gaussian(&prior, graph.len(), rows, 1.0, seed).unwrap();
+    let drawn = simulate::gaussian(&prior, graph.len(), rows, simulate::NoiseLevel::Sd(1.0), seed).unwrap();
     drawn.rows.tasks(&Design::varying(drawn.rows.features()).without_intercept())
 }
 

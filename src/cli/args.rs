@@ -27,6 +27,11 @@ fn parse_threads(text: &str) -> std::result::Result<usize, String> {
     text.parse().ok().filter(|n| (1..=256).contains(n)).ok_or_else(|| "give a number of threads from 1 to 256".to_string())
 }
 
+fn parse_range(text: &str) -> std::result::Result<std::ops::Range<f64>, String> {
+    let ends = text.split_once(',').and_then(|(low, high)| Some(low.trim().parse().ok()?..high.trim().parse().ok()?));
+    ends.ok_or_else(|| "give two numbers, such as 0.25,0.5".to_string())
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Runs the main job on data inside the program: the ladder of structures, the best one, its graph
@@ -41,6 +46,8 @@ pub(super) enum Command {
     Predict(PredictArgs),
     /// Prints the task graph of a model
     Graph(GraphArgs),
+    /// Draws a table from a prior, with the truth beside it
+    Simulate(SimulateArgs),
 }
 
 /// What the table is.
@@ -132,7 +139,7 @@ impl From<EdgesArg> for EdgeMethod {
     fn from(edges: EdgesArg) -> EdgeMethod {
         match edges {
             EdgesArg::Auto => EdgeMethod::Auto,
-            EdgesArg::Exact => EdgeMethod::Exact { sweeps: 500 },
+            EdgesArg::Exact => EdgeMethod::Exact { sweeps: 1000 },
             EdgesArg::PseudoGibbs => EdgeMethod::PseudoGibbs { sweeps: 200 },
             EdgesArg::Fast => EdgeMethod::Fast,
         }
@@ -253,6 +260,16 @@ pub(super) struct PredictArgs {
 pub(super) struct GraphArgs {
     /// Model file
     pub model: PathBuf,
+    /// Sample the edge probabilities anew, at the exchangeable fit to the model's statistics
+    #[arg(long, value_enum)]
+    edges: Option<EdgesArg>,
+    /// Compare with so many data sets without relations, of each of two kinds: parametric (targets drawn anew from the
+    /// exchangeable model) and rotation (every task's features rotated by themselves)
+    #[arg(long, value_name = "N")]
+    pub null: Option<usize>,
+    /// Seed of what is drawn
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
     /// The largest set of edges whose expected share of false ones is at most this (default: those more likely than not)
     #[arg(long, value_name = "RATE")]
     pub fdr: Option<f64>,
@@ -261,12 +278,88 @@ pub(super) struct GraphArgs {
     pub format: GraphFormat,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct SimulateArgs {
+    /// Draw from the mean, feature covariance, relatedness and noise of this model, for the rows of --data, instead of a prior
+    /// made of the options below
+    #[arg(long, requires = "data", conflicts_with_all = ["tasks", "features", "rows", "mean_sd"])]
+    pub model: Option<PathBuf>,
+    /// Table whose targets are drawn anew
+    #[arg(long, requires = "model")]
+    pub data: Option<PathBuf>,
+    /// Number of tasks
+    #[arg(long, default_value_t = 20)]
+    pub tasks: usize,
+    /// Number of features, standard normal, all varying with variance 1 between tasks; there is no intercept
+    #[arg(long, default_value_t = 5)]
+    pub features: usize,
+    /// Rows of every task
+    #[arg(long, default_value_t = 50)]
+    pub rows: usize,
+    /// Standard deviation of the common mean's coefficients
+    #[arg(long, default_value_t = 1.0)]
+    pub mean_sd: f64,
+    /// Task graph (default: none, or the model's own relatedness)
+    #[arg(long, value_enum)]
+    pub graph: Option<LayoutArg>,
+    /// Edges of a random graph (default: as many as tasks)
+    #[arg(long)]
+    pub edges: Option<usize>,
+    /// Smallest and largest size of the edges' partial correlations
+    #[arg(long, value_name = "LOW,HIGH", value_parser = parse_range, default_value = "0.25,0.5")]
+    pub strength: std::ops::Range<f64>,
+    /// Standard deviation of the noise (default: 1, or the model's)
+    #[arg(long, conflicts_with = "noise_ratio")]
+    pub noise_sd: Option<f64>,
+    /// Sampling variance of a task's own estimate over its prior variance, instead of --noise-sd
+    #[arg(long)]
+    pub noise_ratio: Option<f64>,
+    /// Seed of what is drawn
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// File to write the table to instead of stdout
+    #[arg(short, long)]
+    pub output: Option<PathBuf>,
+    /// File for the truth, as JSON: mean, K, Sigma, edges, parameters, noise
+    #[arg(long)]
+    pub truth: Option<PathBuf>,
+    /// Instead of rows, each task's least-squares estimate and its covariance
+    #[arg(long)]
+    pub summaries: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub(super) enum LayoutArg {
+    /// No edges
+    None,
+    /// Every task with the next
+    Chain,
+    /// Pairs at random
+    Random,
+    /// Every sixth task with the five after it
+    Hubs,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub(super) enum GraphFormat {
     Text,
     Json,
     Dot,
+    Graphml,
     Csv,
+}
+
+impl GraphArgs {
+    /// How edges are to be sampled anew, if at all.
+    pub(super) fn method(&self) -> Result<Option<EdgeMethod>> {
+        match self.edges.map(EdgeMethod::from) {
+            Some(EdgeMethod::Fast) => {
+                Err(Error::Arguments("scores of EM belong to a fit; make them with cognate fit --structure graph --edges fast".into()))
+            }
+            None if self.null.is_some() => Ok(Some(EdgeMethod::Auto)),
+            given => Ok(given),
+        }
+    }
 }
 
 impl DataArgs {

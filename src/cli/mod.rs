@@ -2,8 +2,10 @@
 
 mod args;
 mod demo;
+mod graph;
 mod progress;
 mod run;
+mod simulate;
 
 use clap::Parser;
 use std::ffi::OsString;

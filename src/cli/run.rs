@@ -1,8 +1,10 @@
 //! What each command does.
 
-use super::args::{Cli, Command, CompareArgs, DataArgs, FitArgs, Format, GraphArgs, GraphFormat, PredictArgs, TasksArgs};
+use super::args::{Cli, Command, CompareArgs, DataArgs, FitArgs, Format, PredictArgs, TasksArgs};
 use super::demo;
+use super::graph;
 use super::progress::Progress;
+use super::simulate;
 use crate::compare;
 use crate::csv::{self, Schema, Table};
 use crate::em::Step;
@@ -11,7 +13,6 @@ use crate::model::{Fit, write_whole};
 use crate::report;
 use crate::structure::{self, FeatureCovariance};
 use statrs::distribution::{ContinuousCDF, Normal};
-use std::fmt::Write as _;
 use std::path::Path;
 
 /// What goes to stdout, and what makes the command fail all the same.
@@ -34,7 +35,8 @@ pub(super) fn execute(cli: &Cli) -> Result<Output> {
         Command::Compare(args) => compare(args, cli.quiet, &progress).map(Output::from),
         Command::Tasks(args) => tasks(args).map(Output::from),
         Command::Predict(args) => predict(args, cli.quiet, &progress).map(Output::from),
-        Command::Graph(args) => graph(args, cli.quiet).map(Output::from),
+        Command::Graph(args) => graph::graph(args, cli.quiet, &progress).map(Output::from),
+        Command::Simulate(args) => simulate::simulate(args, &progress).map(Output::from),
     }
 }
 
@@ -61,12 +63,12 @@ fn table(args: &DataArgs, quiet: bool, progress: &Progress) -> Result<(Table, Op
     Ok((table, implied))
 }
 
-fn source_name(path: &Path) -> String {
+pub(super) fn source_name(path: &Path) -> String {
     if path == Path::new("-") { "standard input".into() } else { path.display().to_string() }
 }
 
 /// A result may not replace what it was made from, and its folder must be there before the work.
-fn check_output(output: Option<&Path>, inputs: &[&Path]) -> Result<()> {
+pub(super) fn check_output(output: Option<&Path>, inputs: &[&Path]) -> Result<()> {
     let Some(output) = output else { return Ok(()) };
     if let Some(folder) = output.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
         let missing = std::io::Error::new(std::io::ErrorKind::NotFound, format!("the folder '{}' does not exist", folder.display()));
@@ -86,7 +88,7 @@ pub(super) fn describe(step: &Step) -> String {
     format!("log posterior {:.3}{edges}", step.log_posterior)
 }
 
-fn json(value: &serde_json::Value) -> String {
+pub(super) fn json(value: &serde_json::Value) -> String {
     format!("{value:#}\n")
 }
 
@@ -145,7 +147,7 @@ fn check_interval(level: f64) -> Result<f64> {
 }
 
 /// CSV text of records.
-fn csv_text(records: impl IntoIterator<Item = Vec<String>>) -> Result<String> {
+pub(super) fn csv_text(records: impl IntoIterator<Item = Vec<String>>) -> Result<String> {
     let mut writer = ::csv::Writer::from_writer(Vec::new());
     let failed = |error: String| Error::Arguments(format!("the result cannot be written as CSV: {error}"));
     for record in records {
@@ -217,54 +219,4 @@ fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> Result<Strin
         Some(path) => write_whole(path, text.as_bytes()).map(|()| String::new()),
         None => Ok(text),
     }
-}
-
-fn graph(args: &GraphArgs, quiet: bool) -> Result<String> {
-    let fit = Fit::load(&args.model)?;
-    let graph = match args.fdr {
-        Some(rate) if !(rate > 0.0 && rate < 1.0) => {
-            return Err(Error::Arguments(format!("--fdr {rate} is not a rate; give a number between 0 and 1, such as 0.1")));
-        }
-        Some(rate) => match fit.edge_probabilities() {
-            Some(all) => all.at_false_discovery_rate(rate),
-            None => {
-                return Err(Error::Arguments(
-                    "--fdr needs edge probabilities, which this model has none of; fit with --structure graph and without --edges fast"
-                        .into(),
-                ));
-            }
-        },
-        None => fit.graph(),
-    };
-    if !fit.learns_relatedness() && !quiet {
-        eprintln!("cognate: the structure '{}' learns no graph, so there are no edges; fit with --structure graph", fit.structure());
-    }
-    Ok(match args.format {
-        GraphFormat::Json => json(&report::graph_json(&graph)),
-        GraphFormat::Dot => graph.to_dot(),
-        GraphFormat::Csv => {
-            let header = ["source", "target", "partial_correlation", "low", "high", "probability", "sign_probability", "lfsr"];
-            let header = header.map(String::from).to_vec();
-            let rows = graph.edges().map(|(s, t, edge)| {
-                let (low, high) = edge.interval.unzip();
-                let rest = [low, high, edge.probability, edge.sign_probability, edge.local_false_sign_rate()];
-                let mut row = vec![graph.node(s).task.clone(), graph.node(t).task.clone(), edge.partial_correlation.to_string()];
-                row.extend(rest.map(|value| value.map(|v| v.to_string()).unwrap_or_default()));
-                row
-            });
-            csv_text(std::iter::once(header).chain(rows.collect::<Vec<_>>()))?
-        }
-        GraphFormat::Text => {
-            let strongest = graph.strongest();
-            let mut text = format!("{} tasks, {} edges, {} components\n", graph.len(), strongest.len(), graph.components().len());
-            if let Some(visibility) = fit.visibility() {
-                let _ = writeln!(text, "{}", report::visibility_text(visibility));
-            }
-            for (s, t, edge) in strongest {
-                let (a, b) = (&graph.node(s).task, &graph.node(t).task);
-                let _ = writeln!(text, "{a} -- {b}  {}", report::edge_text(edge));
-            }
-            text
-        }
-    })
 }

@@ -339,6 +339,11 @@ impl Fit {
         self.coordinates.parameters(&self.mean)
     }
 
+    /// Common mean in fitted coordinates; 0 for features without one.
+    pub(crate) fn fitted_mean(&self) -> &DVector<f64> {
+        &self.mean
+    }
+
     /// Covariance of [`Fit::mean`].
     pub fn mean_covariance(&self) -> DMatrix<f64> {
         let map = self.coordinates.to_original();

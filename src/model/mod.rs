@@ -2,11 +2,13 @@
 
 mod file;
 mod fit;
+mod null;
 mod predict;
 mod visibility;
 
 pub(crate) use file::{discard_pending, write_whole};
 pub use fit::{Fit, LikelihoodKind};
+pub use null::{Null, NullTest, SampledEdges};
 pub use predict::Prediction;
 pub use visibility::Visibility;
 

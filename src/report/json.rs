@@ -1,8 +1,8 @@
 //! The JSON that `--format json` prints; keys are only ever added to.
 
 use crate::graph::TaskGraph;
-use crate::model::Fit;
-use nalgebra::DMatrix;
+use crate::model::{Fit, Null, NullTest};
+use nalgebra::{DMatrix, DVector};
 use serde_json::{Map, Value, json};
 
 /// Most tasks for which the relatedness matrix is printed.
@@ -42,6 +42,49 @@ pub fn graph_json(graph: &TaskGraph) -> Value {
         })
         .collect();
     json!({"nodes": nodes, "edges": edges})
+}
+
+/// A null test: `{null, count, p_value, expected_edges, expected_edges_of_nulls, rate, with_any_edge}`.
+pub fn null_json(null: Null, test: &NullTest, rate: f64) -> Value {
+    json!({
+        "null": super::null_name(null),
+        "count": test.nulls.len(),
+        "p_value": number(test.p_value()),
+        "expected_edges": number(test.observed.expected),
+        "expected_edges_of_nulls": number(test.expected_of_nulls()),
+        "rate": number(rate),
+        "with_any_edge": test.with_any_edge(rate),
+    })
+}
+
+/// What a simulated table was drawn from, in the table's units.
+pub(crate) struct Truth<'a> {
+    pub seed: u64,
+    pub tasks: &'a [String],
+    pub features: &'a [String],
+    pub mean: &'a DVector<f64>,
+    pub feature_covariance: &'a DMatrix<f64>,
+    pub relatedness: Option<&'a DMatrix<f64>>,
+    pub graph: &'a TaskGraph,
+    pub parameters: &'a [DVector<f64>],
+    pub noise_sd: f64,
+}
+
+/// The truth of a simulation as one object.
+pub(crate) fn truth_json(truth: &Truth) -> Value {
+    let parameters: Map<String, Value> = (truth.tasks.iter().cloned())
+        .zip(truth.parameters.iter().map(|w| named(truth.features, w.iter().copied())))
+        .collect();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "seed": truth.seed,
+        "noise_sd": number(truth.noise_sd),
+        "mean": named(truth.features, truth.mean.iter().copied()),
+        "feature_covariance": {"features": truth.features, "matrix": matrix(truth.feature_covariance)},
+        "relatedness": truth.relatedness.filter(|r| r.nrows() <= MOST_TASKS).map_or(Value::Null, |r| json!({"tasks": truth.tasks, "matrix": matrix(r)})),
+        "graph": graph_json(truth.graph),
+        "parameters": parameters,
+    })
 }
 
 /// The whole fit as one object.

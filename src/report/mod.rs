@@ -3,5 +3,6 @@
 mod json;
 mod text;
 
-pub use json::{fit_json, graph_json};
-pub use text::{comparison_text, edge_text, visibility_text};
+pub(crate) use json::{Truth, truth_json};
+pub use json::{fit_json, graph_json, null_json};
+pub use text::{comparison_text, edge_text, null_name, null_text, visibility_text};

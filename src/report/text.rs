@@ -3,7 +3,7 @@
 use crate::compare::Comparison;
 use crate::graph::Edge;
 use crate::linalg;
-use crate::model::{Fit, LikelihoodKind, Visibility};
+use crate::model::{Fit, LikelihoodKind, Null, NullTest, Visibility};
 use std::fmt::{self, Display, Formatter};
 
 /// Most lines of any list on the page.
@@ -127,7 +127,7 @@ impl Display for Fit {
                 writeln!(out, "  {}", visibility_text(visibility))?;
             }
             for (s, t, edge) in strongest.iter().take(SHOWN) {
-                writeln!(out, "  {} -- {}  {}", graph.node(*s).task, graph.node(*t).task, edge_text(edge))?;
+                writeln!(out, "  {} -- {}  {}", graph.node(*s).task, graph.node(*t).task, edge_text(edge, self.edge_probabilities().is_none()))?;
             }
             if strongest.len() > SHOWN {
                 writeln!(out, "  ... and {} more", strongest.len() - SHOWN)?;
@@ -154,14 +154,36 @@ pub fn visibility_text(visibility: Visibility) -> String {
     }
 }
 
-/// What is known of an edge, on one line.
-pub fn edge_text(edge: &Edge) -> String {
+/// What a kind of null is called.
+pub fn null_name(null: Null) -> &'static str {
+    match null {
+        Null::Parametric => "parametric",
+        Null::Rotation => "rotation",
+    }
+}
+
+/// How the edges compare with those of data without relations, on one line.
+pub fn null_text(null: Null, test: &NullTest, rate: f64) -> String {
+    format!(
+        "beyond exchangeable tasks: p = {:.3} ({} {} nulls; {:.1} edges expected, {:.1} under the null, of which {} have any edge at a false \
+         discovery rate of {rate})",
+        test.p_value(),
+        test.nulls.len(),
+        null_name(null),
+        test.observed.expected,
+        test.expected_of_nulls(),
+        test.with_any_edge(rate)
+    )
+}
+
+/// What is known of an edge, on one line; where it comes from EM alone (`scores`), a score instead of a probability.
+pub fn edge_text(edge: &Edge, scores: bool) -> String {
     let mut text = format!("partial correlation {:+.3}", edge.partial_correlation);
     if let Some((low, high)) = edge.interval {
         text.push_str(&format!(" ({low:+.3} to {high:+.3})"));
     }
     if let Some(probability) = edge.probability {
-        text.push_str(&format!("  probability {probability:.3}"));
+        text.push_str(&format!("  {} {probability:.3}", if scores { "score" } else { "probability" }));
     }
     if let Some(rate) = edge.local_false_sign_rate() {
         text.push_str(&format!("  lfsr {rate:.3}"));

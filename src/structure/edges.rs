@@ -38,6 +38,8 @@ pub(crate) struct Settings {
 pub(crate) struct Sampled {
     /// Every pair of probability at least [`LEAST`]: probability, partial correlation and its sign and interval.
     pub graph: TaskGraph,
+    /// Sum of the probabilities of all pairs.
+    pub expected_edges: f64,
     /// Expected second moments of the tasks, T x T, summed over the directions.
     pub moment: DMatrix<f64>,
 }
@@ -52,8 +54,9 @@ pub(crate) fn sample(posterior: &Posterior, start: &TaskGraph, first: NodewisePr
     let tasks = start.len();
     let mut chain = Gibbs::new(posterior);
     let mut omega = start.clone();
+    let pairs = (tasks * tasks.saturating_sub(1)) as f64 / 2.0;
     let mut step = if settings.exact {
-        let beliefs = Beliefs { strength: settings.strength, sparsity: tasks as f64, scale: vec![1.0; tasks] };
+        let beliefs = Beliefs { strength: settings.strength, sparsity: 0.5 * pairs, scale: vec![1.0; tasks] };
         Step::Exact(SpikeSlab::new(start, beliefs))
     } else {
         // The common part wanders freely: among few tasks it is much of what they share, among many next to nothing of it.
@@ -108,7 +111,8 @@ pub(crate) fn sample(posterior: &Posterior, start: &TaskGraph, first: NodewisePr
             graph.connect_uncertain(s, t, edge);
         }
     }
-    Sampled { graph, moment: moment / settings.sweeps as f64 }
+    let expected_edges = probabilities.upper_triangle().sum() / settings.sweeps as f64;
+    Sampled { graph, expected_edges, moment: moment / settings.sweeps as f64 }
 }
 
 /// How Omega is drawn given U.

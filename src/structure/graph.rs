@@ -40,13 +40,14 @@ pub struct Graph {
     search: Search,
     /// Every pair worth naming, once sampled.
     sampled: Option<TaskGraph>,
+    expected_edges: f64,
 }
 
 /// How edge probabilities are found.
 ///
 /// ```
 /// use cognate::EdgeMethod;
-/// assert_eq!(EdgeMethod::default().for_tasks(50), EdgeMethod::Exact { sweeps: 500 });
+/// assert_eq!(EdgeMethod::default().for_tasks(50), EdgeMethod::Exact { sweeps: 1000 });
 /// assert_eq!(EdgeMethod::default().for_tasks(5_000), EdgeMethod::PseudoGibbs { sweeps: 200 });
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,8 +76,17 @@ impl EdgeMethod {
     /// What [`EdgeMethod::Auto`] stands for among so many tasks; the others stand for themselves.
     pub fn for_tasks(self, tasks: usize) -> EdgeMethod {
         match self {
-            EdgeMethod::Auto if tasks <= Self::MOST_EXACT => EdgeMethod::Exact { sweeps: 500 },
+            EdgeMethod::Auto if tasks <= Self::MOST_EXACT => EdgeMethod::Exact { sweeps: 1000 },
             EdgeMethod::Auto => EdgeMethod::PseudoGibbs { sweeps: 200 },
+            other => other,
+        }
+    }
+
+    /// The same method with another number of sweeps.
+    pub(crate) fn with_sweeps(self, sweeps: usize) -> EdgeMethod {
+        match self {
+            EdgeMethod::Exact { .. } => EdgeMethod::Exact { sweeps },
+            EdgeMethod::PseudoGibbs { .. } => EdgeMethod::PseudoGibbs { sweeps },
             other => other,
         }
     }
@@ -102,6 +112,7 @@ impl Graph {
             edges: EdgeMethod::default(),
             seed: 0,
             sampled: None,
+            expected_edges: 0.0,
             search: Search { step: 0, rate: 0.5, slab: 0.2, edges: Vec::new(), unchanged: 0 },
         }
     }
@@ -124,13 +135,10 @@ impl Graph {
         self
     }
 
-    /// The median probability model (Barbieri and Berger 2004): the edges more likely than not.
-    fn likely(graph: &TaskGraph) -> TaskGraph {
-        let mut likely = graph.without_edges();
-        for (s, t, edge) in graph.edges().filter(|(_, _, edge)| edge.probability.is_some_and(|p| p > 0.5)) {
-            likely.connect_uncertain(s, t, edge.clone());
-        }
-        likely
+    /// Among tasks of these names, for updates without a start.
+    pub(crate) fn among(mut self, names: &[String]) -> Self {
+        self.names = names.to_vec();
+        self
     }
 
     /// Second moments of the tasks, summed over r directions, at the exchangeable start: the correlation of the posterior
@@ -155,9 +163,15 @@ impl Graph {
         let first = NodewisePrior { rate: self.search.rate.min(0.5), slab: self.search.slab };
         let settings = Settings { strength: self.strength, mean_takes_all, exact, sweeps, seed: self.seed };
         let sampled = sample(posterior, &start, first, settings);
-        let likely = Self::likely(&sampled.graph);
+        let likely = sampled.graph.likely();
+        self.expected_edges = sampled.expected_edges;
         self.sampled = Some(sampled.graph);
         Ok((likely, sampled.moment))
+    }
+
+    /// Sum of the sampled probabilities of all pairs, those not worth naming included.
+    pub(crate) fn expected_edges(&self) -> f64 {
+        self.expected_edges
     }
 
     /// Whether the edges are settled, so that only values are left to find.

@@ -97,7 +97,7 @@ impl SpikeSlab {
         // Omega_rest^-1 = Sigma - Sigma_t Sigma_t' / Sigma_tt; `along` is it times the column u.
         let mut along: Vec<f64> = before.iter().map(|s| -s / own_sigma).collect();
         along[t] = 0.0;
-        let prior_odds = (self.rate / (1.0 - self.rate)).ln();
+        let prior_odds = self.rate / (1.0 - self.rate);
         for s in (0..tasks).filter(|s| *s != t) {
             let rest = self.sigma[(s, s)] - before[s] * before[s] / own_sigma;
             let spread = self.slab * self.beliefs.scale[s] * self.beliefs.scale[t];
@@ -105,12 +105,13 @@ impl SpikeSlab {
             let precision = own * rest + 1.0 / spread;
             let pull = -(moment[(s, t)] + own * (along[s] - rest * old));
             let location = pull / precision.sqrt();
-            let evidence = prior_odds - 1.5 * (spread * precision).ln() + 0.5 * location * location + (location * location).ln_1p();
-            let probability = 1.0 / (1.0 + (-evidence).exp());
-            // A positive partial correlation is a negative element.
-            let upward = moment_positive(-location);
+            let ratio = (1.0 + location * location) / ((spread * precision) * (spread * precision).sqrt());
+            let odds = prior_odds * ratio * (0.5 * location * location).exp();
+            let probability = if odds.is_finite() { odds / (1.0 + odds) } else { 1.0 };
             let (low, high) = (s.min(t), s.max(t));
             self.probabilities[(low, high)] += 0.5 * probability;
+            // A positive partial correlation is a negative element. What is next to impossible needs no sign.
+            let upward = if probability > 1e-3 { moment_positive(-location) } else { 0.5 };
             self.positive[(low, high)] += 0.5 * probability * upward;
             let new = if random.random::<f64>() < probability { draw_moment(location, random) / precision.sqrt() } else { 0.0 };
             if new != old {
@@ -190,7 +191,6 @@ mod tests {
     use crate::posterior::{Gibbs, Posterior};
     use crate::prior::{Mean, Prior, Relatedness};
     use crate::quadratic::{Quadratic, Quadratics};
-    use nalgebra::DVector;
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
 

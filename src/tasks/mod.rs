@@ -109,6 +109,11 @@ impl Rows {
         &self.names
     }
 
+    /// Name of the target.
+    pub fn target(&self) -> &str {
+        &self.target_name
+    }
+
     /// The task number of row `i`.
     pub fn task(&self, i: usize) -> usize {
         self.task[i] as usize

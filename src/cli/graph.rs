@@ -1,0 +1,110 @@
+//! `cognate graph`: the task graph of a model, its edges at a false discovery rate, and whether chance would make as many.
+
+use super::args::{GraphArgs, GraphFormat};
+use super::progress::Progress;
+use super::run::{csv_text, json};
+use crate::error::{Error, Result};
+use crate::graph::TaskGraph;
+use crate::model::{Fit, Null, NullTest};
+use crate::report;
+use crate::structure::{EdgeMethod, FeatureCovariance, Graph};
+use std::fmt::Write as _;
+
+/// Sweeps of a null and of the data beside it: a p-value needs no more.
+const SWEEPS: usize = 200;
+
+/// Rate at which nulls are asked for any edge where none is given.
+const RATE: f64 = 0.1;
+
+pub(super) fn graph(args: &GraphArgs, quiet: bool, progress: &Progress) -> Result<String> {
+    if let Some(rate) = args.fdr.filter(|rate| !(*rate > 0.0 && *rate < 1.0)) {
+        return Err(Error::Arguments(format!("--fdr {rate} is not a rate; give a number between 0 and 1, such as 0.1")));
+    }
+    if args.null == Some(0) {
+        return Err(Error::Arguments("--null 0 compares with nothing; give a number such as 200".into()));
+    }
+    let fit = Fit::load(&args.model)?;
+    let method = args.method()?;
+    let tests = null_tests(&fit, args, method, progress)?;
+    let fresh = match method {
+        Some(method) => Some(fit.sample_edges(&sampler(&fit, method, args.seed))?.graph),
+        None => None,
+    };
+    let graph = match (args.fdr, fresh.as_ref().or(fit.edge_probabilities())) {
+        (Some(rate), Some(all)) => all.at_false_discovery_rate(rate),
+        (Some(_), None) => {
+            return Err(Error::Arguments(
+                "--fdr needs edge probabilities, which this model has none of; have them sampled with --edges auto".into(),
+            ));
+        }
+        (None, _) => fresh.as_ref().map_or_else(|| fit.graph(), TaskGraph::likely),
+    };
+    if !fit.learns_relatedness() && fresh.is_none() && !quiet {
+        eprintln!(
+            "cognate: the structure '{}' learns no graph, so there are no edges; fit with --structure graph, or sample them with --edges auto",
+            fit.structure()
+        );
+    }
+    let scores = fit.edge_probabilities().is_none() && fresh.is_none();
+    let rate = args.fdr.unwrap_or(RATE);
+    let lines: Vec<String> = tests.iter().map(|(null, test)| report::null_text(*null, test, rate)).collect();
+    if !matches!(args.format, GraphFormat::Text | GraphFormat::Json) && !quiet {
+        lines.iter().for_each(|line| eprintln!("cognate: {line}"));
+    }
+    Ok(match args.format {
+        GraphFormat::Json => {
+            let mut value = report::graph_json(&graph);
+            if !tests.is_empty() {
+                let each = tests.iter().map(|(null, test)| report::null_json(*null, test, rate)).collect();
+                value["nulls"] = serde_json::Value::Array(each);
+            }
+            json(&value)
+        }
+        GraphFormat::Dot => graph.to_dot(),
+        GraphFormat::Graphml => graph.to_graphml(),
+        GraphFormat::Csv => edges_csv(&graph)?,
+        GraphFormat::Text => {
+            let strongest = graph.strongest();
+            let mut text = format!("{} tasks, {} edges, {} components\n", graph.len(), strongest.len(), graph.components().len());
+            if let Some(visibility) = fit.visibility() {
+                let _ = writeln!(text, "{}", report::visibility_text(visibility));
+            }
+            lines.iter().for_each(|line| text.push_str(&format!("{line}\n")));
+            for (s, t, edge) in strongest {
+                let (a, b) = (&graph.node(s).task, &graph.node(t).task);
+                let _ = writeln!(text, "{a} -- {b}  {}", report::edge_text(edge, scores));
+            }
+            text
+        }
+    })
+}
+
+fn sampler(fit: &Fit, method: EdgeMethod, seed: u64) -> Graph {
+    let kind = fit.feature_covariance_kind().unwrap_or(FeatureCovariance::Diagonal);
+    Graph::new(kind).with_edges(method).with_seed(seed)
+}
+
+fn null_tests(fit: &Fit, args: &GraphArgs, method: Option<EdgeMethod>, progress: &Progress) -> Result<Vec<(Null, NullTest)>> {
+    let (Some(count), Some(method)) = (args.null, method) else { return Ok(Vec::new()) };
+    let graph = sampler(fit, method.for_tasks(fit.tasks().len()).with_sweeps(SWEEPS), args.seed);
+    [Null::Parametric, Null::Rotation]
+        .into_iter()
+        .map(|null| {
+            progress.say(format!("{count} nulls by {}", report::null_name(null)));
+            Ok((null, fit.null_test(null, &graph, count, args.seed, &|| {})?))
+        })
+        .collect()
+}
+
+fn edges_csv(graph: &TaskGraph) -> Result<String> {
+    let header = ["source", "target", "partial_correlation", "low", "high", "probability", "sign_probability", "lfsr"];
+    let header = header.map(String::from).to_vec();
+    let rows = graph.edges().map(|(s, t, edge)| {
+        let (low, high) = edge.interval.unzip();
+        let rest = [low, high, edge.probability, edge.sign_probability, edge.local_false_sign_rate()];
+        let mut row = vec![graph.node(s).task.clone(), graph.node(t).task.clone(), edge.partial_correlation.to_string()];
+        row.extend(rest.map(|value| value.map(|v| v.to_string()).unwrap_or_default()));
+        row
+    });
+    csv_text(std::iter::once(header).chain(rows.collect::<Vec<_>>()))
+}

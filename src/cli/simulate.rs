@@ -1,0 +1,171 @@
+//! `cognate simulate`: a table from a prior made of flags or of a model, and the truth beside it.
+
+use super::args::{LayoutArg, SimulateArgs};
+use super::progress::Progress;
+use super::run::{check_output, csv_text, json, source_name};
+use crate::csv::{self, Schema};
+use crate::error::{Error, Result};
+use crate::model::{Fit, write_whole};
+use crate::prior::{Mean, Prior, Relatedness};
+use crate::report;
+use crate::simulate::{self, Layout, NoiseLevel, Simulated};
+use crate::tasks::{Coordinates, Design, Rows};
+use nalgebra::{DMatrix, DVector};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+/// What was drawn, from what, and in which coordinates.
+struct Drawn {
+    simulated: Simulated,
+    prior: Prior,
+    design: Design,
+    coordinates: Coordinates,
+    task: String,
+}
+
+pub(super) fn simulate(args: &SimulateArgs, progress: &Progress) -> Result<String> {
+    let inputs: Vec<&std::path::Path> = args.model.iter().chain(&args.data).map(|path| path.as_path()).collect();
+    check_output(args.output.as_deref(), &inputs)?;
+    check_output(args.truth.as_deref(), &inputs)?;
+    let drawn = match (&args.model, &args.data) {
+        (Some(model), Some(data)) => from_model(args, model, data, progress)?,
+        _ => from_flags(args)?,
+    };
+    let text = if args.summaries { summaries(&drawn)? } else { table(&drawn)? };
+    if let Some(path) = &args.truth {
+        write_whole(path, json(&truth(&drawn, args.seed)).as_bytes())?;
+    }
+    match &args.output {
+        Some(path) => write_whole(path, text.as_bytes()).map(|()| String::new()),
+        None => Ok(text),
+    }
+}
+
+fn noise(args: &SimulateArgs, otherwise: f64) -> Result<NoiseLevel> {
+    let given = args.noise_ratio.or(args.noise_sd).filter(|value| !(*value >= 0.0 && value.is_finite()));
+    match given {
+        Some(value) => Err(Error::Arguments(format!("a noise of {value} is none; give a number from 0 upwards"))),
+        None => Ok(args.noise_ratio.map_or(NoiseLevel::Sd(args.noise_sd.unwrap_or(otherwise)), NoiseLevel::Ratio)),
+    }
+}
+
+/// The relatedness of the flags; none where they name no graph.
+fn relatedness(args: &SimulateArgs, tasks: &[String]) -> Result<Option<Relatedness>> {
+    let layout = match args.graph {
+        None => return Ok(None),
+        Some(LayoutArg::None) => return Ok(Some(Relatedness::Identity)),
+        Some(LayoutArg::Chain) => Layout::Chain,
+        Some(LayoutArg::Hubs) => Layout::Hubs,
+        Some(LayoutArg::Random) => Layout::Random { edges: args.edges.unwrap_or(tasks.len()) },
+    };
+    simulate::task_graph(layout, tasks, args.strength.clone(), args.seed).map(|graph| Some(Relatedness::Graph(graph)))
+}
+
+fn from_flags(args: &SimulateArgs) -> Result<Drawn> {
+    if let Some((_, what)) = [(args.tasks, "--tasks"), (args.features, "--features"), (args.rows, "--rows")].iter().find(|(n, _)| *n == 0) {
+        return Err(Error::Arguments(format!("{what} 0 leaves nothing to draw; give at least 1")));
+    }
+    let names: Vec<String> = (1..=args.tasks).map(|t| format!("t{t}")).collect();
+    let mut random = ChaCha8Rng::seed_from_u64(args.seed ^ 0x6d65_616e);
+    let mean = DVector::from_fn(args.features, |_, _| args.mean_sd * Distribution::<f64>::sample(&StandardNormal, &mut random));
+    let all: Vec<usize> = (0..args.features).collect();
+    let prior = Prior {
+        mean: Mean::Given(mean),
+        mean_features: all.clone(),
+        varying: all,
+        free: Vec::new(),
+        relatedness: relatedness(args, &names)?.unwrap_or(Relatedness::Identity),
+        factor: DMatrix::identity(args.features, args.features),
+    };
+    let simulated = simulate::gaussian(&prior, args.tasks, args.rows, noise(args, 1.0)?, args.seed)?;
+    let design = Design::varying(simulated.rows.features()).without_intercept();
+    let coordinates = Coordinates::identity(&design);
+    Ok(Drawn { simulated, prior, design, coordinates, task: "task".into() })
+}
+
+fn from_model(args: &SimulateArgs, model: &std::path::Path, data: &std::path::Path, progress: &Progress) -> Result<Drawn> {
+    let (fit, schema): (Fit, Schema) = Fit::load_with(model)?;
+    let queries = csv::read_queries(progress.watch(csv::open(data)?), &source_name(data), &schema)?;
+    let design = fit.tasks().design().clone();
+    let columns = &design.features()[usize::from(design.has_intercept())..];
+    let mut rows = Rows::new(fit.tasks().target(), columns);
+    for query in &queries {
+        rows.push(&query.task, &query.x, 0.0, 1.0)?;
+    }
+    let own = fit.prior();
+    if !own.free.is_empty() {
+        return Err(Error::Arguments(format!("the structure '{}' is no distribution of tasks to draw from; fit another", fit.structure())));
+    }
+    if rows.names() != fit.tasks().names() && own.relatedness.is_learned() && args.graph.is_none() {
+        return Err(Error::Arguments("the tasks of --data are not those of the model, in order; give the table it was fitted to".into()));
+    }
+    let mean = fit.fitted_mean().select_rows(&own.mean_features);
+    let relatedness = relatedness(args, rows.names())?.unwrap_or_else(|| own.relatedness.clone());
+    let prior = Prior { mean: Mean::Given(mean), relatedness, ..own.clone() };
+    let noise = noise(args, fit.dispersion().common.sqrt())?;
+    let coordinates = fit.coordinates().clone();
+    let simulated = simulate::targets(&prior, &rows, &design, &coordinates, noise, args.seed)?;
+    Ok(Drawn { simulated, prior, design, coordinates, task: schema.task.clone() })
+}
+
+fn table(drawn: &Drawn) -> Result<String> {
+    let rows = &drawn.simulated.rows;
+    let header = [vec![drawn.task.clone()], rows.features().to_vec(), vec![rows.target().to_string()]].concat();
+    let records = (0..rows.len()).map(|i| {
+        let numbers = rows.x(i).iter().chain(std::iter::once(&rows.y(i))).map(f64::to_string).collect::<Vec<_>>();
+        [vec![rows.names()[rows.task(i)].clone()], numbers].concat()
+    });
+    csv_text(std::iter::once(header).chain(records))
+}
+
+/// Least-squares estimates in the table's units and the lower triangle of their covariance at the true noise, a task a line.
+fn summaries(drawn: &Drawn) -> Result<String> {
+    let tasks = drawn.simulated.rows.tasks(&drawn.design);
+    let data = tasks.quadratics(&drawn.coordinates);
+    let names = drawn.design.features();
+    let pairs = || (0..names.len()).flat_map(|a| (0..=a).map(move |b| (a, b)));
+    let covariances = pairs().map(|(a, b)| format!("cov:{}:{}", names[a], names[b]));
+    let mut records = vec![std::iter::once(drawn.task.clone()).chain(names.iter().cloned()).chain(covariances).collect::<Vec<_>>()];
+    let map = drawn.coordinates.to_original();
+    for t in 0..tasks.len() {
+        let own = data.task(t);
+        let estimate = drawn.coordinates.parameters(&own.maximiser()?);
+        let inverse = own.curvature.try_inverse().ok_or_else(|| Error::NotPositiveDefinite {
+            matrix: format!("the curvature of task '{}'", tasks.names()[t]),
+            remedy: "draw more rows".into(),
+        })?;
+        let covariance = &map * inverse * map.transpose() * drawn.simulated.noise_sd.powi(2);
+        let numbers = estimate.iter().copied().chain(pairs().map(|(a, b)| covariance[(a, b)])).map(|v| v.to_string());
+        records.push(std::iter::once(tasks.names()[t].clone()).chain(numbers).collect());
+    }
+    csv_text(records)
+}
+
+/// The truth in the table's units; Sigma, edges and their precisions have none.
+fn truth(drawn: &Drawn, seed: u64) -> serde_json::Value {
+    let Drawn { simulated, prior, design, coordinates, .. } = drawn;
+    let p = design.len();
+    let (mut mean, mut covariance) = (DVector::zeros(p), DMatrix::zeros(p, p));
+    if let Mean::Given(values) = &prior.mean {
+        prior.mean_features.iter().zip(values.iter()).for_each(|(f, value)| mean[*f] = *value);
+    }
+    let k = prior.feature_covariance();
+    for (i, a) in prior.varying.iter().enumerate() {
+        prior.varying.iter().enumerate().for_each(|(j, b)| covariance[(*a, *b)] = k[(i, j)]);
+    }
+    let map = coordinates.to_original();
+    let parameters: Vec<DVector<f64>> =
+        (0..simulated.parameters.nrows()).map(|t| coordinates.parameters(&simulated.parameters.row(t).transpose())).collect();
+    report::truth_json(&report::Truth {
+        seed,
+        tasks: simulated.rows.names(),
+        features: design.features(),
+        mean: &coordinates.parameters(&mean),
+        feature_covariance: &(&map * covariance * map.transpose()),
+        relatedness: prior.relatedness.covariance(simulated.rows.names().len()).as_ref(),
+        graph: &prior.relatedness.graph(simulated.rows.names()),
+        parameters: &parameters,
+        noise_sd: simulated.noise_sd * coordinates.target_scale,
+    })
+}
