@@ -1,105 +1,215 @@
-//! Are edge probabilities true? Claimed against true edge frequency on simulated graphs, at several noise levels.
+//! Are edge probabilities true? Claimed against true edge frequency on simulated graphs, with false discoveries, power and time.
 //!
-//! `cargo run --release --example calibration` prints two settings with five seeds; `... -- TASKS FEATURES NOISE SEEDS` any other.
+//! `cargo run --release --example calibration` (or `-- --quick`) prints two settings with five seeds. `-- --run FILE [MINUTES]`
+//! adds fits of the whole study to a table, the cheapest settings first, and goes on where it stopped; `-- --report FILE` prints
+//! what the table says. The committed table is benches/calibration.csv.
 
-use cognate::{Design, FeatureCovariance, Gaussian, Graph, Mean, Model, Prior, Relatedness, Result, TaskGraph, simulate};
+use cognate::simulate::{Layout, NoiseLevel, gaussian, task_graph};
+use cognate::{Design, EdgeMethod, Exchangeable, FeatureCovariance, Gaussian, Graph, Mean, Model, Prior, Relatedness, TaskGraph};
 use nalgebra::{DMatrix, DVector};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::io::Write;
+use std::time::{Duration, Instant};
 
-/// As many random edges as tasks, partial correlations of .25 to .5 and either sign; none for the null.
-fn random_graph(tasks: usize, edges: usize, random: &mut ChaCha8Rng) -> TaskGraph {
-    let names: Vec<String> = (0..tasks).map(|t| t.to_string()).collect();
-    let mut graph = TaskGraph::empty(&names);
-    while graph.edges().count() < edges {
-        let (s, t) = (random.random_range(0..tasks), random.random_range(0..tasks));
-        if s != t {
-            let size = random.random_range(0.25..0.5);
-            graph.connect(s, t, if random.random() { size } else { -size }, None);
-        }
-        if graph.precision().cholesky().is_none() {
-            graph = graph.without_edges();
-        }
-    }
-    graph
+/// Lower ends of the bins of probability.
+const BINS: [f64; 11] = [0.0, 0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
+const RATE: f64 = 0.1;
+const SEEDS: u64 = 20;
+const LAYOUTS: [&str; 4] = ["chain", "random", "hubs", "null"];
+
+#[derive(Clone, PartialEq, PartialOrd)]
+struct Setting {
+    tasks: usize,
+    features: usize,
+    noise: f64,
+    layout: &'static str,
 }
 
-/// Edges claimed at 10 % FDR (all, false), true edges, and (probability, whether true) of every pair named.
+/// What one fit claimed, and what was true; for each bin the pairs, the sum of their probabilities and the edges among them.
 struct Outcome {
+    edges: usize,
     claimed: usize,
     wrong: usize,
-    edges: usize,
-    pairs: Vec<(f64, bool)>,
+    seconds: f64,
+    bins: [(usize, f64, usize); BINS.len()],
 }
 
-fn run(tasks: usize, features: usize, noise: f64, null: bool, seed: u64) -> Result<Outcome> {
-    let mut random = ChaCha8Rng::seed_from_u64(seed + 1000);
-    let truth = random_graph(tasks, if null { 0 } else { tasks }, &mut random);
+fn run(setting: &Setting, seed: u64) -> cognate::Result<Outcome> {
+    let (tasks, features) = (setting.tasks, setting.features);
+    let names: Vec<String> = (1..=tasks).map(|t| format!("t{t}")).collect();
+    let truth = match setting.layout {
+        "chain" => task_graph(Layout::Chain, &names, 0.25..0.5, seed)?,
+        "random" => task_graph(Layout::Random { edges: tasks }, &names, 0.25..0.5, seed)?,
+        "hubs" => task_graph(Layout::Hubs, &names, 0.25..0.45, seed)?,
+        _ => TaskGraph::empty(&names),
+    };
+    let all: Vec<usize> = (0..features).collect();
     let prior = Prior {
-        mean: Mean::Given(DVector::from_fn(features, |_, _| random.random_range(-2.0..2.0))),
-        mean_features: (0..features).collect(),
-        varying: (0..features).collect(),
+        mean: Mean::Given(DVector::from_fn(features, |k, _| (k % 5) as f64 - 2.0)),
+        mean_features: all.clone(),
+        varying: all,
         free: vec![],
         relatedness: Relatedness::Graph(truth.clone()),
         factor: DMatrix::identity(features, features),
     };
-    // Sampling variance of a task's own estimate, sd^2 E[(X'X)^-1] = sd^2 / (rows - features - 1), over the prior variance 1.
-    let rows = 2 * features;
-    let sd = (noise.max(1e-4) * (rows - features - 1) as f64).sqrt();
-    let drawn = simulate::gaussian(&prior, tasks, rows, simulate::NoiseLevel::Sd(sd), seed)?;
+    // Without noise the targets would leave nothing to estimate its variance from.
+    let drawn = gaussian(&prior, tasks, 2 * features, NoiseLevel::Ratio(setting.noise.max(1e-4)), seed)?;
     let table = drawn.rows.tasks(&Design::varying(drawn.rows.features()).without_intercept());
-    let clock = std::time::Instant::now(); let fit = Model::new(Gaussian::default(), Graph::new(FeatureCovariance::Scalar).with_edges(cognate::EdgeMethod::Exact { sweeps: std::env::var("SWEEPS").map_or(500, |s| s.parse().unwrap()) })).options(cognate::em::Options { max_iterations: 25, ..Default::default() }).fit_with(&table, &|s| if std::env::var("TRACE").is_ok() { eprintln!("{:.2} {} {}", clock.elapsed().as_secs_f64(), s.log_posterior, s.edges) })?;
-    if std::env::var("DUMP").is_ok() { for (s, t, e) in fit.edge_probabilities().unwrap().edges() { println!("P {s} {t} {}", e.probability.unwrap()); } }
-    let all = fit.edge_probabilities().expect("the graph samples its edges");
+    let clock = Instant::now();
+    let fit = Model::new(Gaussian::default(), Exchangeable::new(FeatureCovariance::Scalar)).restricted(true).fit(&table)?;
+    let method = match std::env::var("EDGES").as_deref() {
+        Ok("pseudo-gibbs") => EdgeMethod::PseudoGibbs { sweeps: 200 },
+        _ => EdgeMethod::Auto,
+    };
+    let sampled = fit.sample_edges(&Graph::new(FeatureCovariance::Scalar).with_edges(method))?;
+    let seconds = clock.elapsed().as_secs_f64();
     let is_true = |s: usize, t: usize| truth.edge(s, t).is_some();
-    let chosen = all.at_false_discovery_rate(0.1);
+    let chosen = sampled.graph.at_false_discovery_rate(RATE);
+    let mut bins = [(0, 0.0, 0); BINS.len()];
+    bins[0] = (tasks * (tasks - 1) / 2, sampled.expected, truth.edges().count());
+    for (s, t, edge) in sampled.graph.edges() {
+        let probability = edge.probability.unwrap_or(0.0);
+        let bin = BINS.iter().rposition(|low| probability >= *low).unwrap_or(0);
+        let found = usize::from(is_true(s, t));
+        bins[0] = (bins[0].0 - 1, bins[0].1 - probability, bins[0].2 - found);
+        bins[bin] = (bins[bin].0 + 1, bins[bin].1 + probability, bins[bin].2 + found);
+    }
     Ok(Outcome {
+        edges: truth.edges().count(),
         claimed: chosen.edges().count(),
         wrong: chosen.edges().filter(|(s, t, _)| !is_true(*s, *t)).count(),
-        edges: truth.edges().count(),
-        pairs: all.edges().map(|(s, t, edge)| (edge.probability.unwrap_or(0.0), is_true(s, t))).collect(),
+        seconds,
+        bins,
     })
 }
 
-fn report(tasks: usize, features: usize, noise: f64, null: bool, seeds: u64) -> Result<()> {
-    let begin = std::time::Instant::now();
-    let outcomes = (0..seeds).map(|seed| run(tasks, features, noise, null, seed)).collect::<Result<Vec<_>>>()?;
+fn summary(outcomes: &[Outcome]) -> String {
     let sum = |value: fn(&Outcome) -> usize| outcomes.iter().map(value).sum::<usize>() as f64;
-    let (claimed, wrong, edges) = (sum(|o| o.claimed), sum(|o| o.wrong), sum(|o| o.edges));
-    let with_any = outcomes.iter().filter(|o| o.claimed > 0).count();
-    println!("{tasks} tasks, {features} features, noise/signal {noise}, {}", if null { "no edges" } else { "random edges" });
-    println!(
-        "  at FDR .10: {claimed} edges, {:.3} false, power {:.2}, {with_any} of {seeds} seeds with any; {:.1} s a fit",
-        wrong / claimed.max(1.0),
-        (claimed - wrong) / edges.max(1.0),
-        begin.elapsed().as_secs_f64() / seeds as f64
-    );
-    for tenth in 0..10 {
-        let (low, high) = (tenth as f64 / 10.0, (tenth + 1) as f64 / 10.0);
-        let inside: Vec<&(f64, bool)> =
-            outcomes.iter().flat_map(|o| &o.pairs).filter(|(p, _)| *p >= low && (*p < high || tenth == 9)).collect();
-        if !inside.is_empty() {
-            let count = inside.len() as f64;
-            let claimed = inside.iter().map(|(p, _)| p).sum::<f64>() / count;
-            let found = inside.iter().filter(|(_, truth)| *truth).count() as f64 / count;
-            println!("  probability {low:.1} to {high:.1}: {count:>5} pairs, claimed {claimed:.3}, true {found:.3}");
+    let (edges, claimed, wrong) = (sum(|o| o.edges), sum(|o| o.claimed), sum(|o| o.wrong));
+    let any = outcomes.iter().filter(|o| o.claimed > 0).count();
+    let seconds = outcomes.iter().map(|o| o.seconds).sum::<f64>() / outcomes.len() as f64;
+    let power = if edges > 0.0 { format!("{:.2}", (claimed - wrong) / edges) } else { "-".into() };
+    format!("{:>5} {claimed:>7} {:>6.3} {power:>6} {any:>9} {seconds:>9.1}", outcomes.len(), wrong / claimed.max(1.0))
+}
+
+fn reliability<'a>(outcomes: impl Iterator<Item = &'a Outcome>) {
+    let mut bins = [(0, 0.0, 0); BINS.len()];
+    for outcome in outcomes {
+        for (all, own) in bins.iter_mut().zip(&outcome.bins) {
+            *all = (all.0 + own.0, all.1 + own.1, all.2 + own.2);
+        }
+    }
+    for (k, (pairs, claimed, edges)) in bins.iter().enumerate().filter(|(_, bin)| bin.0 > 0) {
+        let high = BINS.get(k + 1).unwrap_or(&1.0);
+        let (n, low) = (*pairs as f64, BINS[k]);
+        println!("    probability {low:.2} to {high:.2}: {pairs:>7} pairs, claimed {:.3}, true {:.3}", claimed / n, *edges as f64 / n);
+    }
+}
+
+const HEADER: &str = "tasks features noise layout  fits  claimed    FDR  power  with any  s a fit";
+
+fn print_setting(setting: &Setting, outcomes: &[Outcome]) {
+    let Setting { tasks, features, noise, layout } = setting;
+    println!("{tasks:>5} {features:>8} {noise:>5} {layout:<6} {}", summary(outcomes));
+}
+
+fn quick() -> cognate::Result<()> {
+    println!("{HEADER}");
+    for layout in ["random", "null"] {
+        let setting = Setting { tasks: 20, features: 100, noise: 0.3, layout };
+        let outcomes = (0..5).map(|seed| run(&setting, seed)).collect::<cognate::Result<Vec<_>>>()?;
+        print_setting(&setting, &outcomes);
+        reliability(outcomes.iter());
+    }
+    Ok(())
+}
+
+/// All settings, the cheapest first.
+fn study() -> Vec<Setting> {
+    let mut settings = Vec::new();
+    for tasks in [20, 50, 139] {
+        for features in [30, 100, 300] {
+            for noise in [0.0, 0.3, 1.0] {
+                settings.extend(LAYOUTS.map(|layout| Setting { tasks, features, noise, layout }));
+            }
+        }
+    }
+    settings.sort_by_key(|s| s.tasks * s.features * s.features);
+    settings
+}
+
+fn key(setting: &Setting, seed: u64) -> String {
+    format!("{},{},{},{},{seed}", setting.tasks, setting.features, setting.noise, setting.layout)
+}
+
+fn add_fits(file: &str, minutes: f64) -> Result<(), Box<dyn Error>> {
+    let done: BTreeSet<String> = std::fs::read_to_string(file)
+        .unwrap_or_default()
+        .lines()
+        .map(|line| line.split(',').take(5).collect::<Vec<_>>().join(","))
+        .collect();
+    let mut out = std::fs::OpenOptions::new().create(true).append(true).open(file)?;
+    let end = Instant::now() + Duration::from_secs_f64(60.0 * minutes);
+    for setting in study() {
+        for seed in (0..SEEDS).filter(|seed| !done.contains(&key(&setting, *seed))) {
+            if Instant::now() > end {
+                return Ok(());
+            }
+            let o = run(&setting, seed)?;
+            let bins: Vec<String> = o.bins.iter().map(|(pairs, claimed, edges)| format!("{pairs},{claimed:.4},{edges}")).collect();
+            writeln!(out, "{},{},{},{},{:.2},{}", key(&setting, seed), o.edges, o.claimed, o.wrong, o.seconds, bins.join(","))?;
         }
     }
     Ok(())
 }
 
-fn main() -> Result<()> {
-    let arguments: Vec<f64> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
-    match arguments.as_slice() {
-        [tasks, features, noise, seeds] => {
-            for null in [false] {
-                report(*tasks as usize, *features as usize, *noise, null, *seeds as u64)?;
+fn report(file: &str) -> Result<(), Box<dyn Error>> {
+    let mut found: BTreeMap<String, Vec<Outcome>> = BTreeMap::new();
+    for line in std::fs::read_to_string(file)?.lines() {
+        let words: Vec<&str> = line.split(',').collect();
+        let number = |k: usize| words.get(k).and_then(|word| word.parse::<f64>().ok()).ok_or_else(|| format!("not a line of the study: {line}"));
+        let mut bins = [(0, 0.0, 0); BINS.len()];
+        for (k, bin) in bins.iter_mut().enumerate() {
+            *bin = (number(9 + 3 * k)? as usize, number(10 + 3 * k)?, number(11 + 3 * k)? as usize);
+        }
+        let outcome = Outcome { edges: number(5)? as usize, claimed: number(6)? as usize, wrong: number(7)? as usize, seconds: number(8)?, bins };
+        found.entry(words[..4].join(",")).or_default().push(outcome);
+    }
+    println!("{HEADER}");
+    let mut settings = study();
+    settings.sort_by(|a, b| a.partial_cmp(b).expect("settings are ordered"));
+    let mut nulls = (0, 0);
+    for setting in &settings {
+        if let Some(outcomes) = found.get(key(setting, 0).trim_end_matches(",0")) {
+            print_setting(setting, outcomes);
+            if setting.layout == "null" {
+                nulls = (nulls.0 + outcomes.iter().filter(|o| o.claimed > 0).count(), nulls.1 + outcomes.len());
             }
         }
-        _ => {
-            report(20, 100, 0.3, false, 5)?;
-            report(20, 100, 0.3, true, 5)?;
-        }
+    }
+    println!("\n{} of {} nulls with any edge at a false discovery rate of {RATE}", nulls.0, nulls.1);
+    for noise in [0.0, 0.3, 1.0] {
+        let here: Vec<&Outcome> = settings
+            .iter()
+            .filter(|s| s.noise == noise && s.layout != "null")
+            .filter_map(|s| found.get(key(s, 0).trim_end_matches(",0")))
+            .flatten()
+            .collect();
+        let (claimed, wrong) = here.iter().fold((0, 0), |sum, o| (sum.0 + o.claimed, sum.1 + o.wrong));
+        println!("\nnoise/signal {noise}, all graphs with edges: {} fits, FDR {:.3}", here.len(), wrong as f64 / f64::max(claimed as f64, 1.0));
+        reliability(here.into_iter());
     }
     Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] | ["--quick"] => Ok(quick()?),
+        ["--run", file] => add_fits(file, 1e6),
+        ["--run", file, minutes] => add_fits(file, minutes.parse()?),
+        ["--report", file] => report(file),
+        _ => Err("use --quick, --run FILE [MINUTES] or --report FILE".into()),
+    }
 }

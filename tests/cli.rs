@@ -384,6 +384,6 @@ fn edges_are_sampled_by_seed_and_chosen_by_false_discovery_rate() {
     }
     fit("1", "fast.cognate", &["--edges", "fast"]);
     let run = cognate(folder.path(), &["graph", "fast.cognate", "--fdr", "0.1"]);
-    assert!(run.status == 1 && run.err.contains("--edges fast"), "{}", run.err);
+    assert!(run.status == 1 && run.err.contains("--edges auto"), "{}", run.err);
     assert_eq!(cognate(folder.path(), &["graph", "a.cognate", "--fdr", "2"]).status, 1);
 }

@@ -10,10 +10,14 @@ use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
+/// Sweeps from one draw of the mean with the deviations held to the next.
+const REFRESH: usize = 4;
+
 /// The state of a Gibbs sampler over (mean, b_1, .., b_T) given Omega, with K, the noise and Omega held from outside.
 ///
-/// A sweep draws every b_t given its neighbours, O(r^2) by the eigenvectors of L' J_t L found once, and the mean twice: with the
-/// deviations held and with the parameters held (interweaving, Yu and Meng 2011), so that it moves freely whatever the noise.
+/// A sweep draws every b_t given its neighbours, O(r^2) by the eigenvectors of L' J_t L found once, and the mean with the parameters
+/// held; every [`REFRESH`] sweeps the mean is drawn with the deviations held as well (interweaving, Yu and Meng 2011), so that it
+/// moves freely whatever the noise. That draw passes over all J_t twice, which are larger than the caches.
 pub(crate) struct Gibbs<'a> {
     quadratics: &'a Quadratics,
     prior: &'a Prior,
@@ -25,6 +29,10 @@ pub(crate) struct Gibbs<'a> {
     translations: DMatrix<f64>,
     mean: DVector<f64>,
     deviations: DMatrix<f64>,
+    /// L' (h_t - J_t mean) of every task, r x T, at the mean less L times `shift`.
+    pulls: DMatrix<f64>,
+    shift: DVector<f64>,
+    sweeps: usize,
 }
 
 impl<'a> Gibbs<'a> {
@@ -51,7 +59,19 @@ impl<'a> Gibbs<'a> {
             .flatten();
         let translations = if information.is_some() { translations(prior) } else { DMatrix::zeros(prior.factor.ncols(), 0) };
         let (mean, deviations) = (posterior.mean.clone(), posterior.deviations.clone());
-        Gibbs { quadratics, prior, curvatures, information, translations, mean, deviations }
+        let r = prior.factor.ncols();
+        let (pulls, shift) = (DMatrix::zeros(r, quadratics.len()), DVector::zeros(r));
+        let mut chain = Gibbs { quadratics, prior, curvatures, information, translations, mean, deviations, pulls, shift, sweeps: 0 };
+        chain.refresh();
+        chain
+    }
+
+    /// Makes the pulls anew at the mean.
+    fn refresh(&mut self) {
+        let pull = |t: usize| self.prior.factor.transpose() * self.score(t).select_rows(&self.prior.varying);
+        let each: Vec<DVector<f64>> = (0..self.quadratics.len()).into_par_iter().map(pull).collect();
+        each.iter().enumerate().for_each(|(t, own)| self.pulls.set_column(t, own));
+        self.shift.fill(0.0);
     }
 
     /// The whitened deviations b_t, r x T.
@@ -59,25 +79,33 @@ impl<'a> Gibbs<'a> {
         &self.deviations
     }
 
-    /// One sweep given Omega. O(T (p^2 + r^2) + edges r).
+    /// One sweep given Omega. O(T r^2 + edges r), and O(T p^2) where the mean is drawn with the deviations held.
     pub(crate) fn sweep<R: Rng + ?Sized>(&mut self, omega: &TaskGraph, random: &mut R) {
         for t in 0..self.quadratics.len() {
-            let mut score = self.prior.factor.transpose() * self.score(t).select_rows(&self.prior.varying);
+            // First the score at b_t = 0, then the shift of the mean.
+            let mut both = DMatrix::zeros(self.shift.len(), 2);
+            both.column_mut(0).copy_from(&self.pulls.column(t));
+            both.column_mut(1).copy_from(&self.shift);
             for s in omega.neighbours(t) {
                 let precision = omega.edge(s, t).map_or(0.0, |edge| edge.precision);
-                score.axpy(-precision, &self.deviations.column(s), 1.0);
+                both.column_mut(0).axpy(-precision, &self.deviations.column(s), 1.0);
             }
             let (values, vectors) = &self.curvatures[t];
             let own = omega.node(t).precision;
-            let mut rotated = vectors.tr_mul(&score);
-            for (cell, value) in rotated.iter_mut().zip(values.iter()) {
-                let variance = 1.0 / (own + value.max(0.0));
-                *cell = variance * *cell + variance.sqrt() * normal(random);
-            }
+            let both = vectors.tr_mul(&both);
+            let rotated = DVector::from_fn(values.len(), |k, _| {
+                let value = values[k].max(0.0);
+                let variance = 1.0 / (own + value);
+                variance * (both[(k, 0)] - value * both[(k, 1)]) + variance.sqrt() * normal(random)
+            });
             self.deviations.set_column(t, &(vectors * rotated));
         }
         self.translate(omega, random);
-        self.draw_mean(random);
+        self.sweeps += 1;
+        if self.sweeps.is_multiple_of(REFRESH) && self.information.is_some() {
+            self.draw_mean(random);
+            self.refresh();
+        }
     }
 
     /// h_t - J_t mean.
@@ -108,7 +136,8 @@ impl<'a> Gibbs<'a> {
         along.iter_mut().for_each(|value| *value += normal(random) / total.sqrt());
         let shift = &self.translations * along;
         self.deviations.column_iter_mut().for_each(|mut column| column -= &shift);
-        let moved = &self.prior.factor * shift;
+        let moved = &self.prior.factor * &shift;
+        self.shift += shift;
         self.prior.varying.iter().zip(moved.iter()).for_each(|(feature, value)| self.mean[*feature] += value);
     }
 

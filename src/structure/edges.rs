@@ -12,13 +12,10 @@ use rand_distr::{Beta, Distribution, Exp1};
 use std::collections::BTreeMap;
 
 /// Lowest probability of a pair that is kept.
-const LEAST: f64 = 0.05;
+const LEAST: f64 = 0.02;
 
 /// Most tasks for which the pseudo-Gibbs sampler chooses edges without the tasks' common part.
 const FEW: usize = 5;
-
-/// Draws of the parameters between two draws of the edges.
-const INNER: usize = 2;
 
 /// What a sampler holds fixed.
 #[derive(Clone, Copy, Debug)]
@@ -54,9 +51,8 @@ pub(crate) fn sample(posterior: &Posterior, start: &TaskGraph, first: NodewisePr
     let tasks = start.len();
     let mut chain = Gibbs::new(posterior);
     let mut omega = start.clone();
-    let pairs = (tasks * tasks.saturating_sub(1)) as f64 / 2.0;
     let mut step = if settings.exact {
-        let beliefs = Beliefs { strength: settings.strength, sparsity: 0.5 * pairs, scale: vec![1.0; tasks] };
+        let beliefs = Beliefs { strength: settings.strength, sparsity: tasks as f64, scale: vec![1.0; tasks] };
         Step::Exact(SpikeSlab::new(start, beliefs))
     } else {
         // The common part wanders freely: among few tasks it is much of what they share, among many next to nothing of it.
@@ -68,7 +64,7 @@ pub(crate) fn sample(posterior: &Posterior, start: &TaskGraph, first: NodewisePr
     let mut drawn: BTreeMap<(usize, usize), Vec<f64>> = BTreeMap::new();
     let burn_in = settings.sweeps / 2;
     for sweep in 0..burn_in + settings.sweeps {
-        (0..INNER).for_each(|_| chain.sweep(&omega, &mut random));
+        chain.sweep(&omega, &mut random);
         let own = chain.deviations().transpose() * chain.deviations();
         match &mut step {
             Step::Exact(sampler) => {
