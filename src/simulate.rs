@@ -48,7 +48,8 @@ pub enum Layout {
 }
 
 /// A task graph with unit diagonal precision whose partial correlations have a size in `strength` and either sign; the same for
-/// the same seed. An edge that would make the precision matrix indefinite is drawn again.
+/// the same seed. An edge that would let the precision matrix have an eigenvalue below .1 is drawn again: no combination of tasks
+/// varies ten times as much as a task does given its neighbours.
 ///
 /// ```
 /// use cognate::simulate::{Layout, task_graph};
@@ -58,7 +59,7 @@ pub enum Layout {
 /// ```
 ///
 /// # Errors
-/// [`Error::Arguments`] for strengths outside (0, 1) and where no positive definite matrix with so many and so strong edges is found.
+/// [`Error::Arguments`] for strengths outside (0, 1) and where no matrix with so many and so strong edges is found.
 pub fn task_graph<S: AsRef<str>>(layout: Layout, tasks: &[S], strength: Range<f64>, seed: u64) -> Result<TaskGraph> {
     const TRIES: usize = 200;
     let sizes_hold = strength.start > 0.0 && strength.start < strength.end && strength.end <= 1.0;
@@ -89,7 +90,7 @@ pub fn task_graph<S: AsRef<str>>(layout: Layout, tasks: &[S], strength: Range<f6
             let size = random.random_range(strength.clone());
             let mut next = graph.clone();
             next.connect(s, t, if random.random() { size } else { -size }, None);
-            if is_definite_around(&next, s) {
+            if is_sound_around(&next, s) {
                 graph = next;
                 placed = true;
                 break;
@@ -97,15 +98,17 @@ pub fn task_graph<S: AsRef<str>>(layout: Layout, tasks: &[S], strength: Range<f6
         }
         if !placed {
             return Err(Error::Arguments(format!(
-                "no task graph of {n} tasks with so many edges of that strength is positive definite; ask for fewer or weaker edges"
+                "no precision matrix of {n} tasks has so many edges of that strength; ask for fewer or weaker edges"
             )));
         }
     }
     Ok(graph)
 }
 
-/// Whether the component of task `t` is positive definite; with dominant diagonals no factorisation is needed.
-fn is_definite_around(graph: &TaskGraph, t: usize) -> bool {
+/// Whether the precision of the component of task `t` has no eigenvalue below .1; with dominant diagonals no factorisation is
+/// needed.
+fn is_sound_around(graph: &TaskGraph, t: usize) -> bool {
+    const LEAST: f64 = 0.1;
     let mut member = vec![false; graph.len()];
     let mut queue = vec![t];
     member[t] = true;
@@ -119,11 +122,11 @@ fn is_definite_around(graph: &TaskGraph, t: usize) -> bool {
                 queue.push(near);
             }
         }
-        dominant &= sum < graph.node(next).precision;
+        dominant &= sum < graph.node(next).precision - LEAST;
     }
     let tasks: Vec<usize> = (0..graph.len()).filter(|t| member[*t]).collect();
     let element = |i: usize, j: usize| match (tasks[i], tasks[j]) {
-        (s, t) if s == t => graph.node(s).precision,
+        (s, t) if s == t => graph.node(s).precision - LEAST,
         (s, t) => graph.edge(s, t).map_or(0.0, |edge| edge.precision),
     };
     dominant || linalg::cholesky(DMatrix::from_fn(tasks.len(), tasks.len(), element)).is_some()

@@ -387,3 +387,66 @@ fn edges_are_sampled_by_seed_and_chosen_by_false_discovery_rate() {
     assert!(run.status == 1 && run.err.contains("--edges auto"), "{}", run.err);
     assert_eq!(cognate(folder.path(), &["graph", "a.cognate", "--fdr", "2"]).status, 1);
 }
+
+#[test]
+fn a_simulated_table_is_fitted_beside_its_truth() {
+    let folder = folder_with("");
+    let plan = ["simulate", "--tasks", "9", "--features", "12", "--rows", "40", "--graph", "chain", "--strength", "0.4,0.49"];
+    let more = ["--noise-ratio", "0.1", "--seed", "4", "-o", "drawn.csv", "--truth", "truth.json"];
+    let run = cognate(folder.path(), &[&plan[..], &more].concat());
+    assert!(run.status == 0 && run.out.is_empty(), "{}", run.err);
+    let table = std::fs::read_to_string(folder.path().join("drawn.csv")).unwrap();
+    assert_eq!(table.lines().count(), 9 * 40 + 1);
+    let truth: Value = serde_json::from_str(&std::fs::read_to_string(folder.path().join("truth.json")).unwrap()).unwrap();
+    assert_eq!(truth["graph"]["edges"].as_array().unwrap().len(), 8);
+    let run = cognate(folder.path(), &["fit", "drawn.csv", "--task", "task", "--target", "y", "--model", "m.cognate", "--format", "json"]);
+    let fitted: Value = serde_json::from_str(&run.out).unwrap();
+    let (found, known) = (fitted["noise_variance"].as_f64().unwrap(), truth["noise_sd"].as_f64().unwrap().powi(2));
+    assert!((found / known - 1.0).abs() < 0.25, "{found} against {known}");
+
+    // New targets for the same rows, from the model; the same seed gives the same bytes.
+    let again = ["simulate", "--model", "m.cognate", "--data", "drawn.csv", "--graph", "hubs", "--seed", "2"];
+    let run = cognate(folder.path(), &again);
+    assert_eq!(run.out.lines().count(), 9 * 40 + 1, "{}", run.err);
+    assert_eq!(run.out, cognate(folder.path(), &again).out);
+    let summaries = cognate(folder.path(), &[&plan[..], &["--summaries"]].concat());
+    assert_eq!(summaries.out.lines().count(), 10, "{}", summaries.err);
+    assert_eq!(summaries.out.lines().next().unwrap().split(',').count(), 1 + 12 + 78);
+
+    for (bad, word) in [
+        (&["simulate", "--tasks", "0"][..], "--tasks 0"),
+        (&["simulate", "--graph", "random", "--edges", "500", "--tasks", "10"], "fewer or weaker"),
+        (&["simulate", "--strength", "0.9,0.2", "--graph", "chain"], "smaller first"),
+        (&["simulate", "--noise-ratio", "0.5", "--rows", "3", "--features", "5"], "more rows"),
+        (&["simulate", "--noise-sd", "-1"], "from 0 upwards"),
+    ] {
+        let run = cognate(folder.path(), bad);
+        assert!(run.status != 0 && run.out.is_empty(), "{bad:?}");
+        assert!(run.err.contains(word) || run.status == 2, "{bad:?}: {}", run.err);
+    }
+}
+
+#[test]
+fn a_graph_is_compared_with_nulls_and_exported() {
+    let folder = folder_with("");
+    let plan = ["simulate", "--tasks", "8", "--features", "60", "--rows", "120", "--graph", "chain", "--strength", "0.42,0.49"];
+    cognate(folder.path(), &[&plan[..], &["--noise-ratio", "0.05", "-o", "d.csv"]].concat());
+    // Any structure's statistics serve.
+    cognate(folder.path(), &["fit", "d.csv", "--task", "task", "--target", "y", "--model", "m.cognate"]);
+    let run = cognate(folder.path(), &["graph", "m.cognate", "--null", "9", "--fdr", "0.2", "--format", "json", "--threads", "2"]);
+    let graph: Value = serde_json::from_str(&run.out).unwrap();
+    let nulls = graph["nulls"].as_array().unwrap();
+    assert_eq!(nulls.len(), 2);
+    for null in nulls {
+        assert_eq!(null["p_value"], 0.1, "{null}");
+        assert!(null["expected_edges"].as_f64().unwrap() > null["expected_edges_of_nulls"].as_f64().unwrap());
+    }
+    assert!(!graph["edges"].as_array().unwrap().is_empty());
+    assert_eq!(run.out, cognate(folder.path(), &["graph", "m.cognate", "--null", "9", "--fdr", "0.2", "--format", "json", "--threads", "1"]).out);
+    let graphml = cognate(folder.path(), &["graph", "m.cognate", "--edges", "exact", "--format", "graphml"]).out;
+    assert!(graphml.contains("<graphml") && graphml.contains("partial_correlation"), "{graphml}");
+    assert!(cognate(folder.path(), &["graph", "m.cognate", "--edges", "pseudo-gibbs", "--fdr", "0.2"]).out.contains("edges"));
+    let fast = cognate(folder.path(), &["graph", "m.cognate", "--edges", "fast"]);
+    assert!(fast.status == 1 && fast.err.contains("cognate fit"), "{}", fast.err);
+    assert_eq!(cognate(folder.path(), &["graph", "m.cognate", "--null", "0"]).status, 1);
+}

@@ -14,6 +14,10 @@ use std::collections::BTreeMap;
 /// Lowest probability of a pair that is kept.
 const LEAST: f64 = 0.02;
 
+/// What the edge rate's prior weighs beyond one pair without an edge for every task: among few tasks, whose common part cannot be
+/// told from the mean, less would be too easily believed.
+const BARE: f64 = 20.0;
+
 /// Most tasks for which the pseudo-Gibbs sampler chooses edges without the tasks' common part.
 const FEW: usize = 5;
 
@@ -52,7 +56,7 @@ pub(crate) fn sample(posterior: &Posterior, start: &TaskGraph, first: NodewisePr
     let mut chain = Gibbs::new(posterior);
     let mut omega = start.clone();
     let mut step = if settings.exact {
-        let beliefs = Beliefs { strength: settings.strength, sparsity: tasks as f64, scale: vec![1.0; tasks] };
+        let beliefs = Beliefs { strength: settings.strength, sparsity: tasks as f64 + BARE, scale: vec![1.0; tasks] };
         Step::Exact(SpikeSlab::new(start, beliefs))
     } else {
         // The common part wanders freely: among few tasks it is much of what they share, among many next to nothing of it.

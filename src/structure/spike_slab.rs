@@ -117,19 +117,21 @@ impl SpikeSlab {
             if new != old {
                 (self.omega[(s, t)], self.omega[(t, s)]) = (new, new);
                 let (change, tilt) = (new - old, before[s] / own_sigma);
-                for (k, value) in along.iter_mut().enumerate() {
-                    *value += change * (self.sigma[(k, s)] - before[k] * tilt);
+                let column = self.sigma.column(s);
+                for (value, (own, shared)) in along.iter_mut().zip(column.as_slice().iter().zip(&before)) {
+                    *value += change * (own - shared * tilt);
                 }
             }
         }
         let shape = 0.5 * (directions + self.beliefs.strength) + 1.0;
         let pivot = Gamma::new(shape, 2.0 / own).map_or(1.0 / own_sigma, |gamma| gamma.sample(random));
         self.omega[(t, t)] = pivot + (0..tasks).map(|s| self.omega[(s, t)] * along[s]).sum::<f64>();
-        let touched: Vec<usize> = (0..tasks).filter(|k| *k != t && (before[*k] != 0.0 || along[*k] != 0.0)).collect();
-        for &k in &touched {
+        // Outside the component of t both are 0.
+        for k in (0..tasks).filter(|k| before[*k] != 0.0 || along[*k] != 0.0) {
             let (tilt, rise) = (before[k] / own_sigma, along[k] / pivot);
-            for &i in &touched {
-                self.sigma[(i, k)] += along[i] * rise - before[i] * tilt;
+            let cells = &mut self.sigma.as_mut_slice()[k * tasks..(k + 1) * tasks];
+            for (cell, (up, down)) in cells.iter_mut().zip(along.iter().zip(&before)) {
+                *cell += up * rise - down * tilt;
             }
         }
         for k in 0..tasks {

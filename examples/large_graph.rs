@@ -1,0 +1,37 @@
+//! How long a task graph takes: point fit and sampled edges of many simulated tasks, against the truth.
+//!
+//! `cargo run --release --example large_graph -- TASKS FEATURES` (default 200 tasks, 20 features).
+
+use cognate::simulate::{Layout, NoiseLevel, gaussian, task_graph};
+use cognate::{Design, FeatureCovariance, Gaussian, Graph, Mean, Model, Prior, Relatedness, Result};
+use nalgebra::{DMatrix, DVector};
+use std::time::Instant;
+
+fn main() -> Result<()> {
+    let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
+    let (tasks, features) = (*sizes.first().unwrap_or(&200), *sizes.get(1).unwrap_or(&20));
+    let names: Vec<String> = (1..=tasks).map(|t| format!("t{t}")).collect();
+    let truth = task_graph(Layout::Random { edges: tasks }, &names, 0.25..0.5, 1)?;
+    let prior = Prior {
+        mean: Mean::Given(DVector::zeros(features)),
+        mean_features: (0..features).collect(),
+        varying: (0..features).collect(),
+        free: vec![],
+        relatedness: Relatedness::Graph(truth.clone()),
+        factor: DMatrix::identity(features, features),
+    };
+    let drawn = gaussian(&prior, tasks, 2 * features, NoiseLevel::Ratio(0.3), 1)?;
+    let table = drawn.rows.tasks(&Design::varying(drawn.rows.features()).without_intercept());
+    let clock = Instant::now();
+    let fit = Model::new(Gaussian::default(), Graph::new(FeatureCovariance::Scalar))
+        .fit_with(&table, &|step| eprintln!("{:>8.1} s  log posterior {:.3}, {} edges", clock.elapsed().as_secs_f64(), step.log_posterior, step.edges))?;
+    let seconds = clock.elapsed().as_secs_f64();
+    let chosen = fit.edge_probabilities().expect("the graph samples its edges").at_false_discovery_rate(0.1);
+    let right = chosen.edges().filter(|(s, t, _)| truth.edge(*s, *t).is_some()).count();
+    println!(
+        "{tasks} tasks, {features} features: {seconds:.1} s, {} edges at a false discovery rate of .10, {right} of {tasks} true ones; converged {}",
+        chosen.edges().count(),
+        fit.converged()
+    );
+    Ok(())
+}
