@@ -156,6 +156,13 @@ impl TaskGraph {
         self.graph.update_edge(NodeIndex::new(s), NodeIndex::new(t), edge);
     }
 
+    /// Takes the edge between `s` and `t` away, if there is one.
+    pub(crate) fn disconnect(&mut self, s: usize, t: usize) {
+        if let Some(edge) = self.graph.find_edge(NodeIndex::new(s), NodeIndex::new(t)) {
+            self.graph.remove_edge(edge);
+        }
+    }
+
     /// As [`TaskGraph::connect`] with everything that is known of the edge; its precision follows from the partial correlation.
     pub fn connect_uncertain(&mut self, s: usize, t: usize, edge: Edge) {
         let scale = (self.node(s).precision * self.node(t).precision).sqrt();

@@ -82,25 +82,31 @@ impl Node {
         // n times the correlation of every task with the residual of this node.
         let mut rest: Vec<f64> = correlation.column(node).iter().map(|c| n * c).collect();
         let mut variance = 1.0;
+        // Between two sweeps over all coordinates, only those that are not next to nothing are gone over until they settle.
+        let mut candidates: Vec<usize> = Vec::new();
+        let mut all = true;
         for _ in 0..SWEEPS {
             let mut moved: f64 = 0.0;
-            for &k in &order {
+            for &k in if all { &order } else { &candidates } {
                 mean[k] = (rest[k] + n * active[k]) / precision;
                 let evidence = log_odds + 0.5 * mean[k] * mean[k] * precision / variance;
                 inclusion[k] = 1.0 / (1.0 + (-evidence).exp());
                 let target = if inclusion[k] < 1e-4 { 0.0 } else { inclusion[k] * mean[k] };
                 let change = target - active[k];
-                if change.abs() > 1e-9 {
+                if change.abs() > 1e-7 {
                     active[k] = target;
                     rest.iter_mut().zip(correlation.column(k).iter()).for_each(|(r, c)| *r -= n * change * c);
                     moved = moved.max(change.abs());
                 }
             }
+            if all {
+                candidates = order.iter().copied().filter(|k| inclusion[*k] >= 1e-4).collect();
+            }
             let mut squares = n;
             let mut weight = 0.0;
-            for k in 0..tasks {
+            for &k in &candidates {
                 squares -= active[k] * (n * correlation[(k, node)] + rest[k]);
-                if inclusion[k] >= 1e-4 && k != node {
+                if inclusion[k] >= 1e-4 {
                     let second = inclusion[k] * (mean[k] * mean[k] + variance / precision);
                     squares += n * (second - active[k] * active[k]) + second / prior.slab;
                     weight += inclusion[k];
@@ -109,9 +115,10 @@ impl Node {
             let next = (squares / (n + weight)).clamp(1e-6, 1.0);
             moved = moved.max((next - variance).abs());
             variance = next;
-            if moved < 1e-7 {
+            if moved < 1e-5 && all {
                 break;
             }
+            all = moved < 1e-5;
         }
         let normal = Normal::standard();
         let second_moment =
