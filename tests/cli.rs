@@ -117,7 +117,7 @@ fn awkward_but_honest_tables_are_fitted_with_finite_answers() {
         ("equal targets within tasks", "site,y,x\na,1,0\na,1,1\na,1,4\nb,2,0\nb,2,1\nb,2,4\nc,3,0\nc,3,1\nc,3,4\n"),
     ];
     for (what, text) in awkward {
-        for structure in cognate::structure::NAMES {
+        for structure in cognate::structure::NAMES.into_iter().filter(|name| *name != "known") {
             let folder = folder_with(text);
             let run = cognate(folder.path(), &[&FIT[..], &["--structure", structure, "--format", "json"]].concat());
             if run.status == 1 {
@@ -135,7 +135,7 @@ fn awkward_but_honest_tables_are_fitted_with_finite_answers() {
 #[test]
 fn fit_prints_the_keys_of_the_contract() {
     let folder = folder_with(&table());
-    for structure in cognate::structure::NAMES {
+    for structure in cognate::structure::NAMES.into_iter().filter(|name| *name != "known") {
         let run = cognate(folder.path(), &[&FIT[..], &["--structure", structure, "--format", "json"]].concat());
         assert_eq!(run.status, 0, "{structure}: {}", run.err);
         let fit: Value = serde_json::from_str(&run.out).unwrap();

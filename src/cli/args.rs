@@ -1,11 +1,11 @@
 //! Every flag, once.
 
-use crate::csv::{Columns, Varying};
+use crate::csv::{self, Columns, Varying};
 use crate::error::{Error, Result};
 use crate::formula::Formula;
 use crate::likelihood::{Gaussian, Noise};
 use crate::model::{Model, Standardise};
-use crate::structure::{self, EdgeMethod, FeatureCovariance, Structure};
+use crate::structure::{self, EdgeMethod, FeatureCovariance, KnownRelation, Structure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -118,6 +118,12 @@ pub(super) struct ModelArgs {
     /// How the structure graph finds its edge probabilities
     #[arg(long, value_enum, default_value_t = EdgesArg::Auto)]
     edges: EdgesArg,
+    /// What the structure known knows: neighbours, as CSV with the columns source, target and weight (default 1)
+    #[arg(long, value_name = "FILE", conflicts_with = "covariance")]
+    graph: Option<PathBuf>,
+    /// Or the covariance of the tasks, as a square CSV matrix with names, or with the columns source, target and covariance
+    #[arg(long, value_name = "FILE")]
+    covariance: Option<PathBuf>,
     /// Seed of whatever is drawn (edges, folds)
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -195,7 +201,7 @@ pub(super) struct FitArgs {
     #[command(flatten)]
     pub model: ModelArgs,
     /// How tasks may be related: independent (each alone), pooled (all the same), pooled-intercepts (the same but for their
-    /// intercepts), exchangeable (random effects), graph (a learned sparse task graph), full (any task covariance)
+    /// intercepts), known (neighbours or a covariance from a file), exchangeable (random effects), graph (a learned sparse task graph), full (any task covariance)
     #[arg(long, default_value = "exchangeable", value_parser = structure::NAMES)]
     pub structure: String,
     /// File to save the model in
@@ -405,6 +411,8 @@ impl ModelArgs {
         let given = [
             ("--feature-covariance", self.feature_covariance.is_some() && structure.feature_covariance().is_none()),
             ("--prior-strength", self.prior_strength.is_some() && !learns),
+            ("--graph", self.graph.is_some() && structure.name() != "known"),
+            ("--covariance", self.covariance.is_some() && structure.name() != "known"),
             ("--reml", self.reml && !structure.has_marginal()),
         ];
         given.into_iter().filter(|(_, idle)| *idle).map(|(flag, _)| flag).collect()
@@ -422,7 +430,14 @@ impl ModelArgs {
             Covariance::Diagonal => FeatureCovariance::Diagonal,
             Covariance::Full => FeatureCovariance::Full,
         });
+        let read = |path: &PathBuf| csv::read_relation(csv::open(path)?, &path.display().to_string());
+        let relation = match (&self.graph, &self.covariance) {
+            (Some(path), _) => Some(KnownRelation::Graph(read(path)?)),
+            (None, Some(path)) => Some(KnownRelation::Covariance(read(path)?)),
+            (None, None) => None,
+        };
         Ok(structure::Options {
+            relation,
             feature_covariance: asked.or(implied),
             prior_strength: self.prior_strength,
             edges: self.edges.into(),

@@ -1,6 +1,7 @@
 //! From a CSV table to rows: which columns are what, how text becomes numbers, and what is refused.
 
 mod cells;
+mod relation;
 
 pub use cells::Coding;
 
@@ -79,6 +80,8 @@ pub struct Table {
     /// Tasks of which no row was left.
     pub empty_tasks: Vec<String>,
 }
+
+pub use relation::read_relation;
 
 /// Opens a table: a path, a path ending in `.gz`, or `-` for standard input (gzip is recognised by its first bytes).
 ///

@@ -114,7 +114,7 @@ impl Fit {
             let scales = coordinates.scales();
             units += prior.mean_features.iter().map(|f| coordinates.target_scale.ln() - scales[*f].ln()).sum::<f64>();
         }
-        let visibility = prior.relatedness.as_graph().map(|graph| {
+        let visibility = prior.relatedness.as_graph().filter(|_| plan.structure != "known").map(|graph| {
             let neighbours = 2.0 * graph.edges().count() as f64 / count as f64;
             Visibility::new(count, posterior.effective_directions() - neighbours)
         });
@@ -176,21 +176,19 @@ impl Fit {
         if !self.dropped.is_empty() {
             warnings.push(format!("dropped from the mean as combinations of the features before them: {}", self.dropped.join(", ")));
         }
-        if self.prior.relatedness.as_graph().is_some() && self.edge_probabilities.is_none() {
+        if self.learns_relatedness() && self.prior.relatedness.as_graph().is_some() && self.edge_probabilities.is_none() {
             warnings.push("edge scores of EM alone: they rank edges, but are too sure as probabilities where tasks are noisy".to_string());
         }
         let learned = self.learns_relatedness();
+        let directions = self.prior.factor.column_iter().filter(|column| column.norm() > 0.0).count();
         if learned && self.tasks.len() <= 5 && self.log_likelihood_kind == LikelihoodKind::Restricted {
             warnings.push(format!(
                 "with {} tasks relatedness is hardly identified: what they have in common cannot be told from the mean",
                 self.tasks.len()
             ));
         }
-        if learned && self.prior.factor.ncols() < 10 {
-            warnings.push(format!(
-                "relatedness rests on {} varying directions: only very strong relations can be seen",
-                self.prior.factor.ncols()
-            ));
+        if learned && directions < 10 {
+            warnings.push(format!("relatedness rests on {directions} varying directions: only very strong relations can be seen"));
         }
         let single: Vec<&str> =
             (0..self.tasks.len()).filter(|t| self.tasks.statistics(*t).rows() < 2).map(|t| self.tasks.names()[t].as_str()).collect();
@@ -230,9 +228,9 @@ impl Fit {
             .collect()
     }
 
-    /// Whether the relatedness of the tasks was learned (graph and full).
+    /// Whether the relatedness of the tasks was learned (graph and full), not given.
     pub fn learns_relatedness(&self) -> bool {
-        self.prior.relatedness.is_learned()
+        self.prior.relatedness.is_learned() && self.structure != "known"
     }
 
     /// Name of the family.

@@ -25,7 +25,8 @@ pub(crate) struct Coupled {
 /// A = Omega (x) I + blockdiag(L' J_t L), factored.
 enum System {
     Dense { factor: DMatrix<f64>, inverse: OnceLock<DMatrix<f64>> },
-    Sparse(Sparse),
+    /// Also Omega alone, a 1 x 1 block a task.
+    Sparse { joint: Sparse, omega: Sparse },
 }
 
 impl Coupled {
@@ -93,7 +94,7 @@ impl Coupled {
                 let inverse = inverse.get_or_init(|| linalg::inverse_of_cholesky(factor));
                 inverse.view((s * r, t * r), (r, r)).into_owned()
             }
-            System::Sparse(sparse) => sparse.covariance(s, t, r),
+            System::Sparse { joint, .. } => joint.covariance(s, t, r),
         }
     }
 
@@ -133,7 +134,7 @@ impl Coupled {
                     }
                 }
             }
-            System::Sparse(sparse) => sparse.add_traces(moment),
+            System::Sparse { joint, .. } => joint.add_traces(moment),
         }
     }
 
@@ -141,7 +142,14 @@ impl Coupled {
     pub(crate) fn add_selected_traces(&self, moment: &mut DMatrix<f64>) {
         match &self.system {
             System::Dense { .. } => self.add_traces(moment),
-            System::Sparse(sparse) => sparse.add_selected_traces(moment),
+            System::Sparse { joint, .. } => joint.add_selected_traces(moment),
+        }
+    }
+
+    /// Adds Sigma along the task graph; nothing where Sigma is kept dense.
+    pub(crate) fn add_sigma_on_graph(&self, moment: &mut DMatrix<f64>) {
+        if let System::Sparse { omega, .. } = &self.system {
+            omega.add_selected_traces(moment);
         }
     }
 
@@ -149,7 +157,7 @@ impl Coupled {
     pub(crate) fn inverse_mb(&self) -> u64 {
         match &self.system {
             System::Dense { .. } => 0,
-            System::Sparse(sparse) => sparse.inverse_mb(),
+            System::Sparse { joint, .. } => joint.inverse_mb(),
         }
     }
 
@@ -161,7 +169,7 @@ impl Coupled {
                 let upper = factor.transpose();
                 draw = upper.solve_upper_triangular(&draw).expect("a Cholesky factor has no zero pivot");
             }
-            System::Sparse(sparse) => sparse.solve_transpose(&mut draw, r),
+            System::Sparse { joint, .. } => joint.solve_transpose(&mut draw, r),
         }
         DMatrix::from_column_slice(r, tasks, draw.as_slice())
     }
@@ -204,21 +212,22 @@ impl System {
     fn sparse(graph: &crate::graph::TaskGraph, parts: &[(DMatrix<f64>, DMatrix<f64>)]) -> Result<(System, f64)> {
         let blocks: Vec<&DMatrix<f64>> = parts.iter().map(|part| &part.1).collect();
         let unit = DMatrix::zeros(1, 1);
-        let prior = Sparse::factorise(graph, &vec![&unit; parts.len()])?;
-        Ok((System::Sparse(Sparse::factorise(graph, &blocks)?), prior.log_determinant()))
+        let omega = Sparse::factorise(graph, &vec![&unit; parts.len()])?;
+        let log_determinant = omega.log_determinant();
+        Ok((System::Sparse { joint: Sparse::factorise(graph, &blocks)?, omega }, log_determinant))
     }
 
     fn solve(&self, right: &mut DMatrix<f64>, r: usize) {
         match self {
             System::Dense { factor, .. } => linalg::solve_cholesky(factor, right),
-            System::Sparse(sparse) => sparse.solve(right, r),
+            System::Sparse { joint, .. } => joint.solve(right, r),
         }
     }
 
     fn log_determinant(&self) -> f64 {
         match self {
             System::Dense { factor, .. } => linalg::log_determinant(factor),
-            System::Sparse(sparse) => sparse.log_determinant(),
+            System::Sparse { joint, .. } => joint.log_determinant(),
         }
     }
 }

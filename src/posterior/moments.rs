@@ -153,6 +153,15 @@ impl Posterior<'_> {
         moment
     }
 
+    /// r Sigma, the prior expectation of [`Posterior::task_moment`], right on the diagonal and the edges of the task graph.
+    pub(crate) fn prior_task_moment_on_graph(&self) -> DMatrix<f64> {
+        let mut moment = DMatrix::zeros(self.tasks(), self.tasks());
+        if let Engine::Coupled(coupled) = &self.engine {
+            coupled.add_sigma_on_graph(&mut moment);
+        }
+        moment * self.inner.factor.ncols() as f64
+    }
+
     /// Refuses where the covariances of all pairs of tasks, as [`Posterior::task_moment`] needs them, would not fit in memory.
     pub(crate) fn check_pairs(&self) -> Result<()> {
         let needed_mb = match &self.engine {

@@ -321,13 +321,11 @@ impl Smooth for Graph {
         let mut slope = self.space.slope(posterior);
         if let Relatedness::Graph(graph) = &prior.relatedness {
             let moment = posterior.task_moment_on_graph();
-            let sigma = prior.relatedness.covariance(graph.len()).expect("the E-step has factored it");
-            let weight = prior.factor.ncols() as f64 + self.strength;
-            slope.extend((0..graph.len()).map(|t| {
-                let value = weight * sigma[(t, t)] - moment[(t, t)] - self.strength;
-                0.5 * value * graph.node(t).precision * unit(graph)
-            }));
-            slope.extend(graph.edges().map(|(s, t, _)| (weight * sigma[(s, t)] - moment[(s, t)]) * unit(graph)));
+            let expected = posterior.prior_task_moment_on_graph();
+            let extra = 1.0 + self.strength / prior.factor.ncols() as f64;
+            let residual = |s: usize, t: usize| extra * expected[(s, t)] - moment[(s, t)];
+            slope.extend((0..graph.len()).map(|t| 0.5 * (residual(t, t) - self.strength) * graph.node(t).precision * unit(graph)));
+            slope.extend(graph.edges().map(|(s, t, _)| residual(s, t) * unit(graph)));
         }
         slope
     }

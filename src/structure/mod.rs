@@ -6,6 +6,7 @@ mod feature_covariance;
 mod full;
 mod graph;
 mod independent;
+mod known;
 mod nodewise;
 mod pooled;
 mod refit;
@@ -16,6 +17,7 @@ pub use feature_covariance::FeatureCovariance;
 pub use full::Full;
 pub use graph::{EdgeMethod, Graph};
 pub use independent::Independent;
+pub use known::{Known, KnownRelation};
 pub use pooled::Pooled;
 
 use crate::error::{Error, Result};
@@ -139,10 +141,12 @@ pub struct Options {
     pub edges: EdgeMethod,
     /// Seed of what is drawn.
     pub seed: u64,
+    /// What `known` knows.
+    pub relation: Option<KnownRelation>,
 }
 
 /// Names of all structures, simple to rich.
-pub const NAMES: [&str; 6] = ["independent", "pooled", "pooled-intercepts", "exchangeable", "graph", "full"];
+pub const NAMES: [&str; 7] = ["independent", "pooled", "pooled-intercepts", "known", "exchangeable", "graph", "full"];
 
 /// The structure of that name.
 ///
@@ -152,7 +156,7 @@ pub const NAMES: [&str; 6] = ["independent", "pooled", "pooled-intercepts", "exc
 /// ```
 ///
 /// # Errors
-/// [`Error::Arguments`] for a name not in [`NAMES`].
+/// [`Error::Arguments`] for a name not in [`NAMES`], and for `known` without a relation.
 pub fn by_name(name: &str, options: &Options) -> Result<Box<dyn Structure>> {
     let covariance = options.feature_covariance;
     Ok(match name {
@@ -160,6 +164,12 @@ pub fn by_name(name: &str, options: &Options) -> Result<Box<dyn Structure>> {
         "pooled" => Box::new(Pooled { task_intercepts: false }),
         "pooled-intercepts" => Box::new(Pooled { task_intercepts: true }),
         "exchangeable" => Box::new(Exchangeable::new(covariance.unwrap_or(FeatureCovariance::Diagonal))),
+        "known" => {
+            let relation = options.relation.clone().ok_or_else(|| {
+                Error::Arguments("the structure 'known' needs to be told how tasks are related; give --graph FILE or --covariance FILE".into())
+            })?;
+            Box::new(Known::new(covariance.unwrap_or(FeatureCovariance::Diagonal), relation))
+        }
         "full" => Box::new(Full::new(covariance.unwrap_or(FeatureCovariance::Diagonal)).with_strength(options.prior_strength)),
         "graph" => Box::new(
             Graph::new(covariance.unwrap_or(FeatureCovariance::Diagonal))

@@ -1,0 +1,69 @@
+//! What is known of how tasks are related, from a table: a list of pairs, or a square matrix with names.
+
+use super::Source;
+use crate::error::{Error, Result};
+use std::io::Read;
+
+/// Reads pairs (task, task, value): a table with the columns `source`, `target` and, unless every value is 1, `weight` (or
+/// `covariance`); or a square matrix, its first column and its header naming the tasks, in any order.
+///
+/// ```
+/// let pairs = cognate::csv::read_relation("source,target\na,b\n".as_bytes(), "pairs.csv")?;
+/// assert_eq!(pairs, [("a".to_string(), "b".to_string(), 1.0)]);
+/// # Ok::<(), cognate::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::NotANumber`] and [`Error::NotFinite`] for cells, [`Error::Table`] where neither form is met.
+pub fn read_relation<R: Read>(input: R, name: &str) -> Result<Vec<(String, String, f64)>> {
+    let mut source = Source::new(input, name)?;
+    let place = |column: &str| source.header.iter().position(|own| own == column);
+    let (ends, header) = (place("source").zip(place("target")), source.header.clone());
+    let values = header.iter().position(|own| own == "weight" || own == "covariance");
+    let number = |row: u64, column: usize, cell: &str| -> Result<f64> {
+        let value: f64 = cell.trim().parse().map_err(|_| Error::NotANumber { row, column: header[column].clone(), value: cell.into(), remedy: "give a number".into() })?;
+        if value.is_finite() { Ok(value) } else { Err(Error::NotFinite { row, column: header[column].clone(), value: cell.into() }) }
+    };
+    let mut pairs = Vec::new();
+    for (i, record) in source.reader.records().enumerate() {
+        let row = i as u64 + 1;
+        let record = record.map_err(|error| super::broken(name, &error))?;
+        match ends {
+            Some((s, t)) => {
+                let value = values.map_or(Ok(1.0), |column| number(row, column, &record[column]))?;
+                pairs.push((record[s].to_string(), record[t].to_string(), value));
+            }
+            None => {
+                for column in 1..header.len() {
+                    let value = number(row, column, &record[column])?;
+                    if value != 0.0 {
+                        pairs.push((record[0].to_string(), header[column].clone(), value));
+                    }
+                }
+            }
+        }
+    }
+    let rows = source.reader.position().record().saturating_sub(1) as usize;
+    if pairs.is_empty() || (ends.is_none() && rows != header.len() - 1) {
+        let problem = "it is neither a list of pairs with the columns source and target (and weight) nor a square matrix with names".to_string();
+        return Err(Error::Table { source_name: name.into(), problem });
+    }
+    Ok(pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_are_read_and_others_refused() {
+        let list = read_relation("target,weight,source\nb,0.5,a\n".as_bytes(), "x").unwrap();
+        assert_eq!(list, [("a".to_string(), "b".to_string(), 0.5)]);
+        let matrix = read_relation(",a,b\nb,-0.5,2\na,1,-0.5\n".as_bytes(), "x").unwrap();
+        assert_eq!(matrix.len(), 4);
+        assert_eq!(matrix[0], ("b".to_string(), "a".to_string(), -0.5));
+        for bad in ["source,target,weight\na,b,x\n", ",a,b\na,1,0\n", "source,target\n", "a,b\n1,inf\n"] {
+            assert!(read_relation(bad.as_bytes(), "x").is_err(), "{bad}");
+        }
+    }
+}

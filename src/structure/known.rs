@@ -1,0 +1,339 @@
+//! Relatedness given by the user: a graph whose neighbours are alike, or a task covariance; only its strength is learned.
+
+use super::feature_covariance::{FactorSpace, FeatureCovariance};
+use super::{Setting, Smooth, Structure};
+use crate::error::{Error, Result};
+use crate::graph::TaskGraph;
+use crate::likelihood::Dispersion;
+use crate::linalg;
+use crate::posterior::Posterior;
+use crate::prior::{Prior, Relatedness};
+use nalgebra::DMatrix;
+use std::collections::HashMap;
+
+/// What is known of how tasks are related, by task name; an element (s, t, value) stands for (t, s) too.
+///
+/// ```
+/// use cognate::KnownRelation;
+/// let neighbours = KnownRelation::Graph(vec![("north".into(), "south".into(), 1.0)]);
+/// assert!(matches!(neighbours, KnownRelation::Graph(_)));
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub enum KnownRelation {
+    /// Weights of edges, positive. Tasks that no edge names stand alone; edges of tasks without data are left out.
+    Graph(Vec<(String, String, f64)>),
+    /// Elements of the covariance of the tasks, the diagonal among them; what is not given is 0.
+    Covariance(Vec<(String, String, f64)>),
+}
+
+/// Omega = I + gamma (D - W) up to a scale, with W the weights of a graph and D their row sums: a Laplacian prior of learned strength
+/// gamma on a nugget, proper on every component (Besag, York and Mollie 1991); or Sigma as given. The common mean is profiled.
+///
+/// ```
+/// use cognate::{FeatureCovariance, Known, KnownRelation, Structure};
+/// let chain = KnownRelation::Graph(vec![("a".into(), "b".into(), 1.0), ("b".into(), "c".into(), 1.0)]);
+/// assert_eq!(Known::new(FeatureCovariance::Diagonal, chain).name(), "known");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Known {
+    space: FactorSpace,
+    relation: KnownRelation,
+    /// D - W on the tasks of the data, once they are known.
+    laplacian: Option<TaskGraph>,
+}
+
+/// Bounds of log gamma: beyond them neighbours are all the same, or strangers.
+const REACH: f64 = 12.0;
+
+impl Known {
+    /// With K of that shape.
+    pub fn new(covariance: FeatureCovariance, relation: KnownRelation) -> Self {
+        Known { space: FactorSpace::new(covariance), relation, laplacian: None }
+    }
+
+    /// I + gamma (D - W).
+    fn precision(laplacian: &TaskGraph, log_gamma: f64) -> TaskGraph {
+        let gamma = log_gamma.exp();
+        let mut omega = laplacian.clone();
+        (0..omega.len()).for_each(|t| omega.set_diagonal(t, 1.0 + gamma * laplacian.node(t).precision));
+        laplacian.edges().for_each(|(s, t, edge)| omega.set_precision(s, t, gamma * edge.precision));
+        omega
+    }
+
+    /// Gamma by one edge (or task) of it.
+    fn log_gamma(laplacian: &TaskGraph, omega: &TaskGraph) -> f64 {
+        let Some((s, t, edge)) = laplacian.edges().next() else { return 0.0 };
+        // The fit may have moved a scale between Omega and K: Omega = c (I + gamma L).
+        let (own, degree) = (omega.node(s).precision, laplacian.node(s).precision);
+        let scaled = omega.edge(s, t).map_or(0.0, |e| e.precision) / edge.precision;
+        (scaled / (own - scaled * degree)).ln().clamp(-REACH, REACH)
+    }
+}
+
+/// The position of each task, and the elements that name two of them.
+fn placed(names: &[String], elements: &[(String, String, f64)]) -> Vec<(usize, usize, f64)> {
+    let place: HashMap<&str, usize> = names.iter().enumerate().map(|(t, name)| (name.as_str(), t)).collect();
+    elements.iter().filter_map(|(s, t, value)| Some((*place.get(s.as_str())?, *place.get(t.as_str())?, *value))).collect()
+}
+
+fn laplacian(names: &[String], edges: &[(String, String, f64)]) -> Result<TaskGraph> {
+    if let Some((s, t, weight)) = edges.iter().find(|(_, _, weight)| !(*weight > 0.0 && weight.is_finite())) {
+        return Err(Error::Arguments(format!(
+            "the edge {s} -- {t} of --graph has weight {weight}; give a positive one, or negative relations by --covariance"
+        )));
+    }
+    let placed = placed(names, edges);
+    if placed.iter().all(|(s, t, _)| s == t) {
+        return Err(Error::Arguments("no edge of --graph joins two tasks of the data; check how the tasks are named".into()));
+    }
+    let mut graph = TaskGraph::empty(names);
+    (0..names.len()).for_each(|t| graph.set_diagonal(t, 0.0));
+    for (s, t, weight) in placed.into_iter().filter(|(s, t, _)| s != t) {
+        let before = graph.edge(s, t).map_or(0.0, |edge| edge.precision);
+        // An edge listed in both directions is one edge.
+        if before == 0.0 {
+            graph.connect(s, t, -weight, None);
+            [s, t].iter().for_each(|end| graph.set_diagonal(*end, graph.node(*end).precision + weight));
+        } else if before != -weight {
+            return Err(Error::Arguments(format!(
+                "the edge {} -- {} of --graph has two weights; leave one out",
+                graph.node(s).task,
+                graph.node(t).task
+            )));
+        }
+    }
+    Ok(graph)
+}
+
+fn covariance(names: &[String], elements: &[(String, String, f64)]) -> Result<DMatrix<f64>> {
+    let tasks = names.len();
+    let mut sigma = DMatrix::zeros(tasks, tasks);
+    for (s, t, value) in placed(names, elements) {
+        if sigma[(s, t)] != 0.0 && sigma[(s, t)] != value {
+            return Err(Error::Arguments(format!(
+                "--covariance has two values between '{}' and '{}'; it must be symmetric",
+                names[s], names[t]
+            )));
+        }
+        (sigma[(s, t)], sigma[(t, s)]) = (value, value);
+    }
+    if let Some(t) = (0..tasks).find(|t| sigma[(*t, *t)] <= 0.0) {
+        return Err(Error::Arguments(format!("--covariance has no positive variance for task '{}'; every task of the data needs one", names[t])));
+    }
+    let sigma = &sigma * (tasks as f64 / sigma.trace());
+    match linalg::cholesky(sigma.clone()) {
+        Some(_) => Ok(sigma),
+        None => Err(Error::NotPositiveDefinite {
+            matrix: "the task covariance of --covariance".into(),
+            remedy: "correct it, or add a little to its diagonal".into(),
+        }),
+    }
+}
+
+impl Structure for Known {
+    fn name(&self) -> &'static str {
+        "known"
+    }
+
+    fn feature_covariance(&self) -> Option<FeatureCovariance> {
+        Some(self.space.kind)
+    }
+
+    fn start(&mut self, setting: &Setting) -> Result<(Prior, Option<Dispersion>)> {
+        let relatedness = match &self.relation {
+            KnownRelation::Covariance(elements) => Relatedness::Dense(covariance(setting.names, elements)?),
+            KnownRelation::Graph(edges) => {
+                let own = laplacian(setting.names, edges)?;
+                let omega = Self::precision(&own, 0.0);
+                self.laplacian = Some(own);
+                Relatedness::Graph(omega)
+            }
+        };
+        Ok((setting.prior(setting.mean.clone(), relatedness, self.space.start(setting)), None))
+    }
+
+    fn update(&mut self, posterior: &Posterior) -> Result<Prior> {
+        let factor = self.space.update(&posterior.prior().factor, &posterior.feature_moment());
+        Ok(Prior { factor, ..posterior.prior().clone() })
+    }
+
+    fn parameters(&self, prior: &Prior) -> usize {
+        self.space.len(prior.varying.len()) + usize::from(self.laplacian.is_some())
+    }
+
+    fn smooth(&self) -> Option<&dyn Smooth> {
+        Some(self)
+    }
+}
+
+/// K's coordinates and log gamma.
+impl Smooth for Known {
+    fn coordinates(&self, prior: &Prior) -> Vec<f64> {
+        let mut point = self.space.coordinates(&prior.factor);
+        if let (Some(laplacian), Relatedness::Graph(omega)) = (&self.laplacian, &prior.relatedness) {
+            point.push(Self::log_gamma(laplacian, omega));
+        }
+        point
+    }
+
+    fn at(&self, point: &[f64], like: &Prior) -> Option<Prior> {
+        let q = like.varying.len();
+        let (own, rest) = point.split_at(self.space.len(q));
+        let relatedness = match (&self.laplacian, rest) {
+            (Some(laplacian), [log_gamma]) => Relatedness::Graph(Self::precision(laplacian, log_gamma.clamp(-REACH, REACH))),
+            _ => like.relatedness.clone(),
+        };
+        Some(Prior { relatedness, factor: self.space.at(own, q), ..like.clone() })
+    }
+
+    /// d log-likelihood / d log gamma = gamma tr((r Sigma - M) L) / 2.
+    fn slope(&self, posterior: &Posterior) -> Vec<f64> {
+        let prior = posterior.prior();
+        let mut slope = self.space.slope(posterior);
+        if let (Some(laplacian), Relatedness::Graph(omega)) = (&self.laplacian, &prior.relatedness) {
+            let log_gamma = Self::log_gamma(laplacian, omega);
+            let residual = posterior.prior_task_moment_on_graph() - posterior.task_moment_on_graph();
+            let diagonal: f64 = (0..omega.len()).map(|t| residual[(t, t)] * laplacian.node(t).precision).sum();
+            let rest: f64 = laplacian.edges().map(|(s, t, edge)| 2.0 * residual[(s, t)] * edge.precision).sum();
+            let inside = log_gamma.abs() < REACH;
+            slope.push(if inside { 0.5 * log_gamma.exp() * (diagonal + rest) } else { 0.0 });
+        }
+        slope
+    }
+
+    fn snap(&self, prior: &Prior) -> Option<Prior> {
+        Some(Prior { factor: self.space.snap(&prior.factor)?, ..prior.clone() })
+    }
+
+    fn release(&self, posterior: &Posterior) -> Option<Prior> {
+        Some(Prior { factor: self.space.release(posterior)?, ..posterior.prior().clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::em;
+    use crate::likelihood::{Gaussian, Likelihood, Observations};
+    use crate::model::Model;
+    use crate::prior::Mean;
+    use crate::simulate::{NoiseLevel, gaussian};
+    use crate::tasks::{Coordinates, Design, Tasks};
+    use nalgebra::DVector;
+
+    /// A lattice of side x side tasks, each joined with the next in its row and column, some edges listed twice.
+    fn lattice(side: usize) -> (Vec<String>, Vec<(String, String, f64)>) {
+        let name = |i: usize, j: usize| format!("t{}", i * side + j + 1);
+        let names = (0..side).flat_map(|i| (0..side).map(move |j| name(i, j))).collect();
+        let mut edges = Vec::new();
+        for i in 0..side {
+            for j in 0..side {
+                if j + 1 < side {
+                    edges.push((name(i, j + 1), name(i, j), 1.0));
+                    edges.push((name(i, j), name(i, j + 1), 1.0));
+                }
+                if i + 1 < side {
+                    edges.push((name(i, j), name(i + 1, j), 1.0));
+                }
+            }
+        }
+        (names, edges)
+    }
+
+    fn drawn(side: usize, features: usize, gamma: f64, seed: u64) -> Tasks {
+        let (names, edges) = lattice(side);
+        let omega = Known::precision(&laplacian(&names, &edges).unwrap(), gamma.ln());
+        let all: Vec<usize> = (0..features).collect();
+        let prior = Prior {
+            mean: Mean::Given(DVector::from_element(features, 1.0)),
+            mean_features: all.clone(),
+            varying: all,
+            free: vec![],
+            relatedness: Relatedness::Graph(omega),
+            factor: DMatrix::identity(features, features),
+        };
+        let drawn = gaussian(&prior, side * side, 3 * features, NoiseLevel::Sd(0.5), seed).unwrap();
+        drawn.rows.tasks(&Design::varying(drawn.rows.features()).without_intercept())
+    }
+
+    fn known(relation: KnownRelation) -> Known {
+        Known::new(FeatureCovariance::Scalar, relation)
+    }
+
+    /// The sparse engine along the lattice and the dense one, which is given Sigma, reach the same fit.
+    #[test]
+    fn a_graph_is_the_covariance_it_implies() {
+        let tasks = drawn(5, 4, 2.0, 3);
+        let (names, edges) = lattice(5);
+        let graph = Model::new(Gaussian::default(), known(KnownRelation::Graph(edges))).fit(&tasks).unwrap();
+        assert!(graph.converged());
+        let sigma = graph.prior().relatedness.covariance(25).unwrap();
+        let elements = (0..25).flat_map(|t| (0..25).map(move |s| (s, t)));
+        // Named in another order.
+        let elements = elements.map(|(s, t)| (names[24 - s].clone(), names[24 - t].clone(), sigma[(24 - s, 24 - t)])).collect();
+        let dense = Model::new(Gaussian::default(), known(KnownRelation::Covariance(elements))).fit(&tasks).unwrap();
+        assert!((graph.log_likelihood() - dense.log_likelihood()).abs() < 1e-6, "{} {}", graph.log_likelihood(), dense.log_likelihood());
+        for t in 0..25 {
+            assert!((graph.coefficients(t) - dense.coefficients(t)).amax() < 1e-5);
+            assert!((graph.covariance(t) - dense.covariance(t)).amax() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn slopes_are_finite_differences() {
+        let tasks = drawn(4, 3, 1.0, 5);
+        let (names, edges) = lattice(4);
+        let coordinates = Coordinates::identity(tasks.design());
+        let data = Observations::new(&tasks, &coordinates);
+        let likelihood = Gaussian::default();
+        let setting = Setting {
+            data: &data,
+            names: &names,
+            mean_features: &[0, 1, 2],
+            varying: &[0, 1, 2],
+            intercept: None,
+            mean: &em::mean_treatment(false),
+            noise: 0.3,
+        };
+        let mut structure = Known::new(FeatureCovariance::Diagonal, KnownRelation::Graph(edges));
+        let (prior, _) = structure.start(&setting).unwrap();
+        let quadratics = likelihood.quadratics(&data, &Dispersion::shared(0.3));
+        let value = |point: &[f64]| Posterior::given(&quadratics, &structure.at(point, &prior).unwrap()).unwrap().log_likelihood();
+        let point = vec![1.3, 0.8, 2.0, 0.4];
+        let slope = structure.slope(&Posterior::given(&quadratics, &structure.at(&point, &prior).unwrap()).unwrap());
+        for k in 0..4 {
+            let moved = |step: f64| {
+                let mut there = point.clone();
+                there[k] += step;
+                value(&there)
+            };
+            let expected = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+            assert!((slope[k] - expected).abs() < 1e-5 * (1.0 + expected.abs()), "{k}: {} against {expected}", slope[k]);
+        }
+    }
+
+    #[test]
+    fn the_strength_of_a_lattice_is_learned() {
+        let (names, edges) = lattice(14);
+        let fit = Model::new(Gaussian::default(), known(KnownRelation::Graph(edges.clone()))).fit(&drawn(14, 5, 3.0, 7)).unwrap();
+        let Relatedness::Graph(omega) = &fit.prior().relatedness else { panic!("a graph was given") };
+        let gamma = Known::log_gamma(&laplacian(&names, &edges).unwrap(), omega).exp();
+        assert!((1.8..5.0).contains(&gamma), "{gamma}");
+    }
+
+    #[test]
+    fn what_is_no_relation_is_refused() {
+        let tasks = drawn(2, 2, 1.0, 1);
+        let pair = |a: &str, b: &str, v: f64| (a.to_string(), b.to_string(), v);
+        for (relation, word) in [
+            (KnownRelation::Graph(vec![pair("t1", "t2", -1.0)]), "weight -1"),
+            (KnownRelation::Graph(vec![pair("north", "t2", 1.0)]), "how the tasks are named"),
+            (KnownRelation::Graph(vec![pair("t1", "t2", 1.0), pair("t2", "t1", 2.0)]), "two weights"),
+            (KnownRelation::Covariance(vec![pair("t1", "t1", 1.0)]), "no positive variance for task 't2'"),
+            (KnownRelation::Covariance(["t1", "t2", "t3", "t4"].map(|t| pair(t, t, 1.0)).into_iter().chain([pair("t1", "t2", 2.0)]).collect()), "not positive definite"),
+        ] {
+            let error = Model::new(Gaussian::default(), known(relation)).fit(&tasks).unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+}
