@@ -138,18 +138,11 @@ impl Coupled {
         }
     }
 
-    /// As [`Coupled::add_traces`] along the task graph only: every other element may stay as it is.
-    pub(crate) fn add_selected_traces(&self, moment: &mut DMatrix<f64>) {
+    /// Sigma along the task graph.
+    pub(crate) fn sigma(&self, s: usize, t: usize) -> f64 {
         match &self.system {
-            System::Dense { .. } => self.add_traces(moment),
-            System::Sparse { joint, .. } => joint.add_selected_traces(moment),
-        }
-    }
-
-    /// Adds Sigma along the task graph; nothing where Sigma is kept dense.
-    pub(crate) fn add_sigma_on_graph(&self, moment: &mut DMatrix<f64>) {
-        if let System::Sparse { omega, .. } = &self.system {
-            omega.add_selected_traces(moment);
+            System::Dense { .. } => unreachable!("a dense Sigma is at hand in the prior"),
+            System::Sparse { omega, .. } => omega.covariance(s, t, 1)[(0, 0)],
         }
     }
 

@@ -333,6 +333,14 @@ impl Engine {
         }
     }
 
+    /// Sigma between two tasks that the task graph joins (or one and itself).
+    fn sigma(&self, s: usize, t: usize) -> f64 {
+        match self {
+            Engine::Block(_) => f64::from(s == t),
+            Engine::Coupled(coupled) => coupled.sigma(s, t),
+        }
+    }
+
     /// -d E[b_t | mean] / d mean: r x m.
     fn sensitivity(&self, data: &Quadratics, prior: &Prior, task: usize) -> DMatrix<f64> {
         match self {

@@ -3,6 +3,7 @@
 use super::coupled::LIMIT_MB;
 use super::{Engine, Posterior};
 use crate::error::{Error, Result};
+use crate::graph::TaskGraph;
 use crate::linalg;
 use crate::prior::Mean;
 use nalgebra::DMatrix;
@@ -143,23 +144,22 @@ impl Posterior<'_> {
         moment
     }
 
-    /// As [`Posterior::task_moment`], right on the diagonal and the edges of the task graph only, which costs no other covariances.
-    pub(crate) fn task_moment_on_graph(&self) -> DMatrix<f64> {
-        let mut moment = self.task_moment_of_means();
-        match &self.engine {
-            Engine::Block(_) => (0..self.tasks()).for_each(|t| moment[(t, t)] += self.engine.covariance(t, t).trace()),
-            Engine::Coupled(coupled) => coupled.add_selected_traces(&mut moment),
-        }
-        moment
+    /// The elements of [`Posterior::task_moment`] on the diagonal and then on the edges of `graph`, of which Sigma's own has all.
+    /// O(edges (r^2 + r m)): neither a T x T matrix nor other covariances are made.
+    pub(crate) fn task_moment_on_graph(&self, graph: &TaskGraph) -> Vec<f64> {
+        let integrated = matches!(self.inner.mean, Mean::Integrated) && !self.inner.mean_features.is_empty();
+        let moved = if integrated { self.moved_by_mean() } else { DMatrix::zeros(0, self.tasks()) };
+        let element = |(s, t): (usize, usize)| {
+            let own = self.deviations.column(s).dot(&self.deviations.column(t)) + moved.column(s).dot(&moved.column(t));
+            own + self.engine.covariance(s, t).trace()
+        };
+        places(graph).map(element).collect()
     }
 
-    /// r Sigma, the prior expectation of [`Posterior::task_moment`], right on the diagonal and the edges of the task graph.
-    pub(crate) fn prior_task_moment_on_graph(&self) -> DMatrix<f64> {
-        let mut moment = DMatrix::zeros(self.tasks(), self.tasks());
-        if let Engine::Coupled(coupled) = &self.engine {
-            coupled.add_sigma_on_graph(&mut moment);
-        }
-        moment * self.inner.factor.ncols() as f64
+    /// The same elements of r Sigma, the prior expectation of [`Posterior::task_moment`].
+    pub(crate) fn prior_task_moment_on_graph(&self, graph: &TaskGraph) -> Vec<f64> {
+        let r = self.inner.factor.ncols() as f64;
+        places(graph).map(|(s, t)| r * self.engine.sigma(s, t)).collect()
     }
 
     /// Refuses where the covariances of all pairs of tasks, as [`Posterior::task_moment`] needs them, would not fit in memory.
@@ -189,6 +189,11 @@ impl Posterior<'_> {
         linalg::symmetrise(&mut moment);
         moment
     }
+}
+
+/// The places of the diagonal and then of the edges.
+fn places(graph: &TaskGraph) -> impl Iterator<Item = (usize, usize)> {
+    (0..graph.len()).map(|t| (t, t)).chain(graph.edges().map(|(s, t, _)| (s, t)))
 }
 
 /// sum_t A_t B_t' over the columns of `a` and `b`, each column a matrix of `rows` rows.

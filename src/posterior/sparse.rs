@@ -101,21 +101,6 @@ impl Sparse {
         largest.map_or(0, |component| (component.tasks.len() * component.pivots.iter().map(DMatrix::len).sum::<usize>() * 4) as u64 / 1_000_000)
     }
 
-    /// Adds the traces of the blocks of the inverse that are on the pattern of the factor.
-    pub(crate) fn add_selected_traces(&self, moment: &mut DMatrix<f64>) {
-        for component in &self.components {
-            for (j, column) in component.selected().iter().enumerate() {
-                for (i, block) in column {
-                    let (s, t, trace) = (component.tasks[*i], component.tasks[j], block.trace());
-                    moment[(s, t)] += trace;
-                    if s != t {
-                        moment[(t, s)] += trace;
-                    }
-                }
-            }
-        }
-    }
-
     /// Adds the trace of every block of the inverse.
     pub(crate) fn add_traces(&self, moment: &mut DMatrix<f64>) {
         for component in &self.components {
@@ -172,10 +157,10 @@ impl Component {
                 })
                 .collect();
             for (a, (i, left)) in scaled.iter().enumerate() {
-                diagonal[*i] -= left * left.transpose();
+                multiply_add(diagonal[*i].as_mut_slice(), -1.0, as_operand(left), as_operand(left).transpose());
                 for (k, right) in &scaled[..a] {
-                    let product = left * right.transpose();
-                    below[*k].entry(*i).and_modify(|block| *block -= &product).or_insert_with(|| -&product);
+                    let block = below[*k].entry(*i).or_insert_with(|| DMatrix::zeros(r, r));
+                    multiply_add(block.as_mut_slice(), -1.0, as_operand(left), as_operand(right).transpose());
                 }
             }
             below[j] = scaled.into_iter().collect();

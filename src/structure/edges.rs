@@ -158,7 +158,7 @@ impl PseudoGibbs {
         weighted.row_iter_mut().zip(weights.iter()).for_each(|(mut row, weight)| row *= *weight);
         let moment = deviations.transpose() * weighted + DMatrix::identity(tasks, tasks) * self.strength;
         // A pattern whose values cannot be found is passed over; the edges before it stand another time.
-        if let Ok(omega) = refit(&pattern, &(moment / (weights.sum() + self.strength))) {
+        if let Ok(omega) = refit(&pattern, &(moment / (weights.sum() + self.strength)), 1e-5) {
             self.omega = omega;
         }
         self.hyper.slab = found.slab;

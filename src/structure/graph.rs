@@ -14,7 +14,7 @@ use crate::posterior::Posterior;
 use crate::prior::{Mean, Prior, Relatedness};
 use nalgebra::DMatrix;
 
-/// Steps of the ladder by which the edge rate falls from 1/2 to what is learned.
+/// Steps of the ladder by which the edge rate falls from the densest to what is learned.
 const LADDER: usize = 5;
 
 /// Omega = Sigma^-1 on the edges of a task graph, with log prior nu/2 (log |Omega| - tr Omega) on its values.
@@ -159,7 +159,7 @@ impl Graph {
         let chosen = if mean_takes_all { without_common_part(&moment) } else { moment.clone() };
         let mut pattern = TaskGraph::empty(&self.names);
         (0..=LADDER).for_each(|_| pattern = self.select(&chosen, r));
-        let start = refit(&pattern, &self.shrunk(moment, r))?;
+        let start = refit(&pattern, &self.shrunk(moment, r), 1e-5)?;
         let first = NodewisePrior { rate: self.search.rate.min(0.5), slab: self.search.slab };
         let settings = Settings { strength: self.strength, mean_takes_all, exact, sweeps, seed: self.seed };
         let sampled = sample(posterior, &start, first, settings);
@@ -182,7 +182,7 @@ impl Graph {
     fn select(&mut self, moment: &DMatrix<f64>, r: f64) -> TaskGraph {
         let tasks = self.names.len();
         let pairs = (tasks * (tasks - 1)) as f64 / 2.0;
-        let floor = if self.search.step < LADDER { 0.5f64.powi(self.search.step as i32 + 1) } else { 0.0 };
+        let floor = if self.search.step < LADDER { densest(tasks) * 0.5f64.powi(self.search.step as i32) } else { 0.0 };
         let rate = self.search.rate.max(floor).min(0.5);
         let found = inclusion(moment, r, NodewisePrior { rate, slab: self.search.slab });
         let mut pattern = TaskGraph::empty(&self.names);
@@ -252,7 +252,7 @@ impl Structure for Graph {
                 (self.select(&chosen, r), moment)
             }
         };
-        let relatedness = Relatedness::Graph(refit(&pattern, &self.shrunk(moment, r))?);
+        let relatedness = Relatedness::Graph(refit(&pattern, &self.shrunk(moment, r), 1e-11)?);
         let factor = if was_graph { self.space.update_at(posterior, &relatedness)? } else { prior.factor.clone() };
         let chosen = Prior { relatedness, factor, ..prior.clone() };
         Ok(if self.is_chosen() { Prior { factor: self.space.of(&chosen.feature_covariance()), ..chosen } } else { chosen })
@@ -320,12 +320,12 @@ impl Smooth for Graph {
         let prior = posterior.prior();
         let mut slope = self.space.slope(posterior);
         if let Relatedness::Graph(graph) = &prior.relatedness {
-            let moment = posterior.task_moment_on_graph();
-            let expected = posterior.prior_task_moment_on_graph();
+            let (expected, moment) = (posterior.prior_task_moment_on_graph(graph), posterior.task_moment_on_graph(graph));
             let extra = 1.0 + self.strength / prior.factor.ncols() as f64;
-            let residual = |s: usize, t: usize| extra * expected[(s, t)] - moment[(s, t)];
-            slope.extend((0..graph.len()).map(|t| 0.5 * (residual(t, t) - self.strength) * graph.node(t).precision * unit(graph)));
-            slope.extend(graph.edges().map(|(s, t, _)| residual(s, t) * unit(graph)));
+            let residuals = expected.iter().zip(&moment).map(|(prior, own)| extra * prior - own).enumerate();
+            slope.extend(residuals.map(|(k, residual)| {
+                unit(graph) * if k < graph.len() { 0.5 * (residual - self.strength) * graph.node(k).precision } else { residual }
+            }));
         }
         slope
     }
@@ -337,6 +337,11 @@ impl Smooth for Graph {
     fn release(&self, posterior: &Posterior) -> Option<Prior> {
         Some(Prior { factor: self.space.release(posterior)?, ..posterior.prior().clone() })
     }
+}
+
+/// Edge rate at which the ladder begins: half of all pairs, or twenty neighbours a task where these are fewer.
+fn densest(tasks: usize) -> f64 {
+    (20.0 / tasks as f64).min(0.5)
 }
 
 /// A unit in which an element of Omega, of which one pair of tasks knows, is as well determined as what all tasks know of.

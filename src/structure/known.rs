@@ -192,11 +192,11 @@ impl Smooth for Known {
         let mut slope = self.space.slope(posterior);
         if let (Some(laplacian), Relatedness::Graph(omega)) = (&self.laplacian, &prior.relatedness) {
             let log_gamma = Self::log_gamma(laplacian, omega);
-            let residual = posterior.prior_task_moment_on_graph() - posterior.task_moment_on_graph();
-            let diagonal: f64 = (0..omega.len()).map(|t| residual[(t, t)] * laplacian.node(t).precision).sum();
-            let rest: f64 = laplacian.edges().map(|(s, t, edge)| 2.0 * residual[(s, t)] * edge.precision).sum();
+            let (expected, moment) = (posterior.prior_task_moment_on_graph(omega), posterior.task_moment_on_graph(omega));
+            let weights = (0..omega.len()).map(|t| laplacian.node(t).precision).chain(laplacian.edges().map(|(_, _, edge)| 2.0 * edge.precision));
+            let trace: f64 = weights.zip(expected.iter().zip(&moment)).map(|(weight, (prior, own))| weight * (prior - own)).sum();
             let inside = log_gamma.abs() < REACH;
-            slope.push(if inside { 0.5 * log_gamma.exp() * (diagonal + rest) } else { 0.0 });
+            slope.push(if inside { 0.5 * log_gamma.exp() * trace } else { 0.0 });
         }
         slope
     }

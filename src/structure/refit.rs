@@ -3,14 +3,15 @@
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
 use crate::linalg;
-use nalgebra::DMatrix;
+use nalgebra::{DMatrix, DVector};
 
 /// Maximises log |Omega| - tr(S Omega) over positive definite Omega that are zero off the edges of `pattern`, of which
 /// all else that is known is kept. By cyclic regressions of each task on its neighbours (Hastie, Tibshirani and Friedman 2009,
-/// algorithm 17.1), component by component, until Sigma equals S on every edge to 1e-10.
+/// algorithm 17.1), component by component, until Sigma moves by less than
+/// `tolerance` of the largest variance.
 ///
 /// Cost of a sweep: sum over tasks of degree^3 + (component size) degree.
-pub(crate) fn refit(pattern: &TaskGraph, moment: &DMatrix<f64>) -> Result<TaskGraph> {
+pub(crate) fn refit(pattern: &TaskGraph, moment: &DMatrix<f64>, tolerance: f64) -> Result<TaskGraph> {
     const SWEEPS: usize = 2_000;
     let mut fitted = pattern.clone();
     for component in pattern.components() {
@@ -21,6 +22,7 @@ pub(crate) fn refit(pattern: &TaskGraph, moment: &DMatrix<f64>) -> Result<TaskGr
         // S itself satisfies the constraints; every step raises log |Sigma| among the matrices that do.
         let mut sigma = s.clone();
         let mut coefficients: Vec<Vec<f64>> = near.iter().map(|list| vec![0.0; list.len()]).collect();
+        let mut next = DVector::zeros(n);
         let mut settled = false;
         for sweep in 0..SWEEPS {
             let mut moved: f64 = 0.0;
@@ -34,15 +36,17 @@ pub(crate) fn refit(pattern: &TaskGraph, moment: &DMatrix<f64>) -> Result<TaskGr
                 let factor = linalg::cholesky(block).ok_or_else(|| refused(pattern, component[j]))?;
                 let mut beta = DMatrix::from_fn(k, 1, |a, _| s[(list[a], j)]);
                 linalg::solve_cholesky(&factor, &mut beta);
-                for i in (0..n).filter(|i| *i != j) {
-                    let value: f64 = list.iter().zip(beta.iter()).map(|(a, b)| sigma[(i, *a)] * b).sum();
-                    moved = moved.max((value - sigma[(i, j)]).abs());
-                    sigma[(i, j)] = value;
-                    sigma[(j, i)] = value;
+                next.fill(0.0);
+                for (a, b) in list.iter().zip(beta.iter()) {
+                    next.axpy(*b, &sigma.column(*a), 1.0);
                 }
+                next[j] = sigma[(j, j)];
+                moved = next.iter().zip(sigma.column(j).iter()).fold(moved, |most, (new, old)| most.max((new - old).abs()));
+                sigma.set_column(j, &next);
+                next.iter().enumerate().for_each(|(i, value)| sigma[(j, i)] = *value);
                 coefficients[j].copy_from_slice(beta.as_slice());
             }
-            if moved < 1e-11 * s.diagonal().max() || (n <= 2 && sweep > 0) {
+            if moved < tolerance * s.diagonal().max() || (n <= 2 && sweep > 0) {
                 settled = true;
                 break;
             }
@@ -95,7 +99,7 @@ mod tests {
         let edges = [(0, 1), (1, 2), (2, 3), (3, 0), (3, 4), (5, 6)];
         edges.iter().for_each(|(s, t)| pattern.connect(*s, *t, 0.0, Some(0.7)));
         let s = moment(n);
-        let fitted = refit(&pattern, &s).unwrap();
+        let fitted = refit(&pattern, &s, 1e-11).unwrap();
         let sigma = fitted.precision().try_inverse().unwrap();
         for (a, b) in edges.iter().copied().chain((0..n).map(|t| (t, t))) {
             assert!((sigma[(a, b)] - s[(a, b)]).abs() < 1e-9);
@@ -108,7 +112,7 @@ mod tests {
     fn complete_graph_is_the_inverse() {
         let s = moment(4);
         let pattern = TaskGraph::of_precision(&["a", "b", "c", "d"], &DMatrix::from_element(4, 4, 1.0));
-        let fitted = refit(&pattern, &s).unwrap();
+        let fitted = refit(&pattern, &s, 1e-11).unwrap();
         assert!((fitted.precision() - s.try_inverse().unwrap()).amax() < 1e-8);
     }
 }
