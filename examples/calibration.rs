@@ -1,7 +1,7 @@
 //! Are edge probabilities true? Claimed against true edge frequency on simulated graphs, with false discoveries, power and time.
 //!
-//! `cargo run --release --example calibration` (or `-- --quick`) prints two settings with five seeds. `-- --run FILE [MINUTES]`
-//! adds fits of the whole study to a table, the cheapest settings first, and goes on where it stopped; `-- --report FILE` prints
+//! `cargo run --release --example calibration` (or `-- --quick`) prints two settings with five seeds, `-- TASKS FEATURES NOISE LAYOUT
+//! SEEDS` any other (EDGES=pseudo-gibbs in the environment: by that sampler). `-- --run FILE [MINUTES]` adds fits of the whole study to a table, the cheapest settings first, and goes on where it stopped; `-- --report FILE` prints
 //! what the table says. The committed table is benches/calibration.csv.
 
 use cognate::simulate::{Layout, NoiseLevel, gaussian, task_graph};
@@ -114,15 +114,16 @@ fn print_setting(setting: &Setting, outcomes: &[Outcome]) {
     println!("{tasks:>5} {features:>8} {noise:>5} {layout:<6} {}", summary(outcomes));
 }
 
-fn quick() -> cognate::Result<()> {
+fn one(setting: &Setting, seeds: u64) -> cognate::Result<()> {
+    let outcomes = (0..seeds).map(|seed| run(setting, seed)).collect::<cognate::Result<Vec<_>>>()?;
     println!("{HEADER}");
-    for layout in ["random", "null"] {
-        let setting = Setting { tasks: 20, features: 100, noise: 0.3, layout };
-        let outcomes = (0..5).map(|seed| run(&setting, seed)).collect::<cognate::Result<Vec<_>>>()?;
-        print_setting(&setting, &outcomes);
-        reliability(outcomes.iter());
-    }
+    print_setting(setting, &outcomes);
+    reliability(outcomes.iter());
     Ok(())
+}
+
+fn quick() -> cognate::Result<()> {
+    ["random", "null"].into_iter().try_for_each(|layout| one(&Setting { tasks: 20, features: 100, noise: 0.3, layout }, 5))
 }
 
 /// All settings, the cheapest first.
@@ -168,12 +169,14 @@ fn report(file: &str) -> Result<(), Box<dyn Error>> {
     let mut found: BTreeMap<String, Vec<Outcome>> = BTreeMap::new();
     for line in std::fs::read_to_string(file)?.lines() {
         let words: Vec<&str> = line.split(',').collect();
-        let number = |k: usize| words.get(k).and_then(|word| word.parse::<f64>().ok()).ok_or_else(|| format!("not a line of the study: {line}"));
+        let number =
+            |k: usize| words.get(k).and_then(|word| word.parse::<f64>().ok()).ok_or_else(|| format!("not a line of the study: {line}"));
         let mut bins = [(0, 0.0, 0); BINS.len()];
         for (k, bin) in bins.iter_mut().enumerate() {
             *bin = (number(9 + 3 * k)? as usize, number(10 + 3 * k)?, number(11 + 3 * k)? as usize);
         }
-        let outcome = Outcome { edges: number(5)? as usize, claimed: number(6)? as usize, wrong: number(7)? as usize, seconds: number(8)?, bins };
+        let outcome =
+            Outcome { edges: number(5)? as usize, claimed: number(6)? as usize, wrong: number(7)? as usize, seconds: number(8)?, bins };
         found.entry(words[..4].join(",")).or_default().push(outcome);
     }
     println!("{HEADER}");
@@ -197,7 +200,11 @@ fn report(file: &str) -> Result<(), Box<dyn Error>> {
             .flatten()
             .collect();
         let (claimed, wrong) = here.iter().fold((0, 0), |sum, o| (sum.0 + o.claimed, sum.1 + o.wrong));
-        println!("\nnoise/signal {noise}, all graphs with edges: {} fits, FDR {:.3}", here.len(), wrong as f64 / f64::max(claimed as f64, 1.0));
+        println!(
+            "\nnoise/signal {noise}, all graphs with edges: {} fits, FDR {:.3}",
+            here.len(),
+            wrong as f64 / f64::max(claimed as f64, 1.0)
+        );
         reliability(here.into_iter());
     }
     Ok(())
@@ -210,6 +217,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["--run", file] => add_fits(file, 1e6),
         ["--run", file, minutes] => add_fits(file, minutes.parse()?),
         ["--report", file] => report(file),
-        _ => Err("use --quick, --run FILE [MINUTES] or --report FILE".into()),
+        [tasks, features, noise, layout, seeds] => {
+            let layout = LAYOUTS.into_iter().find(|name| name == layout).ok_or("the layout is chain, random, hubs or null")?;
+            Ok(one(&Setting { tasks: tasks.parse()?, features: features.parse()?, noise: noise.parse()?, layout }, seeds.parse()?)?)
+        }
+        _ => Err("use --quick, TASKS FEATURES NOISE LAYOUT SEEDS, --run FILE [MINUTES] or --report FILE".into()),
     }
 }

@@ -23,8 +23,9 @@ fn main() -> Result<()> {
     let drawn = gaussian(&prior, tasks, 2 * features, NoiseLevel::Ratio(0.3), 1)?;
     let table = drawn.rows.tasks(&Design::varying(drawn.rows.features()).without_intercept());
     let clock = Instant::now();
-    let fit = Model::new(Gaussian::default(), Graph::new(FeatureCovariance::Scalar))
-        .fit_with(&table, &|step| eprintln!("{:>8.1} s  log posterior {:.3}, {} edges", clock.elapsed().as_secs_f64(), step.log_posterior, step.edges))?;
+    let fit = Model::new(Gaussian::default(), Graph::new(FeatureCovariance::Scalar)).fit_with(&table, &|step| {
+        eprintln!("{:>8.1} s  log posterior {:.3}, {} edges", clock.elapsed().as_secs_f64(), step.log_posterior, step.edges)
+    })?;
     let seconds = clock.elapsed().as_secs_f64();
     let chosen = fit.edge_probabilities().expect("the graph samples its edges").at_false_discovery_rate(0.1);
     let right = chosen.edges().filter(|(s, t, _)| truth.edge(*s, *t).is_some()).count();

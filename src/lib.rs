@@ -48,7 +48,9 @@ pub use model::{Fit, LikelihoodKind, Model, Null, NullTest, Prediction, SampledE
 pub use posterior::Posterior;
 pub use prior::{Mean, Prior, Relatedness};
 pub use quadratic::{Quadratic, Quadratics, Statistics};
-pub use structure::{EdgeMethod, Exchangeable, FeatureCovariance, Full, Graph, Independent, Known, KnownRelation, Pooled, Smooth, Structure};
+pub use structure::{
+    EdgeMethod, Exchangeable, FeatureCovariance, Full, Graph, Independent, Known, KnownRelation, Pooled, Smooth, Structure,
+};
 pub use tasks::{Coordinates, Design, INTERCEPT, Rows, Tasks};
 
 /// The code in README.md is compiled and run with the tests.

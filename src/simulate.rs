@@ -202,9 +202,7 @@ fn with_targets(
 ) -> Result<Simulated> {
     let noise_sd = match noise {
         NoiseLevel::Sd(sd) => sd,
-        NoiseLevel::Ratio(ratio) => {
-            (ratio / ratio_of_unit_noise(prior, &bare.tasks(design).quadratics(coordinates))?).sqrt()
-        }
+        NoiseLevel::Ratio(ratio) => (ratio / ratio_of_unit_noise(prior, &bare.tasks(design).quadratics(coordinates))?).sqrt(),
     };
     if !(noise_sd >= 0.0 && noise_sd.is_finite()) {
         return Err(Error::Arguments("the noise is no number from 0 upwards; give one, such as 1".into()));
@@ -226,7 +224,8 @@ fn ratio_of_unit_noise(prior: &Prior, data: &Quadratics) -> Result<f64> {
         )
     };
     let r = prior.factor.ncols();
-    let inverse = linalg::cholesky(prior.factor.transpose() * &prior.factor).map(|root| linalg::inverse_of_cholesky(&root)).ok_or_else(refused)?;
+    let inverse =
+        linalg::cholesky(prior.factor.transpose() * &prior.factor).map(|root| linalg::inverse_of_cholesky(&root)).ok_or_else(refused)?;
     // K^+ = P P' with P = L (L'L)^-1.
     let whitening = &prior.factor * inverse;
     let mut sum = 0.0;

@@ -442,7 +442,10 @@ fn a_graph_is_compared_with_nulls_and_exported() {
         assert!(null["expected_edges"].as_f64().unwrap() > null["expected_edges_of_nulls"].as_f64().unwrap());
     }
     assert!(!graph["edges"].as_array().unwrap().is_empty());
-    assert_eq!(run.out, cognate(folder.path(), &["graph", "m.cognate", "--null", "9", "--fdr", "0.2", "--format", "json", "--threads", "1"]).out);
+    assert_eq!(
+        run.out,
+        cognate(folder.path(), &["graph", "m.cognate", "--null", "9", "--fdr", "0.2", "--format", "json", "--threads", "1"]).out
+    );
     let graphml = cognate(folder.path(), &["graph", "m.cognate", "--edges", "exact", "--format", "graphml"]).out;
     assert!(graphml.contains("<graphml") && graphml.contains("partial_correlation"), "{graphml}");
     assert!(cognate(folder.path(), &["graph", "m.cognate", "--edges", "pseudo-gibbs", "--fdr", "0.2"]).out.contains("edges"));

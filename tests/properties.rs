@@ -285,7 +285,8 @@ fn all_models() -> Vec<(&'static str, Model)> {
     cognate::structure::NAMES
         .into_iter()
         .map(|name| {
-            let chain = cognate::KnownRelation::Graph(vec![("task 0".into(), "task 1".into(), 1.0), ("task 1".into(), "task 2".into(), 0.5)]);
+            let chain =
+                cognate::KnownRelation::Graph(vec![("task 0".into(), "task 1".into(), 1.0), ("task 1".into(), "task 2".into(), 0.5)]);
             let options = cognate::structure::Options { relation: Some(chain), ..Default::default() };
             (name, Model::of(Box::new(Gaussian::default()), cognate::structure::by_name(name, &options).unwrap()))
         })

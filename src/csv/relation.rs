@@ -21,7 +21,12 @@ pub fn read_relation<R: Read>(input: R, name: &str) -> Result<Vec<(String, Strin
     let (ends, header) = (place("source").zip(place("target")), source.header.clone());
     let values = header.iter().position(|own| own == "weight" || own == "covariance");
     let number = |row: u64, column: usize, cell: &str| -> Result<f64> {
-        let value: f64 = cell.trim().parse().map_err(|_| Error::NotANumber { row, column: header[column].clone(), value: cell.into(), remedy: "give a number".into() })?;
+        let value: f64 = cell.trim().parse().map_err(|_| Error::NotANumber {
+            row,
+            column: header[column].clone(),
+            value: cell.into(),
+            remedy: "give a number".into(),
+        })?;
         if value.is_finite() { Ok(value) } else { Err(Error::NotFinite { row, column: header[column].clone(), value: cell.into() }) }
     };
     let mut pairs = Vec::new();
@@ -45,7 +50,8 @@ pub fn read_relation<R: Read>(input: R, name: &str) -> Result<Vec<(String, Strin
     }
     let rows = source.reader.position().record().saturating_sub(1) as usize;
     if pairs.is_empty() || (ends.is_none() && rows != header.len() - 1) {
-        let problem = "it is neither a list of pairs with the columns source and target (and weight) nor a square matrix with names".to_string();
+        let problem =
+            "it is neither a list of pairs with the columns source and target (and weight) nor a square matrix with names".to_string();
         return Err(Error::Table { source_name: name.into(), problem });
     }
     Ok(pairs)

@@ -24,9 +24,15 @@ pub(crate) struct Coupled {
 
 /// A = Omega (x) I + blockdiag(L' J_t L), factored.
 enum System {
-    Dense { factor: DMatrix<f64>, inverse: OnceLock<DMatrix<f64>> },
+    Dense {
+        factor: DMatrix<f64>,
+        inverse: OnceLock<DMatrix<f64>>,
+    },
     /// Also Omega alone, a 1 x 1 block a task.
-    Sparse { joint: Sparse, omega: Sparse },
+    Sparse {
+        joint: Sparse,
+        omega: Sparse,
+    },
 }
 
 impl Coupled {

@@ -98,7 +98,9 @@ impl Sparse {
     /// Memory that the whole inverse of the largest component takes.
     pub(crate) fn inverse_mb(&self) -> u64 {
         let largest = self.components.iter().max_by_key(|component| component.tasks.len());
-        largest.map_or(0, |component| (component.tasks.len() * component.pivots.iter().map(DMatrix::len).sum::<usize>() * 4) as u64 / 1_000_000)
+        largest.map_or(0, |component| {
+            (component.tasks.len() * component.pivots.iter().map(DMatrix::len).sum::<usize>() * 4) as u64 / 1_000_000
+        })
     }
 
     /// Adds the trace of every block of the inverse.

@@ -72,9 +72,8 @@ pub(crate) struct Truth<'a> {
 
 /// The truth of a simulation as one object.
 pub(crate) fn truth_json(truth: &Truth) -> Value {
-    let parameters: Map<String, Value> = (truth.tasks.iter().cloned())
-        .zip(truth.parameters.iter().map(|w| named(truth.features, w.iter().copied())))
-        .collect();
+    let parameters: Map<String, Value> =
+        (truth.tasks.iter().cloned()).zip(truth.parameters.iter().map(|w| named(truth.features, w.iter().copied()))).collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "seed": truth.seed,

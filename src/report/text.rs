@@ -127,7 +127,13 @@ impl Display for Fit {
                 writeln!(out, "  {}", visibility_text(visibility))?;
             }
             for (s, t, edge) in strongest.iter().take(SHOWN) {
-                writeln!(out, "  {} -- {}  {}", graph.node(*s).task, graph.node(*t).task, edge_text(edge, self.edge_probabilities().is_none()))?;
+                writeln!(
+                    out,
+                    "  {} -- {}  {}",
+                    graph.node(*s).task,
+                    graph.node(*t).task,
+                    edge_text(edge, self.edge_probabilities().is_none())
+                )?;
             }
             if strongest.len() > SHOWN {
                 writeln!(out, "  ... and {} more", strongest.len() - SHOWN)?;

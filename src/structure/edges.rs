@@ -142,7 +142,8 @@ impl PseudoGibbs {
     fn sweep<R: Rng + ?Sized>(&mut self, deviations: &DMatrix<f64>, own: &DMatrix<f64>, random: &mut R) {
         let tasks = own.nrows();
         let directions = deviations.nrows() as f64;
-        let found = if self.few { inclusion(&without_common_part(own), directions, self.hyper) } else { inclusion(own, directions, self.hyper) };
+        let found =
+            if self.few { inclusion(&without_common_part(own), directions, self.hyper) } else { inclusion(own, directions, self.hyper) };
         let mut pattern = self.omega.without_edges();
         let mut edges = 0.0;
         for t in 0..tasks {

@@ -118,7 +118,10 @@ fn covariance(names: &[String], elements: &[(String, String, f64)]) -> Result<DM
         (sigma[(s, t)], sigma[(t, s)]) = (value, value);
     }
     if let Some(t) = (0..tasks).find(|t| sigma[(*t, *t)] <= 0.0) {
-        return Err(Error::Arguments(format!("--covariance has no positive variance for task '{}'; every task of the data needs one", names[t])));
+        return Err(Error::Arguments(format!(
+            "--covariance has no positive variance for task '{}'; every task of the data needs one",
+            names[t]
+        )));
     }
     let sigma = &sigma * (tasks as f64 / sigma.trace());
     match linalg::cholesky(sigma.clone()) {
@@ -193,7 +196,8 @@ impl Smooth for Known {
         if let (Some(laplacian), Relatedness::Graph(omega)) = (&self.laplacian, &prior.relatedness) {
             let log_gamma = Self::log_gamma(laplacian, omega);
             let (expected, moment) = (posterior.prior_task_moment_on_graph(omega), posterior.task_moment_on_graph(omega));
-            let weights = (0..omega.len()).map(|t| laplacian.node(t).precision).chain(laplacian.edges().map(|(_, _, edge)| 2.0 * edge.precision));
+            let weights =
+                (0..omega.len()).map(|t| laplacian.node(t).precision).chain(laplacian.edges().map(|(_, _, edge)| 2.0 * edge.precision));
             let trace: f64 = weights.zip(expected.iter().zip(&moment)).map(|(weight, (prior, own))| weight * (prior - own)).sum();
             let inside = log_gamma.abs() < REACH;
             slope.push(if inside { 0.5 * log_gamma.exp() * trace } else { 0.0 });
@@ -330,7 +334,12 @@ mod tests {
             (KnownRelation::Graph(vec![pair("north", "t2", 1.0)]), "how the tasks are named"),
             (KnownRelation::Graph(vec![pair("t1", "t2", 1.0), pair("t2", "t1", 2.0)]), "two weights"),
             (KnownRelation::Covariance(vec![pair("t1", "t1", 1.0)]), "no positive variance for task 't2'"),
-            (KnownRelation::Covariance(["t1", "t2", "t3", "t4"].map(|t| pair(t, t, 1.0)).into_iter().chain([pair("t1", "t2", 2.0)]).collect()), "not positive definite"),
+            (
+                KnownRelation::Covariance(
+                    ["t1", "t2", "t3", "t4"].map(|t| pair(t, t, 1.0)).into_iter().chain([pair("t1", "t2", 2.0)]).collect(),
+                ),
+                "not positive definite",
+            ),
         ] {
             let error = Model::new(Gaussian::default(), known(relation)).fit(&tasks).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");

@@ -166,7 +166,9 @@ pub fn by_name(name: &str, options: &Options) -> Result<Box<dyn Structure>> {
         "exchangeable" => Box::new(Exchangeable::new(covariance.unwrap_or(FeatureCovariance::Diagonal))),
         "known" => {
             let relation = options.relation.clone().ok_or_else(|| {
-                Error::Arguments("the structure 'known' needs to be told how tasks are related; give --graph FILE or --covariance FILE".into())
+                Error::Arguments(
+                    "the structure 'known' needs to be told how tasks are related; give --graph FILE or --covariance FILE".into(),
+                )
             })?;
             Box::new(Known::new(covariance.unwrap_or(FeatureCovariance::Diagonal), relation))
         }

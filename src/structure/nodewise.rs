@@ -24,6 +24,9 @@ pub(crate) struct Inclusion {
 /// Smallest slab variance: coefficients of about 0.3.
 const LEAST_SLAB: f64 = 0.1;
 
+/// Inclusion probability below which a coefficient is left out of the residual: it would move that by next to nothing.
+const NEGLIGIBLE: f64 = 5e-3;
+
 /// Regresses every task on the others given the second moments of `directions` independent draws (T x T, their sum).
 ///
 /// Coordinate updates of Carbonetto and Stephens (2012); the residual correlation of a node is touched only where a
@@ -91,22 +94,23 @@ impl Node {
                 mean[k] = (rest[k] + n * active[k]) / precision;
                 let evidence = log_odds + 0.5 * mean[k] * mean[k] * precision / variance;
                 inclusion[k] = 1.0 / (1.0 + (-evidence).exp());
-                let target = if inclusion[k] < 1e-4 { 0.0 } else { inclusion[k] * mean[k] };
+                let target = if inclusion[k] < NEGLIGIBLE { 0.0 } else { inclusion[k] * mean[k] };
                 let change = target - active[k];
                 if change.abs() > 1e-7 {
                     active[k] = target;
-                    rest.iter_mut().zip(correlation.column(k).iter()).for_each(|(r, c)| *r -= n * change * c);
+                    let column = &correlation.as_slice()[k * tasks..(k + 1) * tasks];
+                    rest.iter_mut().zip(column).for_each(|(r, c)| *r -= n * change * c);
                     moved = moved.max(change.abs());
                 }
             }
             if all {
-                candidates = order.iter().copied().filter(|k| inclusion[*k] >= 1e-4).collect();
+                candidates = order.iter().copied().filter(|k| inclusion[*k] >= NEGLIGIBLE).collect();
             }
             let mut squares = n;
             let mut weight = 0.0;
             for &k in &candidates {
                 squares -= active[k] * (n * correlation[(k, node)] + rest[k]);
-                if inclusion[k] >= 1e-4 {
+                if inclusion[k] >= NEGLIGIBLE {
                     let second = inclusion[k] * (mean[k] * mean[k] + variance / precision);
                     squares += n * (second - active[k] * active[k]) + second / prior.slab;
                     weight += inclusion[k];
@@ -123,7 +127,7 @@ impl Node {
         let normal = Normal::standard();
         let second_moment =
             (0..tasks).filter(|k| *k != node).map(|k| inclusion[k] * (mean[k] * mean[k] / variance + 1.0 / precision)).sum();
-        let sign = |k: usize| if inclusion[k] < 1e-4 { 0.5 } else { normal.cdf(mean[k] * (precision / variance).sqrt()) };
+        let sign = |k: usize| if inclusion[k] < NEGLIGIBLE { 0.5 } else { normal.cdf(mean[k] * (precision / variance).sqrt()) };
         let positive = (0..tasks).map(|k| inclusion[k] * sign(k)).collect();
         Node { inclusion, positive, second_moment }
     }

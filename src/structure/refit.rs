@@ -7,8 +7,7 @@ use nalgebra::{DMatrix, DVector};
 
 /// Maximises log |Omega| - tr(S Omega) over positive definite Omega that are zero off the edges of `pattern`, of which
 /// all else that is known is kept. By cyclic regressions of each task on its neighbours (Hastie, Tibshirani and Friedman 2009,
-/// algorithm 17.1), component by component, until Sigma moves by less than
-/// `tolerance` of the largest variance.
+/// algorithm 17.1), component by component, until Sigma moves by less than `tolerance` of the largest variance.
 ///
 /// Cost of a sweep: sum over tasks of degree^3 + (component size) degree.
 pub(crate) fn refit(pattern: &TaskGraph, moment: &DMatrix<f64>, tolerance: f64) -> Result<TaskGraph> {

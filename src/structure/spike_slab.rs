@@ -316,8 +316,7 @@ mod tests {
         let mut random = ChaCha8Rng::seed_from_u64(5);
         let moment = DMatrix::from_fn(6, 6, |i, j| if i == j { 30.0 } else { 6.0 / (1.0 + (i as f64 - j as f64).abs()) });
         let names: Vec<String> = (0..6).map(|t| t.to_string()).collect();
-        let mut sampler =
-            SpikeSlab::new(&TaskGraph::empty(&names), Beliefs { strength: 2.0, sparsity: 6.0, scale: vec![1.0; 6] });
+        let mut sampler = SpikeSlab::new(&TaskGraph::empty(&names), Beliefs { strength: 2.0, sparsity: 6.0, scale: vec![1.0; 6] });
         for _ in 0..REFRESH - 1 {
             sampler.sweep(&moment, 25.0, &mut random);
             let error = (sampler.omega() * &sampler.sigma - DMatrix::identity(6, 6)).amax();
