@@ -217,88 +217,31 @@ impl Smooth for Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::em;
     use crate::likelihood::{Gaussian, Likelihood, Observations};
-    use crate::model::Model;
     use crate::prior::Mean;
-    use crate::simulate::{NoiseLevel, gaussian};
-    use crate::tasks::{Coordinates, Design, Tasks};
-    use nalgebra::DVector;
-
-    /// A lattice of side x side tasks, each joined with the next in its row and column, some edges listed twice.
-    fn lattice(side: usize) -> (Vec<String>, Vec<(String, String, f64)>) {
-        let name = |i: usize, j: usize| format!("t{}", i * side + j + 1);
-        let names = (0..side).flat_map(|i| (0..side).map(move |j| name(i, j))).collect();
-        let mut edges = Vec::new();
-        for i in 0..side {
-            for j in 0..side {
-                if j + 1 < side {
-                    edges.push((name(i, j + 1), name(i, j), 1.0));
-                    edges.push((name(i, j), name(i, j + 1), 1.0));
-                }
-                if i + 1 < side {
-                    edges.push((name(i, j), name(i + 1, j), 1.0));
-                }
-            }
-        }
-        (names, edges)
-    }
-
-    fn drawn(side: usize, features: usize, gamma: f64, seed: u64) -> Tasks {
-        let (names, edges) = lattice(side);
-        let omega = Known::precision(&laplacian(&names, &edges).unwrap(), gamma.ln());
-        let all: Vec<usize> = (0..features).collect();
-        let prior = Prior {
-            mean: Mean::Given(DVector::from_element(features, 1.0)),
-            mean_features: all.clone(),
-            varying: all,
-            free: vec![],
-            relatedness: Relatedness::Graph(omega),
-            factor: DMatrix::identity(features, features),
-        };
-        let drawn = gaussian(&prior, side * side, 3 * features, NoiseLevel::Sd(0.5), seed).unwrap();
-        drawn.rows.tasks(&Design::varying(drawn.rows.features()).without_intercept())
-    }
-
-    fn known(relation: KnownRelation) -> Known {
-        Known::new(FeatureCovariance::Scalar, relation)
-    }
-
-    /// The sparse engine along the lattice and the dense one, which is given Sigma, reach the same fit.
-    #[test]
-    fn a_graph_is_the_covariance_it_implies() {
-        let tasks = drawn(5, 4, 2.0, 3);
-        let (names, edges) = lattice(5);
-        let graph = Model::new(Gaussian::default(), known(KnownRelation::Graph(edges))).fit(&tasks).unwrap();
-        assert!(graph.converged());
-        let sigma = graph.prior().relatedness.covariance(25).unwrap();
-        let elements = (0..25).flat_map(|t| (0..25).map(move |s| (s, t)));
-        // Named in another order.
-        let elements = elements.map(|(s, t)| (names[24 - s].clone(), names[24 - t].clone(), sigma[(24 - s, 24 - t)])).collect();
-        let dense = Model::new(Gaussian::default(), known(KnownRelation::Covariance(elements))).fit(&tasks).unwrap();
-        assert!((graph.log_likelihood() - dense.log_likelihood()).abs() < 1e-6, "{} {}", graph.log_likelihood(), dense.log_likelihood());
-        for t in 0..25 {
-            assert!((graph.coefficients(t) - dense.coefficients(t)).amax() < 1e-5);
-            assert!((graph.covariance(t) - dense.covariance(t)).amax() < 1e-6);
-        }
-    }
+    use crate::tasks::{Coordinates, Design, Rows};
 
     #[test]
     fn slopes_are_finite_differences() {
-        let tasks = drawn(4, 3, 1.0, 5);
-        let (names, edges) = lattice(4);
-        let coordinates = Coordinates::identity(tasks.design());
-        let data = Observations::new(&tasks, &coordinates);
+        let mut rows = Rows::new("y", &["a", "b", "c"]);
+        let uneven = |i: usize, k: usize| ((i * 37 + k * 101 + i * i * (k + 3)) % 97) as f64 / 30.0 - 1.5;
+        for i in 0..60 {
+            rows.push(&format!("t{}", i % 6), &[uneven(i, 0), uneven(i, 1), uneven(i, 2)], uneven(i, 3), 1.0).unwrap();
+        }
+        let tasks = rows.tasks(&Design::varying(rows.features()).without_intercept());
+        let data = Observations::new(&tasks, &Coordinates::identity(tasks.design()));
         let likelihood = Gaussian::default();
         let setting = Setting {
             data: &data,
-            names: &names,
+            names: tasks.names(),
             mean_features: &[0, 1, 2],
             varying: &[0, 1, 2],
             intercept: None,
-            mean: &em::mean_treatment(false),
+            mean: &Mean::Profiled,
             noise: 0.3,
         };
+        let pair = |s: usize, t: usize, weight: f64| (format!("t{s}"), format!("t{t}"), weight);
+        let edges = vec![pair(0, 1, 1.0), pair(1, 0, 1.0), pair(1, 2, 0.5), pair(2, 3, 2.0), pair(3, 0, 1.0), pair(4, 9, 1.0)];
         let mut structure = Known::new(FeatureCovariance::Diagonal, KnownRelation::Graph(edges));
         let (prior, _) = structure.start(&setting).unwrap();
         let quadratics = likelihood.quadratics(&data, &Dispersion::shared(0.3));
@@ -313,36 +256,6 @@ mod tests {
             };
             let expected = (moved(1e-5) - moved(-1e-5)) / 2e-5;
             assert!((slope[k] - expected).abs() < 1e-5 * (1.0 + expected.abs()), "{k}: {} against {expected}", slope[k]);
-        }
-    }
-
-    #[test]
-    fn the_strength_of_a_lattice_is_learned() {
-        let (names, edges) = lattice(14);
-        let fit = Model::new(Gaussian::default(), known(KnownRelation::Graph(edges.clone()))).fit(&drawn(14, 5, 3.0, 7)).unwrap();
-        let Relatedness::Graph(omega) = &fit.prior().relatedness else { panic!("a graph was given") };
-        let gamma = Known::log_gamma(&laplacian(&names, &edges).unwrap(), omega).exp();
-        assert!((1.8..5.0).contains(&gamma), "{gamma}");
-    }
-
-    #[test]
-    fn what_is_no_relation_is_refused() {
-        let tasks = drawn(2, 2, 1.0, 1);
-        let pair = |a: &str, b: &str, v: f64| (a.to_string(), b.to_string(), v);
-        for (relation, word) in [
-            (KnownRelation::Graph(vec![pair("t1", "t2", -1.0)]), "weight -1"),
-            (KnownRelation::Graph(vec![pair("north", "t2", 1.0)]), "how the tasks are named"),
-            (KnownRelation::Graph(vec![pair("t1", "t2", 1.0), pair("t2", "t1", 2.0)]), "two weights"),
-            (KnownRelation::Covariance(vec![pair("t1", "t1", 1.0)]), "no positive variance for task 't2'"),
-            (
-                KnownRelation::Covariance(
-                    ["t1", "t2", "t3", "t4"].map(|t| pair(t, t, 1.0)).into_iter().chain([pair("t1", "t2", 2.0)]).collect(),
-                ),
-                "not positive definite",
-            ),
-        ] {
-            let error = Model::new(Gaussian::default(), known(relation)).fit(&tasks).unwrap_err().to_string();
-            assert!(error.contains(word), "{error}");
         }
     }
 }
