@@ -59,7 +59,7 @@ fn run(setting: &Setting, seed: u64) -> cognate::Result<Outcome> {
     let clock = Instant::now();
     let fit = Model::new(Gaussian::default(), Exchangeable::new(FeatureCovariance::Scalar)).restricted(true).fit(&table)?;
     let method = match std::env::var("EDGES").as_deref() {
-        Ok("pseudo-gibbs") => EdgeMethod::PseudoGibbs { sweeps: 200 },
+        Ok("pseudo-gibbs") => EdgeMethod::PSEUDO_GIBBS,
         _ => EdgeMethod::Auto,
     };
     let sampled = fit.sample_edges(&Graph::new(FeatureCovariance::Scalar).with_edges(method))?;

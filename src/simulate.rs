@@ -2,14 +2,13 @@
 
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
-use crate::linalg;
+use crate::linalg::{self, normal};
 use crate::prior::{Mean, Prior};
 use crate::quadratic::Quadratics;
 use crate::tasks::{Coordinates, Design, Rows};
 use nalgebra::DMatrix;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, StandardNormal};
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -234,10 +233,6 @@ fn ratio_of_unit_noise(prior: &Prior, data: &Quadratics) -> Result<f64> {
         sum += (whitening.transpose() * own.select_rows(&prior.varying).select_columns(&prior.varying) * &whitening).trace();
     }
     if r == 0 || data.is_empty() { Err(refused()) } else { Ok(sum / (r * data.len()) as f64) }
-}
-
-fn normal<R: Rng + ?Sized>(random: &mut R) -> f64 {
-    StandardNormal.sample(random)
 }
 
 #[cfg(test)]

@@ -145,8 +145,8 @@ impl From<EdgesArg> for EdgeMethod {
     fn from(edges: EdgesArg) -> EdgeMethod {
         match edges {
             EdgesArg::Auto => EdgeMethod::Auto,
-            EdgesArg::Exact => EdgeMethod::Exact { sweeps: 1000 },
-            EdgesArg::PseudoGibbs => EdgeMethod::PseudoGibbs { sweeps: 200 },
+            EdgesArg::Exact => EdgeMethod::EXACT,
+            EdgesArg::PseudoGibbs => EdgeMethod::PSEUDO_GIBBS,
             EdgesArg::Fast => EdgeMethod::Fast,
         }
     }
@@ -201,7 +201,8 @@ pub(super) struct FitArgs {
     #[command(flatten)]
     pub model: ModelArgs,
     /// How tasks may be related: independent (each alone), pooled (all the same), pooled-intercepts (the same but for their
-    /// intercepts), known (neighbours or a covariance from a file), exchangeable (random effects), graph (a learned sparse task graph), full (any task covariance)
+    /// intercepts), known (neighbours or a covariance from a file), exchangeable (random effects), graph (a learned sparse task
+    /// graph), full (any task covariance)
     #[arg(long, default_value = "exchangeable", value_parser = structure::NAMES)]
     pub structure: String,
     /// File to save the model in

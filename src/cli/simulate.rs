@@ -5,6 +5,7 @@ use super::progress::Progress;
 use super::run::{check_output, csv_text, json, source_name};
 use crate::csv::{self, Schema};
 use crate::error::{Error, Result};
+use crate::linalg;
 use crate::model::{Fit, write_whole};
 use crate::prior::{Mean, Prior, Relatedness};
 use crate::report;
@@ -13,7 +14,6 @@ use crate::tasks::{Coordinates, Design, Rows};
 use nalgebra::{DMatrix, DVector};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, StandardNormal};
 
 /// What was drawn, from what, and in which coordinates.
 struct Drawn {
@@ -68,7 +68,7 @@ fn from_flags(args: &SimulateArgs) -> Result<Drawn> {
     }
     let names: Vec<String> = (1..=args.tasks).map(|t| format!("t{t}")).collect();
     let mut random = ChaCha8Rng::seed_from_u64(args.seed ^ 0x6d65_616e);
-    let mean = DVector::from_fn(args.features, |_, _| args.mean_sd * Distribution::<f64>::sample(&StandardNormal, &mut random));
+    let mean = DVector::from_fn(args.features, |_, _| args.mean_sd * linalg::normal(&mut random));
     let all: Vec<usize> = (0..args.features).collect();
     let prior = Prior {
         mean: Mean::Given(mean),

@@ -1,6 +1,6 @@
 //! What is known of how tasks are related, from a table: a list of pairs, or a square matrix with names.
 
-use super::Source;
+use super::{Source, cells};
 use crate::error::{Error, Result};
 use std::io::Read;
 
@@ -20,15 +20,7 @@ pub fn read_relation<R: Read>(input: R, name: &str) -> Result<Vec<(String, Strin
     let place = |column: &str| source.header.iter().position(|own| own == column);
     let (ends, header) = (place("source").zip(place("target")), source.header.clone());
     let values = header.iter().position(|own| own == "weight" || own == "covariance");
-    let number = |row: u64, column: usize, cell: &str| -> Result<f64> {
-        let value: f64 = cell.trim().parse().map_err(|_| Error::NotANumber {
-            row,
-            column: header[column].clone(),
-            value: cell.into(),
-            remedy: "give a number".into(),
-        })?;
-        if value.is_finite() { Ok(value) } else { Err(Error::NotFinite { row, column: header[column].clone(), value: cell.into() }) }
-    };
+    let number = |row: u64, column: usize, cell: &str| cells::number(row, &header[column], cell.trim());
     let mut pairs = Vec::new();
     for (i, record) in source.reader.records().enumerate() {
         let row = i as u64 + 1;

@@ -4,10 +4,12 @@
 
 mod kernels;
 mod lbfgs;
+mod normal;
 pub(crate) mod record;
 
 pub(crate) use kernels::{Operand, cholesky_in_place, multiply_add, solve_lower, solve_lower_transpose};
 pub(crate) use lbfgs::Lbfgs;
+pub(crate) use normal::normal;
 
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt;

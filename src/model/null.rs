@@ -5,7 +5,7 @@ use crate::em;
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
 use crate::likelihood::{Gaussian, Likelihood, Noise, Observations};
-use crate::linalg;
+use crate::linalg::{self, normal};
 use crate::posterior::Posterior;
 use crate::prior::{Mean, Prior};
 use crate::quadratic::Quadratics;
@@ -13,7 +13,7 @@ use crate::structure::{Exchangeable, FeatureCovariance, Graph, Setting, Structur
 use nalgebra::{DMatrix, DVector};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rand_distr::{ChiSquared, Distribution, StandardNormal};
+use rand_distr::{ChiSquared, Distribution};
 use rayon::prelude::*;
 
 /// How data without relations between tasks are made from data that may have some.
@@ -203,10 +203,6 @@ fn rotation<R: Rng + ?Sized>(n: usize, random: &mut R) -> DMatrix<f64> {
     let (mut q, r) = qr.unpack();
     (0..n).filter(|k| r[(*k, *k)] < 0.0).for_each(|k| q.column_mut(k).neg_mut());
     q
-}
-
-fn normal<R: Rng + ?Sized>(random: &mut R) -> f64 {
-    StandardNormal.sample(random)
 }
 
 #[cfg(test)]

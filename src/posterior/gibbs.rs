@@ -2,12 +2,11 @@
 
 use super::Posterior;
 use crate::graph::TaskGraph;
-use crate::linalg;
+use crate::linalg::{self, normal};
 use crate::prior::{Mean, Prior};
 use crate::quadratic::Quadratics;
 use nalgebra::{DMatrix, DVector};
 use rand::Rng;
-use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
 /// Sweeps from one draw of the mean with the deviations held to the next.
@@ -169,10 +168,6 @@ impl<'a> Gibbs<'a> {
         self.mean.fill(0.0);
         features.iter().zip(right.iter()).for_each(|(feature, value)| self.mean[*feature] = *value);
     }
-}
-
-fn normal<R: Rng + ?Sized>(random: &mut R) -> f64 {
-    StandardNormal.sample(random)
 }
 
 /// Directions c with L c in the span of the mean features: the mean can take L c over from all deviations.

@@ -17,7 +17,6 @@ use free::Eliminated;
 pub(crate) use gibbs::Gibbs;
 use nalgebra::{DMatrix, DVector};
 use rand::Rng;
-use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
 /// Tasks handled by one unit of parallel work; fixed, so that sums do not depend on the thread count.
@@ -275,7 +274,7 @@ impl<'a> Posterior<'a> {
     /// A draw of all task parameters from the joint posterior: T x d.
     pub fn sample<R: Rng + ?Sized>(&self, random: &mut R) -> DMatrix<f64> {
         let (m, r, tasks) = (self.inner.mean_features.len(), self.inner.factor.ncols(), self.tasks());
-        let mut normal = |n: usize| DVector::from_fn(n, |_, _| Distribution::<f64>::sample(&StandardNormal, random));
+        let mut normal = |n: usize| DVector::from_fn(n, |_, _| linalg::normal(random));
         let shift = match self.inner.mean {
             Mean::Given(_) => DVector::zeros(m),
             _ => linalg::semidefinite_factor(&self.mean_covariance) * normal(m),

@@ -106,8 +106,7 @@ impl Posterior<'_> {
     /// As [`Posterior::feature_moment`] at another Omega, given by its elements (s, t, value) with s <= t.
     pub(crate) fn feature_moment_at(&self, omega: &[(usize, usize, f64)]) -> DMatrix<f64> {
         let (r, tasks) = (self.inner.factor.ncols(), self.tasks());
-        let integrated = matches!(self.inner.mean, Mean::Integrated) && !self.inner.mean_features.is_empty();
-        let moved = if integrated { self.moved_by_mean() } else { DMatrix::zeros(0, tasks) };
+        let moved = self.moved_by_mean();
         let (mut weighted, mut weighted_moved) = (DMatrix::zeros(r, tasks), DMatrix::zeros(moved.nrows(), tasks));
         let mut sum = DMatrix::zeros(r, r);
         for (s, t, value) in omega {
@@ -126,8 +125,12 @@ impl Posterior<'_> {
         sum / tasks as f64
     }
 
-    /// How far a standard normal draw of the mean moves every task's b: (r m) x T, column t the r x m matrix of task t.
+    /// How far a standard normal draw of the mean moves every task's b: (r m) x T, column t the r x m matrix of task t; without rows
+    /// where the mean is not integrated.
     fn moved_by_mean(&self) -> DMatrix<f64> {
+        if !matches!(self.inner.mean, Mean::Integrated) || self.inner.mean_features.is_empty() {
+            return DMatrix::zeros(0, self.tasks());
+        }
         let root = linalg::semidefinite_factor(&self.mean_covariance);
         let mut moved = DMatrix::zeros(self.inner.factor.ncols() * root.ncols(), self.tasks());
         (0..self.tasks()).for_each(|t| moved.column_mut(t).copy_from_slice((self.sensitivity(t) * &root).as_slice()));
@@ -147,8 +150,7 @@ impl Posterior<'_> {
     /// The elements of [`Posterior::task_moment`] on the diagonal and then on the edges of `graph`, of which Sigma's own has all.
     /// O(edges (r^2 + r m)): neither a T x T matrix nor other covariances are made.
     pub(crate) fn task_moment_on_graph(&self, graph: &TaskGraph) -> Vec<f64> {
-        let integrated = matches!(self.inner.mean, Mean::Integrated) && !self.inner.mean_features.is_empty();
-        let moved = if integrated { self.moved_by_mean() } else { DMatrix::zeros(0, self.tasks()) };
+        let moved = self.moved_by_mean();
         let element = |(s, t): (usize, usize)| {
             let own = self.deviations.column(s).dot(&self.deviations.column(t)) + moved.column(s).dot(&moved.column(t));
             own + self.engine.covariance(s, t).trace()
@@ -182,10 +184,8 @@ impl Posterior<'_> {
     /// As [`Posterior::task_moment`] without the posterior covariances given the mean: the moment of the posterior means.
     pub(crate) fn task_moment_of_means(&self) -> DMatrix<f64> {
         let mut moment = self.deviations.transpose() * &self.deviations;
-        if matches!(self.inner.mean, Mean::Integrated) && !self.inner.mean_features.is_empty() {
-            let moved = self.moved_by_mean();
-            moment += moved.transpose() * moved;
-        }
+        let moved = self.moved_by_mean();
+        moment += moved.transpose() * moved;
         linalg::symmetrise(&mut moment);
         moment
     }

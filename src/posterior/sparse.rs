@@ -211,6 +211,16 @@ impl Component {
         each.collect()
     }
 
+    /// Z_jj of the recursion below, given every Z_kj.
+    fn own_block<'z>(&self, j: usize, scaled: &[(usize, DMatrix<f64>)], below: impl Fn(usize) -> &'z DMatrix<f64>) -> DMatrix<f64> {
+        let mut own = linalg::inverse_of_cholesky(&self.pivots[j]);
+        for (k, g) in scaled {
+            multiply_add(own.as_mut_slice(), -1.0, as_operand(g).transpose(), as_operand(below(*k)));
+        }
+        linalg::symmetrise(&mut own);
+        own
+    }
+
     /// The inverse by the recursion of Takahashi (1973) in blocks, where the factor has blocks:
     /// Z_ij = -sum_k Z_ik G_kj and Z_jj = (R_j R_j')^-1 - sum_k G_kj' Z_kj. Any two tasks below a pivot are on the pattern.
     fn selected(&self) -> &Vec<BTreeMap<usize, DMatrix<f64>>> {
@@ -233,12 +243,7 @@ impl Component {
                         (*i, sum)
                     })
                     .collect();
-                let mut own = linalg::inverse_of_cholesky(&self.pivots[j]);
-                for (k, g) in &scaled {
-                    multiply_add(own.as_mut_slice(), -1.0, as_operand(g).transpose(), as_operand(&column[k]));
-                }
-                linalg::symmetrise(&mut own);
-                column.insert(j, own);
+                column.insert(j, self.own_block(j, &scaled, |k| &column[&k]));
                 selected[j] = column;
             }
             selected
@@ -268,12 +273,7 @@ impl Component {
                         sum
                     })
                     .collect();
-                let mut own = linalg::inverse_of_cholesky(&self.pivots[j]);
-                for (k, g) in &scaled {
-                    own -= g.transpose() * &column[k - j - 1];
-                }
-                linalg::symmetrise(&mut own);
-                column.insert(0, own);
+                column.insert(0, self.own_block(j, &scaled, |k| &column[k - j - 1]));
                 inverse[j] = column;
             }
             inverse

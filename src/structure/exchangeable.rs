@@ -40,8 +40,7 @@ impl Structure for Exchangeable {
     }
 
     fn update(&mut self, posterior: &Posterior) -> Result<Prior> {
-        let factor = self.space.update(&posterior.prior().factor, &posterior.feature_moment());
-        Ok(Prior { factor, ..posterior.prior().clone() })
+        Ok(self.space.step(posterior))
     }
 
     fn parameters(&self, prior: &Prior) -> usize {
@@ -67,10 +66,10 @@ impl Smooth for Exchangeable {
     }
 
     fn snap(&self, prior: &Prior) -> Option<Prior> {
-        Some(Prior { factor: self.space.snap(&prior.factor)?, ..prior.clone() })
+        self.space.snap(prior)
     }
 
     fn release(&self, posterior: &Posterior) -> Option<Prior> {
-        Some(Prior { factor: self.space.release(posterior)?, ..posterior.prior().clone() })
+        self.space.release(posterior)
     }
 }

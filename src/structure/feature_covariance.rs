@@ -4,7 +4,7 @@ use super::Setting;
 use crate::error::{Error, Result};
 use crate::linalg;
 use crate::posterior::Posterior;
-use crate::prior::Relatedness;
+use crate::prior::{Prior, Relatedness};
 use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +62,12 @@ impl FactorSpace {
             FeatureCovariance::Diagonal => DMatrix::from_diagonal(&diagonal.map(f64::sqrt)),
             FeatureCovariance::Full => linalg::semidefinite_factor(covariance),
         }
+    }
+
+    /// The M-step for K where Sigma stays.
+    pub(crate) fn step(&self, posterior: &Posterior) -> Prior {
+        let factor = self.update(&posterior.prior().factor, &posterior.feature_moment());
+        Prior { factor, ..posterior.prior().clone() }
     }
 
     /// The M-step for K where Sigma was just set to `relatedness`.
@@ -134,18 +140,23 @@ impl FactorSpace {
         }
     }
 
-    /// The factor with rows of next to no variance set to 0; none where there is no such row.
-    pub(crate) fn snap(&self, factor: &DMatrix<f64>) -> Option<DMatrix<f64>> {
+    /// The prior with rows of L of next to no variance set to 0; none where there is no such row.
+    pub(crate) fn snap(&self, prior: &Prior) -> Option<Prior> {
+        let factor = &prior.factor;
         let small = |a: usize| factor.row(a).norm() < 3e-3 * self.sizes[a] && factor.row(a).norm() > 0.0;
         let rows: Vec<usize> = (0..factor.nrows()).filter(|a| small(*a)).collect();
         let mut snapped = factor.clone();
         rows.iter().for_each(|a| snapped.row_mut(*a).fill(0.0));
-        (!rows.is_empty()).then_some(snapped)
+        (!rows.is_empty()).then(|| Prior { factor: snapped, ..prior.clone() })
     }
 
     /// Where K is singular and the likelihood would gain by leaving the boundary (G not negative semidefinite on the null
-    /// space of K), a factor off it. The gain promised by a step of optimal length must exceed 1e-6.
-    pub(crate) fn release(&self, posterior: &Posterior) -> Option<DMatrix<f64>> {
+    /// space of K), a prior off it. The gain promised by a step of optimal length must exceed 1e-6.
+    pub(crate) fn release(&self, posterior: &Posterior) -> Option<Prior> {
+        Some(Prior { factor: self.released(posterior)?, ..posterior.prior().clone() })
+    }
+
+    fn released(&self, posterior: &Posterior) -> Option<DMatrix<f64>> {
         const LEAST: f64 = 1e-6;
         let factor = &posterior.prior().factor;
         let q = factor.nrows();

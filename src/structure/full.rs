@@ -126,10 +126,10 @@ impl Smooth for Full {
     }
 
     fn snap(&self, prior: &Prior) -> Option<Prior> {
-        Some(Prior { factor: self.space.snap(&prior.factor)?, ..prior.clone() })
+        self.space.snap(prior)
     }
 
     fn release(&self, posterior: &Posterior) -> Option<Prior> {
-        Some(Prior { factor: self.space.release(posterior)?, ..posterior.prior().clone() })
+        self.space.release(posterior)
     }
 }

@@ -47,8 +47,8 @@ pub struct Graph {
 ///
 /// ```
 /// use cognate::EdgeMethod;
-/// assert_eq!(EdgeMethod::default().for_tasks(50), EdgeMethod::Exact { sweeps: 1000 });
-/// assert_eq!(EdgeMethod::default().for_tasks(5_000), EdgeMethod::PseudoGibbs { sweeps: 200 });
+/// assert_eq!(EdgeMethod::default().for_tasks(50), EdgeMethod::EXACT);
+/// assert_eq!(EdgeMethod::default().for_tasks(5_000), EdgeMethod::PSEUDO_GIBBS);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EdgeMethod {
@@ -70,14 +70,20 @@ pub enum EdgeMethod {
 }
 
 impl EdgeMethod {
+    /// The exact sampler with its usual number of sweeps.
+    pub const EXACT: EdgeMethod = EdgeMethod::Exact { sweeps: 1000 };
+
+    /// The pseudo-Gibbs sampler with its usual number of sweeps.
+    pub const PSEUDO_GIBBS: EdgeMethod = EdgeMethod::PseudoGibbs { sweeps: 200 };
+
     /// Most tasks of which Omega is drawn exactly unless asked.
     const MOST_EXACT: usize = 300;
 
     /// What [`EdgeMethod::Auto`] stands for among so many tasks; the others stand for themselves.
     pub fn for_tasks(self, tasks: usize) -> EdgeMethod {
         match self {
-            EdgeMethod::Auto if tasks <= Self::MOST_EXACT => EdgeMethod::Exact { sweeps: 1000 },
-            EdgeMethod::Auto => EdgeMethod::PseudoGibbs { sweeps: 200 },
+            EdgeMethod::Auto if tasks <= Self::MOST_EXACT => Self::EXACT,
+            EdgeMethod::Auto => Self::PSEUDO_GIBBS,
             other => other,
         }
     }
@@ -156,9 +162,8 @@ impl Graph {
     fn sample(&mut self, posterior: &Posterior, r: f64, (exact, sweeps): (bool, usize)) -> Result<(TaskGraph, DMatrix<f64>)> {
         let mean_takes_all = takes_all(posterior.prior());
         let moment = Self::first_moment(posterior, r);
-        let chosen = if mean_takes_all { without_common_part(&moment) } else { moment.clone() };
         let mut pattern = TaskGraph::empty(&self.names);
-        (0..=LADDER).for_each(|_| pattern = self.select(&chosen, r));
+        (0..=LADDER).for_each(|_| pattern = self.select(&moment, r, mean_takes_all));
         let start = refit(&pattern, &self.shrunk(moment, r), 1e-5)?;
         let first = NodewisePrior { rate: self.search.rate.min(0.5), slab: self.search.slab };
         let settings = Settings { strength: self.strength, mean_takes_all, exact, sweeps, seed: self.seed };
@@ -179,12 +184,14 @@ impl Graph {
         self.sampled.is_some() || self.search.unchanged >= 3
     }
 
-    fn select(&mut self, moment: &DMatrix<f64>, r: f64) -> TaskGraph {
+    /// One step of the search; where the varying features have a flat mean, what all tasks have in common is the mean's.
+    fn select(&mut self, moment: &DMatrix<f64>, r: f64, mean_takes_all: bool) -> TaskGraph {
         let tasks = self.names.len();
         let pairs = (tasks * (tasks - 1)) as f64 / 2.0;
         let floor = if self.search.step < LADDER { densest(tasks) * 0.5f64.powi(self.search.step as i32) } else { 0.0 };
         let rate = self.search.rate.max(floor).min(0.5);
-        let found = inclusion(moment, r, NodewisePrior { rate, slab: self.search.slab });
+        let prior = NodewisePrior { rate, slab: self.search.slab };
+        let found = if mean_takes_all { inclusion(&without_common_part(moment), r, prior) } else { inclusion(moment, r, prior) };
         let mut pattern = TaskGraph::empty(&self.names);
         let mut edges = Vec::new();
         let mut expected = 0.0;
@@ -247,9 +254,7 @@ impl Structure for Graph {
             EdgeMethod::Auto | EdgeMethod::Fast => {
                 posterior.check_pairs()?;
                 let moment = if was_graph { posterior.task_moment() } else { Self::first_moment(posterior, r) };
-                // Where the varying features have a flat mean, what all tasks have in common is the mean's.
-                let chosen = if takes_all(prior) { without_common_part(&moment) } else { moment.clone() };
-                (self.select(&chosen, r), moment)
+                (self.select(&moment, r, takes_all(prior)), moment)
             }
         };
         let relatedness = Relatedness::Graph(refit(&pattern, &self.shrunk(moment, r), 1e-11)?);
@@ -331,11 +336,11 @@ impl Smooth for Graph {
     }
 
     fn snap(&self, prior: &Prior) -> Option<Prior> {
-        Some(Prior { factor: self.space.snap(&prior.factor)?, ..prior.clone() })
+        self.space.snap(prior)
     }
 
     fn release(&self, posterior: &Posterior) -> Option<Prior> {
-        Some(Prior { factor: self.space.release(posterior)?, ..posterior.prior().clone() })
+        self.space.release(posterior)
     }
 }
 

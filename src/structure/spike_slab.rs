@@ -1,10 +1,10 @@
 //! The posterior of a sparse precision matrix under spike and slab, exactly: a Gibbs sampler, column by column.
 
 use crate::graph::TaskGraph;
-use crate::linalg;
+use crate::linalg::{self, normal};
 use nalgebra::DMatrix;
 use rand::{Rng, RngExt};
-use rand_distr::{Beta, Distribution, Gamma, StandardNormal};
+use rand_distr::{Beta, Distribution, Gamma};
 use statrs::function::erf::erfc;
 
 /// What is believed of Omega before the parameters are known.
@@ -157,10 +157,6 @@ impl SpikeSlab {
             self.slab = 1.0 / precision.sample(random);
         }
     }
-}
-
-fn normal<R: Rng + ?Sized>(random: &mut R) -> f64 {
-    StandardNormal.sample(random)
 }
 
 /// A draw from the density proportional to x^2 N(x; location, 1): (w + m)^2 <= 2 (w^2 + m^2), so half the draws of a mixture of
