@@ -53,6 +53,13 @@ impl Prior {
     pub fn feature_covariance(&self) -> DMatrix<f64> {
         &self.factor * self.factor.transpose()
     }
+
+    /// L's diagonal, where L is square and diagonal.
+    pub(crate) fn diagonal(&self) -> Option<Vec<f64>> {
+        let factor = &self.factor;
+        let is_diagonal = factor.is_square() && (0..factor.ncols()).all(|j| (0..factor.nrows()).all(|i| i == j || factor[(i, j)] == 0.0));
+        is_diagonal.then(|| factor.diagonal().iter().copied().collect())
+    }
 }
 
 impl Relatedness {

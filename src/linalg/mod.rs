@@ -146,6 +146,13 @@ pub(crate) fn semidefinite_factor(matrix: &DMatrix<f64>) -> DMatrix<f64> {
     factor
 }
 
+/// C' C, exactly symmetric.
+pub(crate) fn gram(columns: &DMatrix<f64>) -> DMatrix<f64> {
+    let mut gram = columns.tr_mul(columns);
+    symmetrise(&mut gram);
+    gram
+}
+
 /// Copies the mean of both triangles into both.
 pub(crate) fn symmetrise(matrix: &mut DMatrix<f64>) {
     for j in 0..matrix.ncols() {

@@ -42,9 +42,7 @@ struct Workspace {
 impl<'a> Design<'a> {
     fn new(quadratics: &'a Quadratics, prior: &'a Prior, scales: Option<&'a [f64]>) -> Self {
         let factor = &prior.factor;
-        let square = factor.nrows() == factor.ncols();
-        let is_diagonal = square && (0..factor.ncols()).all(|j| (0..factor.nrows()).all(|i| i == j || factor[(i, j)] == 0.0));
-        let diagonal = is_diagonal.then(|| factor.diagonal().iter().copied().collect());
+        let diagonal = prior.diagonal();
         Design { quadratics, varying: &prior.varying, factor, diagonal, scales }
     }
 

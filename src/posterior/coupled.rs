@@ -48,14 +48,26 @@ impl Coupled {
         if related != tasks {
             return Err(Error::Shape { what: "the relatedness".into(), found: related, expected: tasks });
         }
+        let diagonal = prior.diagonal();
         // L' J_v,: (r x p) and L' J_vv L (r x r) of every task.
         let parts: Vec<(DMatrix<f64>, DMatrix<f64>)> = (0..tasks)
             .into_par_iter()
             .map(|t| {
-                let curvature = DMatrix::from_column_slice(p, p, quadratics.curvature(t)) * quadratics.precision(t);
-                let cross = prior.factor.transpose() * curvature.select_rows(&prior.varying);
-                let block = cross.select_columns(&prior.varying) * &prior.factor;
-                (cross, block)
+                let weight = quadratics.precision(t);
+                let curvature = quadratics.curvature(t);
+                match &diagonal {
+                    Some(l) => {
+                        let cross = DMatrix::from_fn(r, p, |k, j| weight * l[k] * curvature[j * p + prior.varying[k]]);
+                        let block = DMatrix::from_fn(r, r, |k, j| cross[(k, prior.varying[j])] * l[j]);
+                        (cross, block)
+                    }
+                    None => {
+                        let curvature = DMatrix::from_column_slice(p, p, curvature) * weight;
+                        let cross = prior.factor.transpose() * curvature.select_rows(&prior.varying);
+                        let block = cross.select_columns(&prior.varying) * &prior.factor;
+                        (cross, block)
+                    }
+                }
             })
             .collect();
         let (system, log_precision) = match &prior.relatedness {
@@ -102,6 +114,23 @@ impl Coupled {
             }
             System::Sparse { joint, .. } => joint.covariance(s, t, r),
         }
+    }
+
+    /// tr Cov(b_s, b_t).
+    pub(crate) fn trace(&self, s: usize, t: usize) -> f64 {
+        let r = self.rank;
+        match &self.system {
+            System::Dense { factor, inverse } => {
+                let inverse = inverse.get_or_init(|| linalg::inverse_of_cholesky(factor));
+                (0..r).map(|k| inverse[(s * r + k, t * r + k)]).sum()
+            }
+            System::Sparse { joint, .. } => joint.trace(s, t),
+        }
+    }
+
+    /// L' J_t over the varying features and all: r x p.
+    pub(crate) fn cross(&self, task: usize) -> &DMatrix<f64> {
+        &self.crosses[task]
     }
 
     pub(crate) fn sensitivity(&self, task: usize) -> DMatrix<f64> {

@@ -18,6 +18,7 @@ pub(crate) use gibbs::Gibbs;
 use nalgebra::{DMatrix, DVector};
 use rand::Rng;
 use rayon::prelude::*;
+use std::sync::OnceLock;
 
 /// Tasks handled by one unit of parallel work; fixed, so that sums do not depend on the thread count.
 const CHUNK: usize = 64;
@@ -37,6 +38,8 @@ pub struct Posterior<'a> {
     deviations: DMatrix<f64>,
     log_likelihood: f64,
     engine: Engine,
+    /// How far the mean moves every task, once asked for.
+    moved: OnceLock<DMatrix<f64>>,
 }
 
 enum Rows<'a> {
@@ -109,6 +112,7 @@ impl<'a> Posterior<'a> {
             deviations,
             log_likelihood: log_likelihood + mean.log_volume,
             engine,
+            moved: OnceLock::new(),
         })
     }
 

@@ -1,40 +1,57 @@
 //! The moments and slopes that M-steps ask of a posterior.
 
-use super::coupled::LIMIT_MB;
+use super::coupled::{Coupled, LIMIT_MB};
 use super::{Engine, Posterior};
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
 use crate::linalg;
 use crate::prior::Mean;
-use nalgebra::DMatrix;
+use nalgebra::{DMatrix, DVector};
+use rayon::prelude::*;
 
 impl Posterior<'_> {
     /// Expected residual sum of squares of each task (unit precision): what the noise M-step needs.
     pub fn residuals(&self) -> Vec<f64> {
         match &self.engine {
             Engine::Block(block) => block.residuals().to_vec(),
-            Engine::Coupled(_) => (0..self.tasks()).map(|t| self.expected_residual(t)).collect(),
+            Engine::Coupled(coupled) => self.coupled_residuals(coupled),
         }
     }
 
-    fn expected_residual(&self, task: usize) -> f64 {
-        let data = self.data();
-        let w = self.kept_coefficients(task);
-        let p = data.features();
-        let curvature = DMatrix::from_column_slice(p, p, data.curvature(task));
-        let within = self.within(task);
-        let varying = &self.inner.varying;
-        let mut spread = 0.0;
-        for (i, a) in varying.iter().enumerate() {
-            for (j, b) in varying.iter().enumerate() {
-                spread += curvature[(*a, *b)] * within[(i, j)];
+    /// tr(J_t Cov(w_t)) without a product of two matrices for the part given the mean: with A = Omega (x) I + blockdiag(L' J_t L) the
+    /// precision of b, the rows of A A^-1 = I give tr(L' J_t L Cov(b_t)) = r - sum_s Omega_ts tr Cov(b_s, b_t), and the same for how
+    /// the mean moves b. O(T r m^2 + related pairs (r + r m)).
+    fn coupled_residuals(&self, coupled: &Coupled) -> Vec<f64> {
+        let (data, features) = (self.data(), &self.inner.mean_features);
+        let integrated = matches!(self.inner.mean, Mean::Integrated) && !features.is_empty();
+        let root = linalg::semidefinite_factor(&self.mean_covariance);
+        let moved = self.moved_by_mean();
+        let omega = self.inner.relatedness.precision_elements(self.tasks()).expect("the E-step has factored it");
+        let tied: Vec<f64> =
+            omega.par_iter().map(|(s, t, value)| value * (coupled.trace(*s, *t) + moved.column(*s).dot(&moved.column(*t)))).collect();
+        let mut spread = vec![self.inner.factor.ncols() as f64; self.tasks()];
+        for ((s, t, _), value) in omega.iter().zip(tied) {
+            spread[*t] -= value;
+            if s != t {
+                spread[*s] -= value;
             }
         }
-        if matches!(self.inner.mean, Mean::Integrated) {
-            let map = self.mean_map(task);
-            spread += (&self.mean_covariance * (map.transpose() * curvature * &map)).trace();
-        }
-        data.residual(task, w.as_slice()) + spread
+        (0..self.tasks())
+            .into_par_iter()
+            .map(|t| {
+                let mut spread = spread[t];
+                if integrated {
+                    let curvature = data.curvature(t);
+                    let p = data.features();
+                    let own =
+                        features.iter().enumerate().flat_map(|(i, a)| features.iter().enumerate().map(move |(j, b)| (i, j, a * p + b)));
+                    let within: f64 = own.map(|(i, j, place)| self.mean_covariance[(i, j)] * curvature[place]).sum();
+                    let along = coupled.cross(t).select_columns(features) * &root;
+                    spread += within * data.precision(t) - moved.column(t).dot(&DVector::from_column_slice(along.as_slice()));
+                }
+                data.residual(t, self.kept_coefficients(t).as_slice()) + spread.max(0.0) / data.precision(t)
+            })
+            .collect()
     }
 
     /// G = d log-likelihood / d K over the varying features (q x q, symmetric): the log-likelihood rises by tr(G dK). It is
@@ -120,21 +137,28 @@ impl Posterior<'_> {
                 weighted_moved.column_mut(*s).axpy(*value, &moved.column(*t), 1.0);
             }
         }
-        sum += &self.deviations * weighted.transpose() + contracted(&moved, &weighted_moved, r);
+        sum += &self.deviations * weighted.transpose() + contracted(moved, &weighted_moved, r);
         linalg::symmetrise(&mut sum);
         sum / tasks as f64
     }
 
     /// How far a standard normal draw of the mean moves every task's b: (r m) x T, column t the r x m matrix of task t; without rows
     /// where the mean is not integrated.
-    fn moved_by_mean(&self) -> DMatrix<f64> {
-        if !matches!(self.inner.mean, Mean::Integrated) || self.inner.mean_features.is_empty() {
-            return DMatrix::zeros(0, self.tasks());
-        }
-        let root = linalg::semidefinite_factor(&self.mean_covariance);
-        let mut moved = DMatrix::zeros(self.inner.factor.ncols() * root.ncols(), self.tasks());
-        (0..self.tasks()).for_each(|t| moved.column_mut(t).copy_from_slice((self.sensitivity(t) * &root).as_slice()));
-        moved
+    fn moved_by_mean(&self) -> &DMatrix<f64> {
+        self.moved.get_or_init(|| {
+            if !matches!(self.inner.mean, Mean::Integrated) || self.inner.mean_features.is_empty() {
+                return DMatrix::zeros(0, self.tasks());
+            }
+            let root = linalg::semidefinite_factor(&self.mean_covariance);
+            let size = self.inner.factor.ncols() * root.ncols();
+            let mut moved = DMatrix::zeros(size, self.tasks());
+            if size > 0 {
+                moved.as_mut_slice().par_chunks_mut(size).enumerate().for_each(|(t, column)| {
+                    column.copy_from_slice((self.sensitivity(t) * &root).as_slice());
+                });
+            }
+            moved
+        })
     }
 
     /// E[B B'] (T x T, summed over the r whitened directions): its expectation is r Sigma.
@@ -179,6 +203,11 @@ impl Posterior<'_> {
             limit_mb: LIMIT_MB,
             remedy: "sample the edges with --edges pseudo-gibbs, or let fewer features vary".into(),
         })
+    }
+
+    /// The posterior means of the whitened deviations b_t, r x T.
+    pub(crate) fn whitened_deviations(&self) -> &DMatrix<f64> {
+        &self.deviations
     }
 
     /// As [`Posterior::task_moment`] without the posterior covariances given the mean: the moment of the posterior means.

@@ -49,11 +49,10 @@ impl Sparse {
             });
         }
         let mut place = vec![(0, 0); graph.len()];
-        let mut components = Vec::with_capacity(members.len());
-        for (number, order) in orders.into_iter().enumerate() {
-            let component = Component::factorise(graph, order.tasks, blocks)?;
+        let components =
+            orders.into_par_iter().map(|order| Component::factorise(graph, order.tasks, blocks)).collect::<Result<Vec<_>>>()?;
+        for (number, component) in components.iter().enumerate() {
             component.tasks.iter().enumerate().for_each(|(position, t)| place[*t] = (number, position));
-            components.push(component);
         }
         Ok(Sparse { components, place })
     }
@@ -64,12 +63,18 @@ impl Sparse {
 
     /// Solves in place, r rows a task.
     pub(crate) fn solve(&self, right: &mut DMatrix<f64>, r: usize) {
-        for component in &self.components {
-            let mut x = component.gather(right, r);
-            component.forward(&mut x);
-            component.backward(&mut x);
-            component.scatter(&x, right, r);
-        }
+        let whole = &*right;
+        let solved: Vec<Vec<DMatrix<f64>>> = self
+            .components
+            .par_iter()
+            .map(|component| {
+                let mut x = component.gather(whole, r);
+                component.forward(&mut x);
+                component.backward(&mut x);
+                x
+            })
+            .collect();
+        self.components.iter().zip(solved).for_each(|(component, x)| component.scatter(&x, right, r));
     }
 
     /// Solves with the transposed factor only: standard normal numbers become draws.
@@ -83,16 +88,30 @@ impl Sparse {
 
     /// Block (s, t) of the inverse.
     pub(crate) fn covariance(&self, s: usize, t: usize, r: usize) -> DMatrix<f64> {
+        match self.block(s, t) {
+            Some((block, true)) => block.transpose(),
+            Some((block, false)) => block.clone(),
+            None => DMatrix::zeros(r, r),
+        }
+    }
+
+    /// Its trace.
+    pub(crate) fn trace(&self, s: usize, t: usize) -> f64 {
+        self.block(s, t).map_or(0.0, |(block, _)| block.trace())
+    }
+
+    /// Block (s, t) of the inverse, or (t, s) and true; none between components.
+    fn block(&self, s: usize, t: usize) -> Option<(&DMatrix<f64>, bool)> {
         let ((a, i), (b, j)) = (self.place[s], self.place[t]);
         if a != b {
-            return DMatrix::zeros(r, r);
+            return None;
         }
         let (low, high) = (i.max(j), i.min(j));
         let block = match self.components[a].selected()[high].get(&low) {
             Some(block) => block,
             None => &self.components[a].inverse()[high][low - high],
         };
-        if i >= j { block.clone() } else { block.transpose() }
+        Some((block, i < j))
     }
 
     /// Memory that the whole inverse of the largest component takes.

@@ -1,6 +1,8 @@
 //! How sure each edge is: draws of the parameters, the mean, the edges and the values of Omega in turn, counted.
 
-use super::nodewise::{NodewisePrior, inclusion, without_common_part};
+use super::candidates::Candidates;
+use super::moments::{MOST_DENSE, TaskMoments};
+use super::nodewise::{NodewisePrior, inclusion};
 use super::refit::refit;
 use super::spike_slab::{Beliefs, SpikeSlab};
 use crate::graph::{Edge, TaskGraph};
@@ -14,17 +16,20 @@ use std::collections::BTreeMap;
 /// Lowest probability of a pair that is kept.
 const LEAST: f64 = 0.02;
 
-/// What the edge rate's prior weighs beyond one pair without an edge for every task: among few tasks, whose common part cannot be
-/// told from the mean, less would be too easily believed.
-const BARE: f64 = 20.0;
+/// nu of the exact sampler's prior on Omega's values, in observations of unrelated tasks: it only has to be proper. With 2, as the
+/// point fit has it, probabilities are too modest: power among 139 tasks with 30 features falls by a fifth.
+const BELIEVED: f64 = 0.25;
 
 /// Most tasks for which the pseudo-Gibbs sampler chooses edges without the tasks' common part.
 const FEW: usize = 5;
 
+/// Draws of very many tasks from which their moments are made in the end.
+const KEPT_DRAWS: usize = 25;
+
 /// What a sampler holds fixed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
-    /// nu of the prior on Omega's values.
+    /// nu of the prior on Omega's values, for the pseudo-Gibbs sampler.
     pub strength: f64,
     /// Whether the varying features have a flat mean, so that Sigma's common part is not identified.
     pub mean_takes_all: bool,
@@ -41,35 +46,41 @@ pub(crate) struct Sampled {
     pub graph: TaskGraph,
     /// Sum of the probabilities of all pairs.
     pub expected_edges: f64,
-    /// Expected second moments of the tasks, T x T, summed over the directions.
-    pub moment: DMatrix<f64>,
+    /// Expected second moments of the tasks, summed over the directions.
+    pub moments: TaskMoments,
 }
 
-/// Samples the edges given K, the noise and `start` as the first Omega.
+/// Samples the edges among the candidates given K, the noise and `start` as the first Omega.
 ///
 /// A sweep draws the mean and U given Omega ([`Gibbs`]), then Omega and its edges given U, exactly ([`SpikeSlab`]) or by
 /// [`PseudoGibbs`]. The reported probabilities are averages of the conditional probabilities, not of the drawn edges. Noise in
 /// the tasks is thereby carried: given one estimate of U, as EM has it, edges reinforce themselves.
-pub(crate) fn sample(posterior: &Posterior, start: &TaskGraph, first: NodewisePrior, settings: Settings) -> Sampled {
+pub(crate) fn sample(
+    posterior: &Posterior,
+    start: &TaskGraph,
+    candidates: Candidates,
+    first: NodewisePrior,
+    settings: Settings,
+) -> Sampled {
     let mut random = ChaCha8Rng::seed_from_u64(settings.seed);
     let tasks = start.len();
     let mut chain = Gibbs::new(posterior);
     let mut omega = start.clone();
     let mut step = if settings.exact {
-        let beliefs = Beliefs { strength: settings.strength, sparsity: tasks as f64 + BARE, scale: vec![1.0; tasks] };
-        Step::Exact(SpikeSlab::new(start, beliefs))
+        let beliefs = Beliefs { strength: BELIEVED, sparsity: candidates.sparsity(), scale: vec![1.0; tasks] };
+        Step::Exact(SpikeSlab::new(start, candidates.clone(), beliefs))
     } else {
         // The common part wanders freely: among few tasks it is much of what they share, among many next to nothing of it.
         let few = settings.mean_takes_all && tasks <= FEW;
-        Step::Pseudo(PseudoGibbs::new(start, first, settings.strength, few))
+        Step::Pseudo(PseudoGibbs::new(start, candidates.clone(), first, settings.strength, few))
     };
-    let (mut probabilities, mut positive) = (DMatrix::zeros(tasks, tasks), DMatrix::zeros(tasks, tasks));
-    let mut moment = DMatrix::zeros(tasks, tasks);
+    let (mut probabilities, mut positive) = (vec![0.0; candidates.pairs()], vec![0.0; candidates.pairs()]);
+    let mut moments = MeanMoments::new(tasks, settings.sweeps);
     let mut drawn: BTreeMap<(usize, usize), Vec<f64>> = BTreeMap::new();
     let burn_in = settings.sweeps / 2;
     for sweep in 0..burn_in + settings.sweeps {
         chain.sweep(&omega, &mut random);
-        let own = chain.deviations().transpose() * chain.deviations();
+        let own = TaskMoments::of_columns(chain.deviations());
         match &mut step {
             Step::Exact(sampler) => {
                 sampler.sweep(&own, chain.deviations().nrows() as f64, &mut random);
@@ -85,9 +96,9 @@ pub(crate) fn sample(posterior: &Posterior, start: &TaskGraph, first: NodewisePr
                 Step::Exact(sampler) => (&sampler.probabilities, &sampler.positive),
                 Step::Pseudo(sampler) => (&sampler.probabilities, &sampler.positive),
             };
-            probabilities += all;
-            positive += up;
-            moment += own;
+            add(&mut probabilities, all);
+            add(&mut positive, up);
+            moments.add(own);
             for (s, t, edge) in omega.edges() {
                 drawn.entry((s, t)).or_default().push(edge.partial_correlation);
             }
@@ -95,10 +106,11 @@ pub(crate) fn sample(posterior: &Posterior, start: &TaskGraph, first: NodewisePr
     }
     let mut graph = start.without_edges();
     for ((s, t), mut values) in drawn {
-        let probability = (probabilities[(s, t)] / settings.sweeps as f64).min(1.0);
+        let Some(pair) = candidates.number(s, t) else { continue };
+        let probability = (probabilities[pair] / settings.sweeps as f64).min(1.0);
         if probability >= LEAST {
             let mean = values.iter().sum::<f64>() / values.len() as f64;
-            let up = positive[(s, t)] / probabilities[(s, t)];
+            let up = positive[pair] / probabilities[pair];
             values.sort_by(f64::total_cmp);
             let at = |level: f64| values[(level * (values.len() - 1) as f64).round() as usize];
             let edge = Edge {
@@ -111,8 +123,51 @@ pub(crate) fn sample(posterior: &Posterior, start: &TaskGraph, first: NodewisePr
             graph.connect_uncertain(s, t, edge);
         }
     }
-    let expected_edges = probabilities.upper_triangle().sum() / settings.sweeps as f64;
-    Sampled { graph, expected_edges, moment: moment / settings.sweeps as f64 }
+    let expected_edges = probabilities.iter().sum::<f64>() / settings.sweeps as f64;
+    Sampled { graph, expected_edges, moments: moments.mean() }
+}
+
+fn add(sum: &mut [f64], more: &[f64]) {
+    sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+}
+
+/// The mean of the moments of many draws; of very many tasks, whose matrix is not made, the moments of some of the draws.
+struct MeanMoments {
+    sum: Option<DMatrix<f64>>,
+    columns: Vec<DMatrix<f64>>,
+    every: usize,
+    added: usize,
+}
+
+impl MeanMoments {
+    fn new(tasks: usize, draws: usize) -> Self {
+        let sum = (tasks <= MOST_DENSE).then(|| DMatrix::zeros(tasks, tasks));
+        MeanMoments { sum, columns: Vec::new(), every: draws.div_ceil(KEPT_DRAWS).max(1), added: 0 }
+    }
+
+    fn add(&mut self, own: TaskMoments) {
+        match (&mut self.sum, own) {
+            (Some(sum), TaskMoments::Matrix(own)) => *sum += own,
+            (_, TaskMoments::Columns(own)) if self.added.is_multiple_of(self.every) => self.columns.push(own),
+            _ => {}
+        }
+        self.added += 1;
+    }
+
+    fn mean(self) -> TaskMoments {
+        match self.sum {
+            Some(sum) => TaskMoments::Matrix(sum / self.added.max(1) as f64),
+            None => {
+                let scale = (self.columns.len().max(1) as f64).sqrt().recip();
+                let (rows, tasks) = self.columns.first().map_or((0, 0), DMatrix::shape);
+                let mut all = DMatrix::zeros(rows * self.columns.len(), tasks);
+                for (k, own) in self.columns.into_iter().enumerate() {
+                    all.rows_mut(k * rows, rows).copy_from(&(own * scale));
+                }
+                TaskMoments::Columns(all)
+            }
+        }
+    }
 }
 
 /// How Omega is drawn given U.
@@ -126,45 +181,43 @@ enum Step {
 /// Raftery 1994). For many tasks, where [`SpikeSlab`] is slow.
 struct PseudoGibbs {
     hyper: NodewisePrior,
+    candidates: Candidates,
     strength: f64,
     few: bool,
     omega: TaskGraph,
-    probabilities: DMatrix<f64>,
-    positive: DMatrix<f64>,
+    probabilities: Vec<f64>,
+    positive: Vec<f64>,
 }
 
 impl PseudoGibbs {
-    fn new(start: &TaskGraph, first: NodewisePrior, strength: f64, few: bool) -> Self {
-        let empty = DMatrix::zeros(0, 0);
-        PseudoGibbs { hyper: first, strength, few, omega: start.clone(), probabilities: empty.clone(), positive: empty }
+    fn new(start: &TaskGraph, candidates: Candidates, first: NodewisePrior, strength: f64, few: bool) -> Self {
+        PseudoGibbs { hyper: first, candidates, strength, few, omega: start.clone(), probabilities: Vec::new(), positive: Vec::new() }
     }
 
-    fn sweep<R: Rng + ?Sized>(&mut self, deviations: &DMatrix<f64>, own: &DMatrix<f64>, random: &mut R) {
-        let tasks = own.nrows();
+    fn sweep<R: Rng + ?Sized>(&mut self, deviations: &DMatrix<f64>, own: &TaskMoments, random: &mut R) {
         let directions = deviations.nrows() as f64;
-        let found =
-            if self.few { inclusion(&without_common_part(own), directions, self.hyper) } else { inclusion(own, directions, self.hyper) };
+        let found = if self.few {
+            inclusion(&own.without_common_part(), &self.candidates, directions, self.hyper)
+        } else {
+            inclusion(own, &self.candidates, directions, self.hyper)
+        };
         let mut pattern = self.omega.without_edges();
         let mut edges = 0.0;
-        for t in 0..tasks {
-            for s in 0..t {
-                if random.random::<f64>() < found.probabilities[(s, t)] {
-                    pattern.connect(s, t, 0.0, None);
-                    edges += 1.0;
-                }
+        for (s, t, pair) in self.candidates.iter() {
+            if random.random::<f64>() < found.probabilities[pair] {
+                pattern.connect(s, t, 0.0, None);
+                edges += 1.0;
             }
         }
         let weights = DVector::from_fn(deviations.nrows(), |_, _| -> f64 { Exp1.sample(random) });
         let mut weighted = deviations.clone();
-        weighted.row_iter_mut().zip(weights.iter()).for_each(|(mut row, weight)| row *= *weight);
-        let moment = deviations.transpose() * weighted + DMatrix::identity(tasks, tasks) * self.strength;
+        weighted.row_iter_mut().zip(weights.iter()).for_each(|(mut row, weight)| row *= weight.sqrt());
         // A pattern whose values cannot be found is passed over; the edges before it stand another time.
-        if let Ok(omega) = refit(&pattern, &(moment / (weights.sum() + self.strength)), 1e-5) {
+        if let Ok(omega) = refit(&pattern, &TaskMoments::Columns(weighted), (weights.sum(), self.strength), 1e-5) {
             self.omega = omega;
         }
         self.hyper.slab = found.slab;
-        let pairs = (tasks * tasks.saturating_sub(1)) as f64 / 2.0;
-        if let Ok(rate) = Beta::new(1.0 + edges, tasks as f64 + 2.0 * pairs - edges) {
+        if let Ok(rate) = Beta::new(1.0 + edges, self.candidates.tasks() as f64 + 2.0 * self.candidates.rated() - edges) {
             self.hyper.rate = rate.sample(random).clamp(1e-12, 0.5);
         }
         (self.probabilities, self.positive) = (found.probabilities, found.positive);

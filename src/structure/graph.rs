@@ -1,21 +1,27 @@
 //! A learned task graph: sparse Omega, its edges chosen by spike and slab, its values by exact constrained maximisation.
 
+use super::candidates::Candidates;
 use super::edges::{Settings, sample};
 use super::exchangeable::Exchangeable;
 use super::feature_covariance::{FactorSpace, FeatureCovariance};
-use super::nodewise::{NodewisePrior, inclusion, without_common_part};
+use super::moments::{MOST_DENSE, TaskMoments};
+use super::natural::Natural;
+use super::nodewise::{NodewisePrior, inclusion};
 use super::refit::refit;
 use super::{Setting, Smooth, Structure};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
 use crate::likelihood::Dispersion;
 use crate::linalg;
 use crate::posterior::Posterior;
 use crate::prior::{Mean, Prior, Relatedness};
-use nalgebra::DMatrix;
+use std::collections::HashMap;
 
 /// Steps of the ladder by which the edge rate falls from the densest to what is learned.
 const LADDER: usize = 5;
+
+/// Tasks that each of very many may be joined with.
+const NEAREST: usize = 20;
 
 /// Omega = Sigma^-1 on the edges of a task graph, with log prior nu/2 (log |Omega| - tr Omega) on its values.
 ///
@@ -37,6 +43,10 @@ pub struct Graph {
     strength: f64,
     edges: EdgeMethod,
     seed: u64,
+    given: Option<Vec<(String, String)>>,
+    nearest: Option<usize>,
+    candidates: Option<Candidates>,
+    natural: Option<Natural>,
     search: Search,
     /// Every pair worth naming, once sampled.
     sampled: Option<TaskGraph>,
@@ -119,6 +129,10 @@ impl Graph {
             seed: 0,
             sampled: None,
             expected_edges: 0.0,
+            given: None,
+            nearest: None,
+            candidates: None,
+            natural: None,
             search: Search { step: 0, rate: 0.5, slab: 0.2, edges: Vec::new(), unchanged: 0 },
         }
     }
@@ -141,37 +155,73 @@ impl Graph {
         self
     }
 
+    /// Looks for edges among these pairs of tasks only: what is known of where relations may be makes weaker ones visible.
+    pub fn with_candidates(mut self, pairs: &[(String, String)]) -> Self {
+        self.given = Some(pairs.to_vec());
+        self
+    }
+
+    /// Looks for edges only between each task and the `count` tasks whose posterior means correlate most with its own, and the given
+    /// candidates (`None`: all pairs of up to 5,000 tasks, the 20 nearest beyond).
+    pub fn with_nearest(mut self, count: Option<usize>) -> Self {
+        self.nearest = count;
+        self
+    }
+
     /// Among tasks of these names, for updates without a start.
     pub(crate) fn among(mut self, names: &[String]) -> Self {
         self.names = names.to_vec();
         self
     }
 
+    /// Where edges are looked for, given the moments of the posterior means.
+    fn candidates_at(&self, moments: &TaskMoments) -> Result<Candidates> {
+        let tasks = self.names.len();
+        let given = self.given.as_ref().map(|pairs| {
+            let place: HashMap<&str, usize> = self.names.iter().enumerate().map(|(t, name)| (name.as_str(), t)).collect();
+            let both = |(s, t): &(String, String)| Some((*place.get(s.as_str())?, *place.get(t.as_str())?));
+            pairs.iter().filter_map(both).filter(|(s, t)| s != t).collect::<Vec<_>>()
+        });
+        if given.as_ref().is_some_and(Vec::is_empty) {
+            return Err(Error::Arguments(
+                "no candidate edge joins two tasks of the data; check how --graph names the tasks, or leave it out".into(),
+            ));
+        }
+        Ok(match (given, self.nearest) {
+            (Some(pairs), None) => Candidates::given(tasks, &pairs),
+            (None, None) if tasks <= MOST_DENSE => Candidates::all(tasks),
+            (given, nearest) => Candidates::nearest(moments, nearest.unwrap_or(NEAREST), &given.unwrap_or_default()),
+        })
+    }
+
     /// Second moments of the tasks, summed over r directions, at the exchangeable start: the correlation of the posterior
     /// means, which noise shrinks less than the moments themselves.
-    fn first_moment(posterior: &Posterior, r: f64) -> DMatrix<f64> {
-        linalg::correlation(&posterior.task_moment_of_means()) * r
+    fn first_moments(posterior: &Posterior, r: f64) -> TaskMoments {
+        let moments = if posterior.tasks() <= MOST_DENSE {
+            TaskMoments::Matrix(posterior.task_moment_of_means())
+        } else {
+            TaskMoments::Columns(posterior.whitened_deviations().clone())
+        };
+        moments.correlations(r)
     }
 
-    fn shrunk(&self, moment: DMatrix<f64>, r: f64) -> DMatrix<f64> {
-        let tasks = moment.nrows();
-        (moment + DMatrix::identity(tasks, tasks) * self.strength) / (r + self.strength)
-    }
-
-    /// Samples the edges at an exchangeable posterior of r directions; the likely ones, and the expected moment of the tasks.
-    fn sample(&mut self, posterior: &Posterior, r: f64, (exact, sweeps): (bool, usize)) -> Result<(TaskGraph, DMatrix<f64>)> {
+    /// Samples the edges at an exchangeable posterior of r directions; the likely ones, and the expected moments of the tasks.
+    fn sample(&mut self, posterior: &Posterior, r: f64, (exact, sweeps): (bool, usize)) -> Result<(TaskGraph, TaskMoments)> {
         let mean_takes_all = takes_all(posterior.prior());
-        let moment = Self::first_moment(posterior, r);
+        let moments = Self::first_moments(posterior, r);
+        let candidates = self.candidates_at(&moments)?;
         let mut pattern = TaskGraph::empty(&self.names);
-        (0..=LADDER).for_each(|_| pattern = self.select(&moment, r, mean_takes_all));
-        let start = refit(&pattern, &self.shrunk(moment, r), 1e-5)?;
+        for _ in 0..=LADDER {
+            pattern = self.select(&moments, &candidates, r, mean_takes_all);
+        }
+        let start = refit(&pattern, &moments, (r, self.strength), 1e-5)?;
         let first = NodewisePrior { rate: self.search.rate.min(0.5), slab: self.search.slab };
         let settings = Settings { strength: self.strength, mean_takes_all, exact, sweeps, seed: self.seed };
-        let sampled = sample(posterior, &start, first, settings);
+        let sampled = sample(posterior, &start, candidates, first, settings);
         let likely = sampled.graph.likely();
         self.expected_edges = sampled.expected_edges;
         self.sampled = Some(sampled.graph);
-        Ok((likely, sampled.moment))
+        Ok((likely, sampled.moments))
     }
 
     /// Sum of the sampled probabilities of all pairs, those not worth naming included.
@@ -185,28 +235,28 @@ impl Graph {
     }
 
     /// One step of the search; where the varying features have a flat mean, what all tasks have in common is the mean's.
-    fn select(&mut self, moment: &DMatrix<f64>, r: f64, mean_takes_all: bool) -> TaskGraph {
-        let tasks = self.names.len();
-        let pairs = (tasks * (tasks - 1)) as f64 / 2.0;
-        let floor = if self.search.step < LADDER { densest(tasks) * 0.5f64.powi(self.search.step as i32) } else { 0.0 };
+    fn select(&mut self, moments: &TaskMoments, candidates: &Candidates, r: f64, mean_takes_all: bool) -> TaskGraph {
+        let floor = if self.search.step < LADDER { densest(candidates) * 0.5f64.powi(self.search.step as i32) } else { 0.0 };
         let rate = self.search.rate.max(floor).min(0.5);
         let prior = NodewisePrior { rate, slab: self.search.slab };
-        let found = if mean_takes_all { inclusion(&without_common_part(moment), r, prior) } else { inclusion(moment, r, prior) };
+        let found = if mean_takes_all {
+            inclusion(&moments.without_common_part(), candidates, r, prior)
+        } else {
+            inclusion(moments, candidates, r, prior)
+        };
         let mut pattern = TaskGraph::empty(&self.names);
         let mut edges = Vec::new();
         let mut expected = 0.0;
-        for t in 0..tasks {
-            for s in 0..t {
-                let probability = found.probabilities[(s, t)];
-                expected += probability;
-                if probability > 0.5 {
-                    pattern.connect(s, t, 0.0, Some(probability));
-                    edges.push((s, t));
-                }
+        for (s, t, pair) in candidates.iter() {
+            let probability = found.probabilities[pair];
+            expected += probability;
+            if probability > 0.5 {
+                pattern.connect(s, t, 0.0, Some(probability));
+                edges.push((s, t));
             }
         }
         // Beta(1, pairs) prior on the rate, one edge expected: with a weaker one every rate explains null data equally well.
-        let rate = (1.0 + expected) / (1.0 + 2.0 * pairs);
+        let rate = (1.0 + expected) / (1.0 + 2.0 * candidates.rated());
         let unchanged = if edges == self.search.edges && self.search.step >= LADDER { self.search.unchanged + 1 } else { 0 };
         self.search = Search { step: self.search.step + 1, rate, slab: found.slab, edges, unchanged };
         pattern
@@ -248,16 +298,24 @@ impl Structure for Graph {
             return Ok(Prior { factor: prior.factor.select_columns(&kept), ..prior.clone() });
         }
         let was_graph = prior.relatedness.as_graph().is_some();
-        let (pattern, moment) = match self.edges.for_tasks(tasks) {
+        let (pattern, moments) = match self.edges.for_tasks(tasks) {
             EdgeMethod::Exact { sweeps } => self.sample(posterior, r, (true, sweeps))?,
             EdgeMethod::PseudoGibbs { sweeps } => self.sample(posterior, r, (false, sweeps))?,
             EdgeMethod::Auto | EdgeMethod::Fast => {
                 posterior.check_pairs()?;
-                let moment = if was_graph { posterior.task_moment() } else { Self::first_moment(posterior, r) };
-                (self.select(&moment, r, takes_all(prior)), moment)
+                let moments = if was_graph { TaskMoments::Matrix(posterior.task_moment()) } else { Self::first_moments(posterior, r) };
+                let candidates = match self.candidates.take() {
+                    Some(candidates) => candidates,
+                    None => self.candidates_at(&moments)?,
+                };
+                let pattern = self.select(&moments, &candidates, r, takes_all(prior));
+                self.candidates = Some(candidates);
+                (pattern, moments)
             }
         };
-        let relatedness = Relatedness::Graph(refit(&pattern, &self.shrunk(moment, r), 1e-11)?);
+        let fitted = refit(&pattern, &moments, (r, self.strength), 1e-11)?;
+        self.natural = self.is_chosen().then(|| Natural::at(&fitted));
+        let relatedness = Relatedness::Graph(fitted);
         let factor = if was_graph { self.space.update_at(posterior, &relatedness)? } else { prior.factor.clone() };
         let chosen = Prior { relatedness, factor, ..prior.clone() };
         Ok(if self.is_chosen() { Prior { factor: self.space.of(&chosen.feature_covariance()), ..chosen } } else { chosen })
@@ -294,28 +352,29 @@ impl Structure for Graph {
     }
 }
 
-/// With its edges given: K's coordinates, the logarithms of Omega's diagonal, and its elements on the edges.
+/// With its edges given: K's coordinates, and those of [`Natural`] for Omega's diagonal and its elements on the edges.
 impl Smooth for Graph {
     fn coordinates(&self, prior: &Prior) -> Vec<f64> {
         let own = self.space.coordinates(&prior.factor);
-        let Relatedness::Graph(graph) = &prior.relatedness else { return own };
+        let (Relatedness::Graph(graph), Some(natural)) = (&prior.relatedness, &self.natural) else { return own };
         let diagonal = (0..graph.len()).map(|t| graph.node(t).precision.ln());
-        let values = diagonal.chain(graph.edges().map(|(_, _, edge)| edge.precision));
-        own.into_iter().chain(values.map(|value| value / unit(graph))).collect()
+        let values: Vec<f64> = diagonal.chain(graph.edges().map(|(_, _, edge)| edge.precision)).collect();
+        own.into_iter().chain(natural.of(&values)).collect()
     }
 
     fn at(&self, point: &[f64], like: &Prior) -> Option<Prior> {
         let q = like.varying.len();
         let (own, rest) = point.split_at(self.space.len(q));
-        let relatedness = match &like.relatedness {
-            Relatedness::Graph(graph) => {
-                let (diagonal, values) = rest.split_at(graph.len());
+        let relatedness = match (&like.relatedness, &self.natural) {
+            (Relatedness::Graph(graph), Some(natural)) => {
+                let there = natural.back(rest);
+                let (diagonal, values) = there.split_at(graph.len());
                 let mut moved = graph.clone();
-                diagonal.iter().enumerate().for_each(|(t, value)| moved.set_diagonal(t, (value * unit(graph)).exp()));
-                graph.edges().zip(values).for_each(|((s, t, _), value)| moved.set_precision(s, t, value * unit(graph)));
+                diagonal.iter().enumerate().for_each(|(t, value)| moved.set_diagonal(t, value.exp()));
+                graph.edges().zip(values).for_each(|((s, t, _), value)| moved.set_precision(s, t, *value));
                 Relatedness::Graph(moved)
             }
-            other => other.clone(),
+            (other, _) => other.clone(),
         };
         Some(Prior { relatedness, factor: self.space.at(own, q), ..like.clone() })
     }
@@ -324,13 +383,14 @@ impl Smooth for Graph {
     fn slope(&self, posterior: &Posterior) -> Vec<f64> {
         let prior = posterior.prior();
         let mut slope = self.space.slope(posterior);
-        if let Relatedness::Graph(graph) = &prior.relatedness {
+        if let (Relatedness::Graph(graph), Some(natural)) = (&prior.relatedness, &self.natural) {
             let (expected, moment) = (posterior.prior_task_moment_on_graph(graph), posterior.task_moment_on_graph(graph));
             let extra = 1.0 + self.strength / prior.factor.ncols() as f64;
             let residuals = expected.iter().zip(&moment).map(|(prior, own)| extra * prior - own).enumerate();
-            slope.extend(residuals.map(|(k, residual)| {
-                unit(graph) * if k < graph.len() { 0.5 * (residual - self.strength) * graph.node(k).precision } else { residual }
-            }));
+            let own: Vec<f64> = residuals
+                .map(|(k, residual)| if k < graph.len() { 0.5 * (residual - self.strength) * graph.node(k).precision } else { residual })
+                .collect();
+            slope.extend(natural.slope(&own));
         }
         slope
     }
@@ -345,13 +405,8 @@ impl Smooth for Graph {
 }
 
 /// Edge rate at which the ladder begins: half of all pairs, or twenty neighbours a task where these are fewer.
-fn densest(tasks: usize) -> f64 {
-    (20.0 / tasks as f64).min(0.5)
-}
-
-/// A unit in which an element of Omega, of which one pair of tasks knows, is as well determined as what all tasks know of.
-fn unit(graph: &TaskGraph) -> f64 {
-    (graph.len() as f64).sqrt()
+fn densest(candidates: &Candidates) -> f64 {
+    (10.0 * candidates.tasks() as f64 / candidates.rated().max(1.0)).min(0.5)
 }
 
 /// Whether the mean is flat and some varying feature has one. (Those dropped from it as combinations of others have one through

@@ -70,7 +70,7 @@ impl Known {
     }
 }
 
-/// The position of each task, and the elements that name two of them.
+/// The elements that name two tasks, by their positions.
 fn placed(names: &[String], elements: &[(String, String, f64)]) -> Vec<(usize, usize, f64)> {
     let place: HashMap<&str, usize> = names.iter().enumerate().map(|(t, name)| (name.as_str(), t)).collect();
     elements.iter().filter_map(|(s, t, value)| Some((*place.get(s.as_str())?, *place.get(t.as_str())?, *value))).collect()

@@ -1,5 +1,6 @@
 //! How tasks may be related: each structure is a constraint on the prior, a prior that pays for its parameters, and an M-step.
 
+mod candidates;
 mod edges;
 mod exchangeable;
 mod feature_covariance;
@@ -7,6 +8,8 @@ mod full;
 mod graph;
 mod independent;
 mod known;
+mod moments;
+mod natural;
 mod nodewise;
 mod pooled;
 mod refit;

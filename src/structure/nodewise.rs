@@ -1,5 +1,7 @@
 //! Which tasks each task needs: variational spike-and-slab regressions of every task on all others.
 
+use super::candidates::Candidates;
+use super::moments::TaskMoments;
 use nalgebra::DMatrix;
 use rayon::prelude::*;
 use statrs::distribution::{ContinuousCDF, Normal};
@@ -13,11 +15,12 @@ pub(crate) struct NodewisePrior {
     pub slab: f64,
 }
 
-/// Inclusion probabilities of all pairs, the mean of both directions, and the slab variance they suggest.
+/// Inclusion probabilities of all candidates, the mean of both directions, and the slab variance they suggest.
 pub(crate) struct Inclusion {
-    pub probabilities: DMatrix<f64>,
+    /// By the number of the pair.
+    pub probabilities: Vec<f64>,
     /// Probability that a pair is included with a positive coefficient.
-    pub positive: DMatrix<f64>,
+    pub positive: Vec<f64>,
     pub slab: f64,
 }
 
@@ -27,22 +30,34 @@ const LEAST_SLAB: f64 = 0.1;
 /// Inclusion probability below which a coefficient is left out of the residual: it would move that by next to nothing.
 const NEGLIGIBLE: f64 = 5e-3;
 
-/// Regresses every task on the others given the second moments of `directions` independent draws (T x T, their sum).
+/// Regresses every task on its candidates given the second moments of `directions` independent draws (their sum).
 ///
 /// Coordinate updates of Carbonetto and Stephens (2012); the residual correlation of a node is touched only where a
-/// coefficient changes, so tasks at zero cost nothing. O(T) a node and sweep, plus O(T) for each active coefficient.
-pub(crate) fn inclusion(moment: &DMatrix<f64>, directions: f64, prior: NodewisePrior) -> Inclusion {
-    let correlation = crate::linalg::correlation(moment);
-    let tasks = moment.nrows();
-    let nodes: Vec<Node> = (0..tasks).into_par_iter().map(|t| Node::regress(&correlation, t, directions, prior)).collect();
-    let (mut probabilities, mut positive) = (DMatrix::zeros(tasks, tasks), DMatrix::zeros(tasks, tasks));
+/// coefficient changes, so tasks at zero cost nothing. O(T) a node and sweep, plus O(T) for each active coefficient; with c candidates
+/// a task O(c), and O(c^2 r) once for their correlations.
+pub(crate) fn inclusion(moments: &TaskMoments, candidates: &Candidates, directions: f64, prior: NodewisePrior) -> Inclusion {
+    let tasks = candidates.tasks();
+    let all = candidates.are_all().then(|| {
+        let everyone: Vec<usize> = (0..tasks).collect();
+        crate::linalg::correlation(&moments.among(&everyone))
+    });
+    let nodes: Vec<Node> = (0..tasks)
+        .into_par_iter()
+        .map(|t| match &all {
+            Some(correlation) => Node::regress(correlation, t, directions, prior),
+            None => {
+                let local: Vec<usize> = std::iter::once(t).chain(candidates.of(t).map(|(s, _)| s)).collect();
+                Node::regress(&crate::linalg::correlation(&moments.among(&local)), 0, directions, prior)
+            }
+        })
+        .collect();
+    let (mut probabilities, mut positive) = (vec![0.0; candidates.pairs()], vec![0.0; candidates.pairs()]);
     let (mut second, mut weight) = (0.0, 0.0);
     for (t, node) in nodes.iter().enumerate() {
-        for s in 0..tasks {
-            probabilities[(s, t)] += 0.5 * node.inclusion[s];
-            probabilities[(t, s)] += 0.5 * node.inclusion[s];
-            positive[(s, t)] += 0.5 * node.positive[s];
-            positive[(t, s)] += 0.5 * node.positive[s];
+        for (place, (s, pair)) in candidates.of(t).enumerate() {
+            let own = if all.is_some() { s } else { place + 1 };
+            probabilities[pair] += 0.5 * node.inclusion[own];
+            positive[pair] += 0.5 * node.positive[own];
         }
         second += node.second_moment;
         weight += node.inclusion.iter().sum::<f64>();
@@ -51,17 +66,6 @@ pub(crate) fn inclusion(moment: &DMatrix<f64>, directions: f64, prior: NodewiseP
     // would be a second spike, and edge rate and slab could no longer be told apart on null data.
     let slab = ((second + prior.slab) / (weight + 1.0)).clamp(LEAST_SLAB, 1.0);
     Inclusion { probabilities, positive, slab }
-}
-
-/// C M C + (tr M / T) 11' / T with C = I - 11' / T: the moments about the plain mean of the tasks.
-///
-/// With a flat mean the likelihood does not see a common component c 11' of Sigma, and EM keeps whatever a dense start put
-/// there; edges chosen from these moments do not depend on it. On unrelated tasks their expectation is r I.
-pub(crate) fn without_common_part(moment: &DMatrix<f64>) -> DMatrix<f64> {
-    let tasks = moment.nrows() as f64;
-    let rows = moment.column_mean();
-    let (all, level) = (rows.mean(), moment.trace() / (tasks * tasks));
-    DMatrix::from_fn(moment.nrows(), moment.ncols(), |s, t| moment[(s, t)] - rows[s] - rows[t] + all + level)
 }
 
 /// One node's regression.
@@ -142,7 +146,8 @@ mod tests {
     fn agrees_with_enumeration_of_all_models_at_fixed_variance() {
         let c = DMatrix::from_row_slice(3, 3, &[1.0, 0.5, 0.1, 0.5, 1.0, 0.05, 0.1, 0.05, 1.0]);
         let (n, prior) = (100.0, NodewisePrior { rate: 0.2, slab: 0.2 });
-        let found = inclusion(&(&c * n), n, prior).probabilities;
+        let candidates = Candidates::all(3);
+        let found = inclusion(&TaskMoments::Matrix(&c * n), &candidates, n, prior).probabilities;
         let exact = |node: usize, of: usize| {
             let others: Vec<usize> = (0..3).filter(|k| *k != node).collect();
             let (mut with, mut all) = (0.0, 0.0);
@@ -165,7 +170,8 @@ mod tests {
         };
         for (s, t) in [(0, 1), (0, 2), (1, 2)] {
             let expected = 0.5 * (exact(s, t) + exact(t, s));
-            assert!((found[(s, t)] - expected).abs() < 0.02, "{s}-{t}: {} against {expected}", found[(s, t)]);
+            let own = found[candidates.number(s, t).unwrap()];
+            assert!((own - expected).abs() < 0.02, "{s}-{t}: {own} against {expected}");
         }
     }
 }

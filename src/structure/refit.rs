@@ -1,23 +1,32 @@
 //! The precision matrix of highest likelihood with its zeros given (Dempster 1972).
 
+use super::moments::{MOST_DENSE, TaskMoments};
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
 use crate::linalg;
 use nalgebra::{DMatrix, DVector};
 
-/// Maximises log |Omega| - tr(S Omega) over positive definite Omega that are zero off the edges of `pattern`, of which
-/// all else that is known is kept. By cyclic regressions of each task on its neighbours (Hastie, Tibshirani and Friedman 2009,
+/// Maximises log |Omega| - tr(S Omega), S = (M + nu I) / (r + nu), over positive definite Omega that are zero off the edges of
+/// `pattern`, of which all else that is known is kept. By cyclic regressions of each task on its neighbours (Hastie, Tibshirani and Friedman 2009,
 /// algorithm 17.1), component by component, until Sigma moves by less than `tolerance` of the largest variance.
 ///
 /// Cost of a sweep: sum over tasks of degree^3 + (component size) degree.
-pub(crate) fn refit(pattern: &TaskGraph, moment: &DMatrix<f64>, tolerance: f64) -> Result<TaskGraph> {
+pub(crate) fn refit(pattern: &TaskGraph, moments: &TaskMoments, (r, strength): (f64, f64), tolerance: f64) -> Result<TaskGraph> {
     const SWEEPS: usize = 2_000;
     let mut fitted = pattern.clone();
     for component in pattern.components() {
         let n = component.len();
+        if n > MOST_DENSE {
+            return Err(Error::TooLarge {
+                what: format!("the covariance of {n} tasks that hang together, '{}' among them,", pattern.node(component[0]).task),
+                needed_mb: (2 * n * n * 8) as u64 / 1_000_000,
+                limit_mb: (2 * MOST_DENSE * MOST_DENSE * 8) as u64 / 1_000_000,
+                remedy: "give fewer candidates with --candidates, or use --structure exchangeable".into(),
+            });
+        }
         let position = |t: usize| component.binary_search(&t).expect("neighbours share a component");
         let near: Vec<Vec<usize>> = component.iter().map(|t| pattern.neighbours(*t).into_iter().map(position).collect()).collect();
-        let s = DMatrix::from_fn(n, n, |i, j| moment[(component[i], component[j])]);
+        let s = (moments.among(&component) + DMatrix::identity(n, n) * strength) / (r + strength);
         // S itself satisfies the constraints; every step raises log |Sigma| among the matrices that do.
         let mut sigma = s.clone();
         let mut coefficients: Vec<Vec<f64>> = near.iter().map(|list| vec![0.0; list.len()]).collect();
@@ -98,7 +107,7 @@ mod tests {
         let edges = [(0, 1), (1, 2), (2, 3), (3, 0), (3, 4), (5, 6)];
         edges.iter().for_each(|(s, t)| pattern.connect(*s, *t, 0.0, Some(0.7)));
         let s = moment(n);
-        let fitted = refit(&pattern, &s, 1e-11).unwrap();
+        let fitted = refit(&pattern, &TaskMoments::Matrix(s.clone()), (1.0, 0.0), 1e-11).unwrap();
         let sigma = fitted.precision().try_inverse().unwrap();
         for (a, b) in edges.iter().copied().chain((0..n).map(|t| (t, t))) {
             assert!((sigma[(a, b)] - s[(a, b)]).abs() < 1e-9);
@@ -111,7 +120,7 @@ mod tests {
     fn complete_graph_is_the_inverse() {
         let s = moment(4);
         let pattern = TaskGraph::of_precision(&["a", "b", "c", "d"], &DMatrix::from_element(4, 4, 1.0));
-        let fitted = refit(&pattern, &s, 1e-11).unwrap();
+        let fitted = refit(&pattern, &TaskMoments::Matrix(s.clone()), (1.0, 0.0), 1e-11).unwrap();
         assert!((fitted.precision() - s.try_inverse().unwrap()).amax() < 1e-8);
     }
 }

@@ -1,5 +1,7 @@
 //! The posterior of a sparse precision matrix under spike and slab, exactly: a Gibbs sampler, column by column.
 
+use super::candidates::Candidates;
+use super::moments::TaskMoments;
 use crate::graph::TaskGraph;
 use crate::linalg::{self, normal};
 use nalgebra::DMatrix;
@@ -34,34 +36,35 @@ const REFRESH: usize = 20;
 #[derive(Clone, Debug)]
 pub(crate) struct SpikeSlab {
     beliefs: Beliefs,
+    candidates: Candidates,
     omega: DMatrix<f64>,
     sigma: DMatrix<f64>,
     rate: f64,
     slab: f64,
     sweeps: usize,
-    /// Conditional probability of every pair's edge in the latest sweep, the mean of its two draws (upper triangle).
-    pub probabilities: DMatrix<f64>,
+    /// Conditional probability of every candidate's edge in the latest sweep, the mean of its two draws.
+    pub probabilities: Vec<f64>,
     /// That of an edge with a positive partial correlation.
-    pub positive: DMatrix<f64>,
+    pub positive: Vec<f64>,
 }
 
 impl SpikeSlab {
-    /// Starts at the precision matrix of `start`, which must be positive definite.
-    pub(crate) fn new(start: &TaskGraph, beliefs: Beliefs) -> Self {
+    /// Starts at the precision matrix of `start`, which must be positive definite and have edges among the candidates only.
+    pub(crate) fn new(start: &TaskGraph, candidates: Candidates, beliefs: Beliefs) -> Self {
         let tasks = start.len();
         let omega = start.precision();
         let sigma = linalg::cholesky(omega.clone()).map_or_else(|| DMatrix::identity(tasks, tasks), |f| linalg::inverse_of_cholesky(&f));
         let edges = start.edges().count() as f64;
-        let pairs = (tasks * tasks.saturating_sub(1)) as f64 / 2.0;
         SpikeSlab {
-            rate: (1.0 + edges) / (1.0 + beliefs.sparsity + pairs),
+            rate: (1.0 + edges) / (1.0 + beliefs.sparsity + candidates.rated()),
             slab: SLAB_SCALE / SLAB_SHAPE,
             beliefs,
             omega,
             sigma,
             sweeps: 0,
-            probabilities: DMatrix::zeros(tasks, tasks),
-            positive: DMatrix::zeros(tasks, tasks),
+            probabilities: vec![0.0; candidates.pairs()],
+            positive: vec![0.0; candidates.pairs()],
+            candidates,
         }
     }
 
@@ -71,11 +74,11 @@ impl SpikeSlab {
     }
 
     /// One sweep over all columns, the rate and the slab given the second moments of `directions` independent draws from
-    /// N(0, Omega^-1), T x T, their sum. O(T c^2) with c the size of a component, and O(T^2).
+    /// N(0, Omega^-1), their sum. O(T c^2) with c the size of a component, and O(candidates).
     ///
     /// Column t is drawn as Wang (2015) does it, but for a spike at exactly 0: given all other elements and the pivot
     /// omega_tt - u' Omega_rest^-1 u, which stays positive, each u_s is 0 or Gaussian with known odds (Geweke 1996).
-    pub(crate) fn sweep<R: Rng + ?Sized>(&mut self, moment: &DMatrix<f64>, directions: f64, random: &mut R) {
+    pub(crate) fn sweep<R: Rng + ?Sized>(&mut self, moment: &TaskMoments, directions: f64, random: &mut R) {
         let tasks = self.omega.nrows();
         self.probabilities.fill(0.0);
         self.positive.fill(0.0);
@@ -89,30 +92,29 @@ impl SpikeSlab {
         self.draw_hyperparameters(random);
     }
 
-    fn draw_column<R: Rng + ?Sized>(&mut self, t: usize, moment: &DMatrix<f64>, directions: f64, random: &mut R) {
+    fn draw_column<R: Rng + ?Sized>(&mut self, t: usize, moment: &TaskMoments, directions: f64, random: &mut R) {
         let tasks = self.omega.nrows();
-        let own = moment[(t, t)] + self.beliefs.strength;
+        let own = moment.at(t, t) + self.beliefs.strength;
         let own_sigma = self.sigma[(t, t)];
         let before: Vec<f64> = self.sigma.column(t).iter().copied().collect();
         // Omega_rest^-1 = Sigma - Sigma_t Sigma_t' / Sigma_tt; `along` is it times the column u.
         let mut along: Vec<f64> = before.iter().map(|s| -s / own_sigma).collect();
         along[t] = 0.0;
         let prior_odds = self.rate / (1.0 - self.rate);
-        for s in (0..tasks).filter(|s| *s != t) {
+        for (s, pair) in self.candidates.of(t) {
             let rest = self.sigma[(s, s)] - before[s] * before[s] / own_sigma;
             let spread = self.slab * self.beliefs.scale[s] * self.beliefs.scale[t];
             let old = self.omega[(s, t)];
             let precision = own * rest + 1.0 / spread;
-            let pull = -(moment[(s, t)] + own * (along[s] - rest * old));
+            let pull = -(moment.at(s, t) + own * (along[s] - rest * old));
             let location = pull / precision.sqrt();
             let ratio = (1.0 + location * location) / ((spread * precision) * (spread * precision).sqrt());
             let odds = prior_odds * ratio * (0.5 * location * location).exp();
             let probability = if odds.is_finite() { odds / (1.0 + odds) } else { 1.0 };
-            let (low, high) = (s.min(t), s.max(t));
-            self.probabilities[(low, high)] += 0.5 * probability;
+            self.probabilities[pair] += 0.5 * probability;
             // A positive partial correlation is a negative element. What is next to impossible needs no sign.
             let upward = if probability > 1e-3 { moment_positive(-location) } else { 0.5 };
-            self.positive[(low, high)] += 0.5 * probability * upward;
+            self.positive[pair] += 0.5 * probability * upward;
             let new = if random.random::<f64>() < probability { draw_moment(location, random) / precision.sqrt() } else { 0.0 };
             if new != old {
                 (self.omega[(s, t)], self.omega[(t, s)]) = (new, new);
@@ -141,16 +143,12 @@ impl SpikeSlab {
     }
 
     fn draw_hyperparameters<R: Rng + ?Sized>(&mut self, random: &mut R) {
-        let tasks = self.omega.nrows();
-        let pairs = (tasks * tasks.saturating_sub(1)) as f64 / 2.0;
         let (mut edges, mut squares) = (0.0, 0.0);
-        for t in 0..tasks {
-            for s in (0..t).filter(|s| self.omega[(*s, t)] != 0.0) {
-                edges += 1.0;
-                squares += self.omega[(s, t)].powi(2) / (self.beliefs.scale[s] * self.beliefs.scale[t]);
-            }
+        for (s, t, _) in self.candidates.iter().filter(|(s, t, _)| self.omega[(*s, *t)] != 0.0) {
+            edges += 1.0;
+            squares += self.omega[(s, t)].powi(2) / (self.beliefs.scale[s] * self.beliefs.scale[t]);
         }
-        if let Ok(rate) = Beta::new(1.0 + edges, self.beliefs.sparsity + pairs - edges) {
+        if let Ok(rate) = Beta::new(1.0 + edges, self.beliefs.sparsity + self.candidates.rated() - edges) {
             self.rate = rate.sample(random).clamp(1e-12, 1.0 - 1e-12);
         }
         if let Ok(precision) = Gamma::new(SLAB_SHAPE + 1.5 * edges, 1.0 / (SLAB_SCALE + 0.5 * squares)) {
@@ -266,13 +264,13 @@ mod tests {
             };
             let posterior = Posterior::given(&quadratics, &prior).unwrap();
             let mut chain = Gibbs::new(&posterior);
-            let mut sampler = SpikeSlab::new(&TaskGraph::empty(&names()), beliefs());
+            let mut sampler = SpikeSlab::new(&TaskGraph::empty(&names()), Candidates::all(TASKS), beliefs());
             let truth = summaries(&omega, slab);
             let (mut below, mut tied) = ([0usize; 5], [0usize; 5]);
             for sweep in 1..=(KEPT + 3) * THIN {
                 chain.sweep(&TaskGraph::of_precision(&names(), sampler.omega()), &mut random);
                 let moment = chain.deviations().transpose() * chain.deviations();
-                sampler.sweep(&moment, DIRECTIONS as f64, &mut random);
+                sampler.sweep(&TaskMoments::Matrix(moment), DIRECTIONS as f64, &mut random);
                 if sweep > 3 * THIN && sweep.is_multiple_of(THIN) {
                     for (k, (drawn, own)) in summaries(sampler.omega(), sampler.slab).iter().zip(&truth).enumerate() {
                         below[k] += usize::from(drawn < own);
@@ -312,7 +310,9 @@ mod tests {
         let mut random = ChaCha8Rng::seed_from_u64(5);
         let moment = DMatrix::from_fn(6, 6, |i, j| if i == j { 30.0 } else { 6.0 / (1.0 + (i as f64 - j as f64).abs()) });
         let names: Vec<String> = (0..6).map(|t| t.to_string()).collect();
-        let mut sampler = SpikeSlab::new(&TaskGraph::empty(&names), Beliefs { strength: 2.0, sparsity: 6.0, scale: vec![1.0; 6] });
+        let beliefs = Beliefs { strength: 2.0, sparsity: 6.0, scale: vec![1.0; 6] };
+        let moment = TaskMoments::Matrix(moment);
+        let mut sampler = SpikeSlab::new(&TaskGraph::empty(&names), Candidates::all(6), beliefs);
         for _ in 0..REFRESH - 1 {
             sampler.sweep(&moment, 25.0, &mut random);
             let error = (sampler.omega() * &sampler.sigma - DMatrix::identity(6, 6)).amax();
