@@ -193,7 +193,7 @@ pub enum Error {
         /// What is wrong and what to do.
         problem: String,
     },
-    /// A table that is not readable CSV.
+    /// A table that is not readable CSV, or a graph that is not readable GraphML or DOT.
     #[error("{source_name}: {problem}")]
     Table {
         /// The file.

@@ -42,7 +42,7 @@ mod tasks;
 
 pub use error::{Error, Result};
 pub use formula::Formula;
-pub use graph::{Edge, Node, TaskGraph};
+pub use graph::{Edge, Node, TaskGraph, read_dot, read_graphml};
 pub use likelihood::{Dispersion, Gaussian, Likelihood, Noise, Observations};
 pub use model::{Fit, LikelihoodKind, Model, Null, NullTest, Prediction, SampledEdges, Standardise, Visibility};
 pub use posterior::Posterior;

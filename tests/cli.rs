@@ -453,3 +453,52 @@ fn a_graph_is_compared_with_nulls_and_exported() {
     assert!(fast.status == 1 && fast.err.contains("cognate fit"), "{}", fast.err);
     assert_eq!(cognate(folder.path(), &["graph", "m.cognate", "--null", "0"]).status, 1);
 }
+
+#[test]
+fn a_known_graph_is_read_in_every_format_that_is_written() {
+    let folder = folder_with(&table());
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let fit = |file: &str| {
+        let data = ["fit", "t.csv", "--task", "site", "--target", "y", "--features", "x", "--model", "m.cognate"];
+        cognate(folder.path(), &[&data[..], &["--structure", "known", "--graph", file, "--format", "json"]].concat())
+    };
+    write("g.csv", "source,target\ns0,s3\ns1,s4\ns2,s5\n");
+    let by_csv = fit("g.csv");
+    assert_eq!(by_csv.status, 0, "{}", by_csv.err);
+    write("g.dot", "graph { first [label=s0]; first -- s3; s1 -- s4; s2 -- s5 }");
+    let edges = |numbers: [(u8, u8); 3]| numbers.map(|(s, t)| format!(r#"<edge source="n{s}" target="n{t}"/>"#)).concat();
+    let nodes: String = (0..6).map(|t| format!(r#"<node id="n{t}"><data key="task">s{t}</data></node>"#)).collect();
+    write("g.graphml", &format!("<graphml><graph>{nodes}{}</graph></graphml>", edges([(0, 3), (1, 4), (2, 5)])));
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut packed, &std::fs::read(folder.path().join("g.dot")).unwrap()).unwrap();
+    std::fs::write(folder.path().join("packed.GV.gz"), packed.finish().unwrap()).unwrap();
+    for file in ["g.dot", "g.graphml", "packed.GV.gz"] {
+        assert_eq!(fit(file).out, by_csv.out, "{file}");
+    }
+
+    // What `cognate graph` writes comes back; its communities are the pairs.
+    for (format, file) in [("dot", "written.gv"), ("graphml", "written.xml")] {
+        write(file, &cognate(folder.path(), &["graph", "m.cognate", "--format", format]).out);
+        assert_eq!(fit(file).status, 0, "{file}");
+    }
+    let text = cognate(folder.path(), &["graph", "m.cognate"]).out;
+    assert!(text.contains("\ncommunities: s0 s3 | s1 s4 | s2 s5\n"), "{text}");
+    let graph: Value = serde_json::from_str(&cognate(folder.path(), &["graph", "m.cognate", "--format", "json"]).out).unwrap();
+    assert_eq!(graph["communities"], serde_json::json!([["s0", "s3"], ["s1", "s4"], ["s2", "s5"]]));
+
+    write("bad.dot", "graph { s0 -- s3 [weight=much] }");
+    write("bad.graphml", "<graphml><graph><node id=\"s0\"/><edge source=\"s0\" target=\"s9\"/></graph></graphml>");
+    write("negative.gv", "graph { s0 -- s3 [weight=-1] }");
+    std::fs::write(folder.path().join("latin.xml"), b"<graphml>Z\xfcrich</graphml>").unwrap();
+    for (file, word) in [
+        ("bad.dot", "'much' is not a finite number"),
+        ("bad.graphml", "'s9', which is no node"),
+        ("negative.gv", "weight -1"),
+        ("latin.xml", "UTF-8"),
+        ("nowhere.dot", "nowhere.dot"),
+    ] {
+        let run = fit(file);
+        assert_eq!((run.status, run.out.len(), run.err.lines().count()), (1, 0, 1), "{file}: {}", run.err);
+        assert!(run.err.contains(word), "{file}: {}", run.err);
+    }
+}

@@ -3,11 +3,13 @@
 use crate::csv::{self, Columns, Varying};
 use crate::error::{Error, Result};
 use crate::formula::Formula;
+use crate::graph;
 use crate::likelihood::{Gaussian, Noise};
 use crate::model::{Model, Standardise};
 use crate::structure::{self, EdgeMethod, FeatureCovariance, KnownRelation, Structure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 /// Finds out which prediction tasks are related, how strongly and with what certainty, and uses it to predict better.
 #[derive(Debug, Parser)]
@@ -118,7 +120,8 @@ pub(super) struct ModelArgs {
     /// How the structure graph finds its edge probabilities
     #[arg(long, value_enum, default_value_t = EdgesArg::Auto)]
     edges: EdgesArg,
-    /// What the structure known knows: neighbours, as CSV with the columns source, target and weight (default 1)
+    /// What the structure known knows: neighbours, as GraphML (.graphml, .xml), as DOT (.dot, .gv), or else as CSV with the columns
+    /// source, target and weight (default 1)
     #[arg(long, value_name = "FILE", conflicts_with = "covariance")]
     graph: Option<PathBuf>,
     /// Or the covariance of the tasks, as a square CSV matrix with names, or with the columns source, target and covariance
@@ -405,6 +408,22 @@ impl DataArgs {
     }
 }
 
+/// The edges of a known graph, in the format that its file's name says; `.gz` after it is no part of the format.
+fn neighbours(path: &Path) -> Result<Vec<(String, String, f64)>> {
+    let name = path.display().to_string();
+    let plain = name.to_lowercase();
+    let reader = match plain.trim_end_matches(".gz").rsplit_once('.') {
+        Some((_, "graphml" | "xml")) => graph::read_graphml,
+        Some((_, "dot" | "gv")) => graph::read_dot,
+        _ => return csv::read_relation(csv::open(path)?, &name),
+    };
+    let mut bytes = Vec::new();
+    csv::open(path)?.read_to_end(&mut bytes).map_err(|error| Error::io(path, error))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Error::Table { source_name: name.clone(), problem: "it is not UTF-8 text; save it as UTF-8".into() })?;
+    reader(&text, &name)
+}
+
 impl ModelArgs {
     /// Flags given that mean nothing to this structure.
     pub(super) fn idle(&self, structure: &dyn Structure) -> Vec<&'static str> {
@@ -431,10 +450,9 @@ impl ModelArgs {
             Covariance::Diagonal => FeatureCovariance::Diagonal,
             Covariance::Full => FeatureCovariance::Full,
         });
-        let read = |path: &PathBuf| csv::read_relation(csv::open(path)?, &path.display().to_string());
         let relation = match (&self.graph, &self.covariance) {
-            (Some(path), _) => Some(KnownRelation::Graph(read(path)?)),
-            (None, Some(path)) => Some(KnownRelation::Covariance(read(path)?)),
+            (Some(path), _) => Some(KnownRelation::Graph(neighbours(path)?)),
+            (None, Some(path)) => Some(KnownRelation::Covariance(csv::read_relation(csv::open(path)?, &path.display().to_string())?)),
             (None, None) => None,
         };
         Ok(structure::Options {

@@ -70,6 +70,9 @@ pub(super) fn graph(args: &GraphArgs, quiet: bool, progress: &Progress) -> Resul
                 let _ = writeln!(text, "{}", report::visibility_text(visibility));
             }
             lines.iter().for_each(|line| text.push_str(&format!("{line}\n")));
+            if let Some(communities) = report::communities_text(&graph) {
+                let _ = writeln!(text, "{communities}");
+            }
             for (s, t, edge) in strongest {
                 let (a, b) = (&graph.node(s).task, &graph.node(t).task);
                 let _ = writeln!(text, "{a} -- {b}  {}", report::edge_text(edge, scores));

@@ -22,7 +22,7 @@ fn named(names: &[String], values: impl Iterator<Item = f64>) -> Value {
 }
 
 /// A task graph: `{nodes: [{task, precision}], edges: [{source, target, partial_correlation, precision, probability,
-/// sign_probability, low, high}]}`.
+/// sign_probability, low, high}], communities: [[task]]}`, communities of at least two tasks only.
 pub fn graph_json(graph: &TaskGraph) -> Value {
     let name = |t: usize| graph.node(t).task.clone();
     let nodes: Vec<Value> = (0..graph.len()).map(|t| json!({"task": name(t), "precision": number(graph.node(t).precision)})).collect();
@@ -41,7 +41,7 @@ pub fn graph_json(graph: &TaskGraph) -> Value {
             })
         })
         .collect();
-    json!({"nodes": nodes, "edges": edges})
+    json!({"nodes": nodes, "edges": edges, "communities": super::communities(graph)})
 }
 
 /// A null test: `{null, count, p_value, expected_edges, expected_edges_of_nulls, rate, with_any_edge}`.

@@ -3,6 +3,15 @@
 mod json;
 mod text;
 
+use crate::graph::TaskGraph;
+
 pub(crate) use json::{Truth, truth_json};
 pub use json::{fit_json, graph_json, null_json};
+pub(crate) use text::communities_text;
 pub use text::{comparison_text, edge_text, null_name, null_text, visibility_text};
+
+/// The task names of every community of at least two tasks.
+fn communities(graph: &TaskGraph) -> Vec<Vec<&str>> {
+    let shared = graph.communities().into_iter().filter(|tasks| tasks.len() > 1);
+    shared.map(|tasks| tasks.into_iter().map(|t| graph.node(t).task.as_str()).collect()).collect()
+}

@@ -1,7 +1,7 @@
 //! The page a person reads, laid out like a mixed-model summary.
 
 use crate::compare::Comparison;
-use crate::graph::Edge;
+use crate::graph::{Edge, TaskGraph};
 use crate::linalg;
 use crate::model::{Fit, LikelihoodKind, Null, NullTest, Visibility};
 use std::fmt::{self, Display, Formatter};
@@ -126,6 +126,9 @@ impl Display for Fit {
             if let Some(visibility) = self.visibility() {
                 writeln!(out, "  {}", visibility_text(visibility))?;
             }
+            if let Some(communities) = communities_text(&graph) {
+                writeln!(out, "  {communities}")?;
+            }
             for (s, t, edge) in strongest.iter().take(SHOWN) {
                 writeln!(
                     out,
@@ -158,6 +161,15 @@ pub fn visibility_text(visibility: Visibility) -> String {
         }
         _ => format!("{directions}: too few to see any relation"),
     }
+}
+
+/// The communities of at least two tasks, on one line, if there is any; names that are more than one plain word in quotes.
+pub(crate) fn communities_text(graph: &TaskGraph) -> Option<String> {
+    let plain = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "_-.".contains(c));
+    let word = |name: &str| if plain(name) { name.to_string() } else { format!("{name:?}") };
+    let line = |tasks: &Vec<&str>| tasks.iter().map(|name| word(name)).collect::<Vec<_>>().join(" ");
+    let communities: Vec<String> = super::communities(graph).iter().map(line).collect();
+    (!communities.is_empty()).then(|| format!("communities: {}", communities.join(" | ")))
 }
 
 /// What a kind of null is called.
@@ -224,4 +236,17 @@ pub fn comparison_text(comparison: &Comparison) -> String {
         text.push_str(&format!("best: {best}; simplest within one standard error: {simplest}\n"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn communities_are_told_apart_whatever_their_names() {
+        let mut graph = TaskGraph::empty(&["north east", "c", "a|b", "lone", "Zürich-1", "\"d\""]);
+        assert_eq!(communities_text(&graph), None);
+        [(0, 1), (2, 4), (4, 5)].iter().for_each(|(s, t)| graph.connect(*s, *t, -0.3, None));
+        assert_eq!(communities_text(&graph).unwrap(), r#"communities: "north east" c | "a|b" Zürich-1 "\"d\"""#);
+    }
 }

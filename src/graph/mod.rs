@@ -1,13 +1,19 @@
 //! The task graph: which tasks inform each other, over petgraph, and the storage of a sparse precision matrix.
 
+mod communities;
+mod dot;
+mod formats;
+mod graphml;
+
+pub use dot::read_dot;
+pub use graphml::read_graphml;
+
 use crate::error::{Error, Result};
 use nalgebra::DMatrix;
-use petgraph::dot::{Config, Dot};
 use petgraph::graph::{NodeIndex, UnGraph};
 use petgraph::visit::{EdgeRef, NodeIndexable};
-use petgraph_graphml::GraphMl;
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
+use std::collections::HashMap;
 
 /// A task in the graph.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -232,17 +238,7 @@ impl TaskGraph {
         for edge in self.graph.edge_references() {
             sets.union(edge.source().index(), edge.target().index());
         }
-        let mut slot = vec![usize::MAX; self.len()];
-        let mut components: Vec<Vec<usize>> = Vec::new();
-        for t in 0..self.len() {
-            let root = sets.find(t);
-            if slot[root] == usize::MAX {
-                slot[root] = components.len();
-                components.push(Vec::new());
-            }
-            components[slot[root]].push(t);
-        }
-        components
+        grouped((0..self.len()).map(|t| sets.find(t)))
     }
 
     /// The dense precision matrix. O(T^2).
@@ -264,40 +260,18 @@ impl TaskGraph {
         self.graph.edge_weights_mut().for_each(|edge| edge.precision *= factor);
         self
     }
-
-    /// Graphviz text: pen width is the strength, colour the sign (blue positive, red negative).
-    pub fn to_dot(&self) -> String {
-        let edge = |_: &UnGraph<Node, Edge>, edge: petgraph::graph::EdgeReference<'_, Edge>| {
-            let weight = edge.weight();
-            let colour = if weight.partial_correlation >= 0.0 { "steelblue" } else { "firebrick" };
-            let width = 0.5 + 6.0 * weight.partial_correlation.abs();
-            let probability = weight.probability.map(|p| format!(", tooltip=\"probability {p:.3}\"")).unwrap_or_default();
-            format!("label=\"{:.2}\", color={colour}, penwidth={width:.2}{probability}", weight.partial_correlation)
-        };
-        let node = |_: &UnGraph<Node, Edge>, (_, node): (NodeIndex, &Node)| format!("label={:?}", node.task);
-        let config = [Config::EdgeNoLabel, Config::NodeNoLabel];
-        format!("{:?}", Dot::with_attr_getters(&self.graph, &config, &edge, &node))
-    }
 }
 
-impl TaskGraph {
-    /// GraphML text: nodes with `task`, edges with `partial_correlation`, and `probability` where there is one.
-    ///
-    /// ```
-    /// let graph = cognate::TaskGraph::empty(&["a & b", "c"]);
-    /// assert!(graph.to_graphml().contains("a &amp; b"));
-    /// ```
-    pub fn to_graphml(&self) -> String {
-        GraphMl::new(&self.graph)
-            .pretty_print(true)
-            .export_node_weights(Box::new(|node| vec![("task".into(), Cow::Owned(node.task.clone()))]))
-            .export_edge_weights(Box::new(|edge| {
-                let strength = ("partial_correlation".into(), Cow::Owned(edge.partial_correlation.to_string()));
-                let probability = edge.probability.map(|p| ("probability".into(), Cow::Owned(p.to_string())));
-                std::iter::once(strength).chain(probability).collect()
-            }))
-            .to_string()
+/// Tasks with the same label, each group ascending, ordered by their first.
+fn grouped(labels: impl Iterator<Item = usize>) -> Vec<Vec<usize>> {
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut place = HashMap::new();
+    for (t, label) in labels.enumerate() {
+        let group = *place.entry(label).or_insert(groups.len());
+        groups.resize_with(groups.len().max(group + 1), Vec::new);
+        groups[group].push(t);
     }
+    groups
 }
 
 impl PartialEq for TaskGraph {
@@ -375,10 +349,5 @@ mod tests {
             )
             .is_err()
         );
-    }
-
-    #[test]
-    fn dot_escapes_names() {
-        assert!(graph().to_dot().contains(r#"label="a \"quoted\"""#));
     }
 }
