@@ -2,11 +2,13 @@
 //!
 //! `cargo run --release --example calibration` (or `-- --quick`) prints two settings with five seeds, `-- TASKS FEATURES NOISE LAYOUT
 //! SEEDS` any other (EDGES=pseudo-gibbs in the environment: by that sampler). `-- --run FILE [MINUTES]` adds fits of the whole study to a table, the cheapest settings first, and goes on where it stopped; `-- --report FILE` prints
-//! what the table says. The committed table is benches/calibration.csv.
+//! what the table says, `-- --plot FILE SVG` draws it. The committed table is benches/calibration.csv.
 
 use cognate::simulate::{Layout, NoiseLevel, gaussian, task_graph};
 use cognate::{Design, EdgeMethod, Exchangeable, FeatureCovariance, Gaussian, Graph, Mean, Model, Prior, Relatedness, TaskGraph};
 use nalgebra::{DMatrix, DVector};
+use plotters::prelude::*;
+use statrs::distribution::{ContinuousCDF, StudentsT};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::io::Write;
@@ -16,6 +18,7 @@ use std::time::{Duration, Instant};
 const BINS: [f64; 11] = [0.0, 0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
 const RATE: f64 = 0.1;
 const SEEDS: u64 = 20;
+const NOISES: [f64; 3] = [0.0, 0.3, 1.0];
 const LAYOUTS: [&str; 4] = ["chain", "random", "hubs", "null"];
 
 #[derive(Clone, PartialEq, PartialOrd)]
@@ -131,7 +134,7 @@ fn study() -> Vec<Setting> {
     let mut settings = Vec::new();
     for tasks in [20, 50, 139] {
         for features in [30, 100, 300] {
-            for noise in [0.0, 0.3, 1.0] {
+            for noise in NOISES {
                 settings.extend(LAYOUTS.map(|layout| Setting { tasks, features, noise, layout }));
             }
         }
@@ -165,8 +168,20 @@ fn add_fits(file: &str, minutes: f64) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn report(file: &str) -> Result<(), Box<dyn Error>> {
-    let mut found: BTreeMap<String, Vec<Outcome>> = BTreeMap::new();
+/// Share of false edges, and its lower 99 % bound with the fits as the independent units (Student's t).
+fn false_share(outcomes: &[Outcome]) -> (f64, f64) {
+    let n = outcomes.len() as f64;
+    let claimed = outcomes.iter().map(|o| o.claimed as f64).sum::<f64>().max(1.0);
+    let share = outcomes.iter().map(|o| o.wrong as f64).sum::<f64>() / claimed;
+    let spread: f64 = outcomes.iter().map(|o| (o.wrong as f64 - share * o.claimed as f64).powi(2)).sum();
+    let quantile = StudentsT::new(0.0, 1.0, (n - 1.0).max(1.0)).map_or(f64::INFINITY, |t| t.inverse_cdf(0.99));
+    (share, share - quantile * (spread * n / (n - 1.0).max(1.0)).sqrt() / claimed)
+}
+
+type Found = BTreeMap<String, Vec<Outcome>>;
+
+fn read(file: &str) -> Result<Found, Box<dyn Error>> {
+    let mut found = Found::new();
     for line in std::fs::read_to_string(file)?.lines() {
         let words: Vec<&str> = line.split(',').collect();
         let number =
@@ -179,12 +194,26 @@ fn report(file: &str) -> Result<(), Box<dyn Error>> {
             Outcome { edges: number(5)? as usize, claimed: number(6)? as usize, wrong: number(7)? as usize, seconds: number(8)?, bins };
         found.entry(words[..4].join(",")).or_default().push(outcome);
     }
+    Ok(found)
+}
+
+fn of<'a>(found: &'a Found, setting: &Setting) -> Option<&'a Vec<Outcome>> {
+    found.get(key(setting, 0).trim_end_matches(",0"))
+}
+
+/// The fits of a noise level, nulls left out.
+fn at_noise(found: &Found, noise: f64) -> Vec<&Outcome> {
+    study().iter().filter(|s| s.noise == noise && s.layout != "null").filter_map(|s| of(found, s)).flatten().collect()
+}
+
+fn report(file: &str) -> Result<(), Box<dyn Error>> {
+    let found = read(file)?;
     println!("{HEADER}");
     let mut settings = study();
     settings.sort_by(|a, b| a.partial_cmp(b).expect("settings are ordered"));
     let mut nulls = (0, 0);
     for setting in &settings {
-        if let Some(outcomes) = found.get(key(setting, 0).trim_end_matches(",0")) {
+        if let Some(outcomes) = of(&found, setting) {
             print_setting(setting, outcomes);
             if setting.layout == "null" {
                 nulls = (nulls.0 + outcomes.iter().filter(|o| o.claimed > 0).count(), nulls.1 + outcomes.len());
@@ -192,13 +221,14 @@ fn report(file: &str) -> Result<(), Box<dyn Error>> {
         }
     }
     println!("\n{} of {} nulls with any edge at a false discovery rate of {RATE}", nulls.0, nulls.1);
-    for noise in [0.0, 0.3, 1.0] {
-        let here: Vec<&Outcome> = settings
-            .iter()
-            .filter(|s| s.noise == noise && s.layout != "null")
-            .filter_map(|s| found.get(key(s, 0).trim_end_matches(",0")))
-            .flatten()
-            .collect();
+    for setting in &settings {
+        if let Some((share, low)) = of(&found, setting).map(|outcomes| false_share(outcomes)).filter(|(_, low)| *low > RATE) {
+            let Setting { tasks, features, noise, layout } = setting;
+            println!("{tasks} tasks, {features} features, noise {noise}, {layout}: FDR {share:.3}, lower 99 % bound {low:.3}");
+        }
+    }
+    for noise in NOISES {
+        let here = at_noise(&found, noise);
         let (claimed, wrong) = here.iter().fold((0, 0), |sum, o| (sum.0 + o.claimed, sum.1 + o.wrong));
         println!(
             "\nnoise/signal {noise}, all graphs with edges: {} fits, FDR {:.3}",
@@ -210,6 +240,34 @@ fn report(file: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Claimed against true frequency, a line a noise level; beside the diagonal the probabilities would be wrong.
+fn plot(file: &str, svg: &str) -> Result<(), Box<dyn Error>> {
+    let found = read(file)?;
+    let root = SVGBackend::new(svg, (560, 520)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let mut chart =
+        ChartBuilder::on(&root).margin(16).x_label_area_size(44).y_label_area_size(52).build_cartesian_2d(0.0..1.0, 0.0..1.0)?;
+    chart.configure_mesh().x_desc("claimed probability of an edge").y_desc("share that are edges").disable_mesh().draw()?;
+    chart.draw_series(LineSeries::new([(0.0, 0.0), (1.0, 1.0)], &BLACK))?;
+    for (noise, colour) in NOISES.into_iter().zip([BLUE, GREEN, RED]) {
+        let mut bins = [(0.0, 0.0, 0.0); BINS.len()];
+        for outcome in at_noise(&found, noise) {
+            for (all, own) in bins.iter_mut().zip(&outcome.bins) {
+                *all = (all.0 + own.0 as f64, all.1 + own.1, all.2 + own.2 as f64);
+            }
+        }
+        let points: Vec<(f64, f64)> = bins.iter().filter(|bin| bin.0 > 0.0).map(|bin| (bin.1 / bin.0, bin.2 / bin.0)).collect();
+        chart
+            .draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?
+            .label(format!("noise/signal {noise}"))
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
+        chart.draw_series(points.iter().map(|point| Circle::new(*point, 3, colour.filled())))?;
+    }
+    chart.configure_series_labels().position(SeriesLabelPosition::UpperLeft).border_style(BLACK).draw()?;
+    root.present()?;
+    Ok(())
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
@@ -217,10 +275,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["--run", file] => add_fits(file, 1e6),
         ["--run", file, minutes] => add_fits(file, minutes.parse()?),
         ["--report", file] => report(file),
+        ["--plot", file, svg] => plot(file, svg),
         [tasks, features, noise, layout, seeds] => {
             let layout = LAYOUTS.into_iter().find(|name| name == layout).ok_or("the layout is chain, random, hubs or null")?;
             Ok(one(&Setting { tasks: tasks.parse()?, features: features.parse()?, noise: noise.parse()?, layout }, seeds.parse()?)?)
         }
-        _ => Err("use --quick, TASKS FEATURES NOISE LAYOUT SEEDS, --run FILE [MINUTES] or --report FILE".into()),
+        _ => Err("use --quick, TASKS FEATURES NOISE LAYOUT SEEDS, --run FILE [MINUTES], --report FILE or --plot FILE SVG".into()),
     }
 }

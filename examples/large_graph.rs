@@ -1,15 +1,21 @@
 //! How long a task graph takes: point fit and sampled edges of many simulated tasks, against the truth.
 //!
-//! `cargo run --release --example large_graph -- TASKS FEATURES` (default 200 tasks, 20 features).
+//! `cargo run --release --example large_graph -- TASKS FEATURES [SWEEPS [exact]]` (default 200 tasks, 20 features; so many sweeps of the
+//! pseudo-Gibbs or the exact sampler instead of what the number of tasks calls for).
 
 use cognate::simulate::{Layout, NoiseLevel, gaussian, task_graph};
-use cognate::{Design, FeatureCovariance, Gaussian, Graph, Mean, Model, Prior, Relatedness, Result};
+use cognate::{Design, EdgeMethod, FeatureCovariance, Gaussian, Graph, Mean, Model, Prior, Relatedness, Result};
 use nalgebra::{DMatrix, DVector};
 use std::time::Instant;
 
 fn main() -> Result<()> {
     let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
     let (tasks, features) = (*sizes.first().unwrap_or(&200), *sizes.get(1).unwrap_or(&20));
+    let edges = match (sizes.get(2), std::env::args().nth(4)) {
+        (Some(sweeps), Some(_)) => EdgeMethod::Exact { sweeps: *sweeps },
+        (Some(sweeps), None) => EdgeMethod::PseudoGibbs { sweeps: *sweeps },
+        (None, _) => EdgeMethod::Auto,
+    };
     let names: Vec<String> = (1..=tasks).map(|t| format!("t{t}")).collect();
     let truth = task_graph(Layout::Random { edges: tasks }, &names, 0.25..0.5, 1)?;
     let prior = Prior {
@@ -23,7 +29,7 @@ fn main() -> Result<()> {
     let drawn = gaussian(&prior, tasks, 2 * features, NoiseLevel::Ratio(0.3), 1)?;
     let table = drawn.rows.tasks(&Design::varying(drawn.rows.features()).without_intercept());
     let clock = Instant::now();
-    let fit = Model::new(Gaussian::default(), Graph::new(FeatureCovariance::Scalar)).fit_with(&table, &|step| {
+    let fit = Model::new(Gaussian::default(), Graph::new(FeatureCovariance::Scalar).with_edges(edges)).fit_with(&table, &|step| {
         eprintln!("{:>8.1} s  log posterior {:.3}, {} edges", clock.elapsed().as_secs_f64(), step.log_posterior, step.edges)
     })?;
     let seconds = clock.elapsed().as_secs_f64();

@@ -185,7 +185,8 @@ fn finish(
             let next = smooth.at(own_point, &prior)?;
             Some((next, likelihood.with_variances(variances.iter().map(|v| v.exp()).collect(), &dispersion)))
         };
-        let search = Lbfgs { memory: 30, evaluations: options.max_iterations.saturating_sub(trace.len()), gain: options.tolerance };
+        let evaluations = options.max_iterations.saturating_sub(trace.len());
+        let search = Lbfgs { memory: 30, evaluations, gain: options.tolerance, curvature: smooth.curvature(&prior) };
         let found = search.minimise(point, |point| {
             let Some((next, noise)) = at(point) else { return Ok(None) };
             let quadratics = likelihood.quadratics(data, &noise);

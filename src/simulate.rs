@@ -3,7 +3,8 @@
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
 use crate::linalg::{self, normal};
-use crate::prior::{Mean, Prior};
+use crate::posterior::draw_along;
+use crate::prior::{Mean, Prior, Relatedness};
 use crate::quadratic::Quadratics;
 use crate::tasks::{Coordinates, Design, Rows};
 use nalgebra::DMatrix;
@@ -11,6 +12,9 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeSet;
 use std::ops::Range;
+
+/// Most tasks whose covariance is made to draw from it.
+const MOST_DENSE: usize = 2_000;
 
 /// Rows and what they were drawn from.
 #[derive(Clone, Debug)]
@@ -176,12 +180,19 @@ fn draw_parameters<R: Rng + ?Sized>(prior: &Prior, tasks: usize, d: usize, rando
     let Mean::Given(mean) = &prior.mean else {
         return Err(Error::Arguments("to simulate, give the prior a mean".into()));
     };
-    let sigma = prior
-        .relatedness
-        .covariance(tasks)
-        .ok_or_else(|| Error::NotPositiveDefinite { matrix: "the task precision".into(), remedy: "make its edges weaker".into() })?;
     let z = DMatrix::from_fn(tasks, prior.factor.ncols(), |_, _| normal(random));
-    let deviations = linalg::semidefinite_factor(&sigma) * z * prior.factor.transpose();
+    let whitened = match &prior.relatedness {
+        // No T x T matrix of so many.
+        Relatedness::Graph(graph) if graph.len() == tasks && tasks > MOST_DENSE => draw_along(graph, z)?,
+        other => {
+            let sigma = other.covariance(tasks).ok_or_else(|| Error::NotPositiveDefinite {
+                matrix: "the task precision".into(),
+                remedy: "make its edges weaker".into(),
+            })?;
+            linalg::semidefinite_factor(&sigma) * z
+        }
+    };
+    let deviations = whitened * prior.factor.transpose();
     let mut parameters = DMatrix::zeros(tasks, d);
     for t in 0..tasks {
         prior.mean_features.iter().zip(mean.iter()).for_each(|(f, value)| parameters[(t, *f)] += value);
@@ -238,7 +249,6 @@ fn ratio_of_unit_noise(prior: &Prior, data: &Quadratics) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prior::Relatedness;
     use nalgebra::DVector;
 
     fn prior(tasks: usize) -> Prior {

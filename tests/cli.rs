@@ -502,3 +502,26 @@ fn a_known_graph_is_read_in_every_format_that_is_written() {
         assert!(run.err.contains(word), "{file}: {}", run.err);
     }
 }
+
+#[test]
+fn edges_are_looked_for_among_candidates_only() {
+    let folder = folder_with(&table());
+    std::fs::write(folder.path().join("c.csv"), "source,target\ns0,s3\ns4,s1\n").unwrap();
+    let data = ["fit", "t.csv", "--task", "site", "--target", "y", "--features", "x", "--model", "m.cognate", "--structure", "graph"];
+    let all = |run: &str| -> Vec<(String, String)> {
+        let ends = |line: &str| line.split(',').map(String::from).collect::<Vec<_>>();
+        run.lines().skip(1).map(ends).map(|words| (words[0].clone(), words[1].clone())).collect()
+    };
+    let allowed = |(s, t): &(String, String)| [("s0", "s3"), ("s1", "s4"), ("s4", "s1")].contains(&(s.as_str(), t.as_str()));
+    let fitted = cognate(folder.path(), &[&data[..], &["--graph", "c.csv"]].concat());
+    assert_eq!(fitted.status, 0, "{}", fitted.err);
+    let named = cognate(folder.path(), &["graph", "m.cognate", "--fdr", "0.99", "--format", "csv"]);
+    assert!(named.status == 0 && all(&named.out).iter().all(allowed), "{}", named.out);
+    // Another model's edges sampled anew among them, and among the nearest.
+    assert_eq!(cognate(folder.path(), &data).status, 0);
+    let anew = cognate(folder.path(), &["graph", "m.cognate", "--graph", "c.csv", "--fdr", "0.99", "--format", "csv"]);
+    assert!(anew.status == 0 && all(&anew.out).iter().all(allowed), "{}{}", anew.out, anew.err);
+    assert_eq!(cognate(folder.path(), &["graph", "m.cognate", "--candidates", "1"]).status, 0);
+    let none = cognate(folder.path(), &[&data[..], &["--candidates", "0"]].concat());
+    assert!(none.status == 1 && none.err.contains("--candidates 0"), "{}", none.err);
+}

@@ -1,15 +1,14 @@
 //! Every flag, once.
 
+use super::edges::EdgeArgs;
 use crate::csv::{self, Columns, Varying};
 use crate::error::{Error, Result};
 use crate::formula::Formula;
-use crate::graph;
 use crate::likelihood::{Gaussian, Noise};
 use crate::model::{Model, Standardise};
-use crate::structure::{self, EdgeMethod, FeatureCovariance, KnownRelation, Structure};
+use crate::structure::{self, EdgeMethod, FeatureCovariance, Graph, KnownRelation, Structure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Finds out which prediction tasks are related, how strongly and with what certainty, and uses it to predict better.
 #[derive(Debug, Parser)]
@@ -120,12 +119,11 @@ pub(super) struct ModelArgs {
     /// How the structure graph finds its edge probabilities
     #[arg(long, value_enum, default_value_t = EdgesArg::Auto)]
     edges: EdgesArg,
-    /// What the structure known knows: neighbours, as GraphML (.graphml, .xml), as DOT (.dot, .gv), or else as CSV with the columns
-    /// source, target and weight (default 1)
-    #[arg(long, value_name = "FILE", conflicts_with = "covariance")]
-    graph: Option<PathBuf>,
-    /// Or the covariance of the tasks, as a square CSV matrix with names, or with the columns source, target and covariance
-    #[arg(long, value_name = "FILE")]
+    #[command(flatten)]
+    search: EdgeArgs,
+    /// For the structure known instead the covariance of the tasks, as a square CSV matrix with names, or with the columns source,
+    /// target and covariance
+    #[arg(long, value_name = "FILE", conflicts_with = "graph")]
     covariance: Option<PathBuf>,
     /// Seed of whatever is drawn (edges, folds)
     #[arg(long, default_value_t = 0)]
@@ -273,6 +271,8 @@ pub(super) struct GraphArgs {
     /// Sample the edge probabilities anew, at the exchangeable fit to the model's statistics
     #[arg(long, value_enum)]
     edges: Option<EdgesArg>,
+    #[command(flatten)]
+    search: EdgeArgs,
     /// Compare with so many data sets without relations, of each of two kinds: parametric (targets drawn anew from the
     /// exchangeable model) and rotation (every task's features rotated by themselves)
     #[arg(long, value_name = "N")]
@@ -362,13 +362,24 @@ pub(super) enum GraphFormat {
 impl GraphArgs {
     /// How edges are to be sampled anew, if at all.
     pub(super) fn method(&self) -> Result<Option<EdgeMethod>> {
+        let elsewhere = self.search.graph.is_some() || self.search.candidates.is_some();
         match self.edges.map(EdgeMethod::from) {
             Some(EdgeMethod::Fast) => {
                 Err(Error::Arguments("scores of EM belong to a fit; make them with cognate fit --structure graph --edges fast".into()))
             }
-            None if self.null.is_some() => Ok(Some(EdgeMethod::Auto)),
+            None if self.null.is_some() || elsewhere => Ok(Some(EdgeMethod::Auto)),
             given => Ok(given),
         }
+    }
+
+    /// The sampler of that method with K of that shape.
+    pub(super) fn sampler(&self, covariance: FeatureCovariance, edges: EdgeMethod) -> Result<Graph> {
+        let given = self.search.known()?;
+        let graph = Graph::new(covariance).with_edges(edges).with_seed(self.seed).with_nearest(self.search.nearest()?);
+        Ok(match given {
+            Some(edges) => graph.with_candidates(&edges.into_iter().map(|(s, t, _)| (s, t)).collect::<Vec<_>>()),
+            None => graph,
+        })
     }
 }
 
@@ -408,22 +419,6 @@ impl DataArgs {
     }
 }
 
-/// The edges of a known graph, in the format that its file's name says; `.gz` after it is no part of the format.
-fn neighbours(path: &Path) -> Result<Vec<(String, String, f64)>> {
-    let name = path.display().to_string();
-    let plain = name.to_lowercase();
-    let reader = match plain.trim_end_matches(".gz").rsplit_once('.') {
-        Some((_, "graphml" | "xml")) => graph::read_graphml,
-        Some((_, "dot" | "gv")) => graph::read_dot,
-        _ => return csv::read_relation(csv::open(path)?, &name),
-    };
-    let mut bytes = Vec::new();
-    csv::open(path)?.read_to_end(&mut bytes).map_err(|error| Error::io(path, error))?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| Error::Table { source_name: name.clone(), problem: "it is not UTF-8 text; save it as UTF-8".into() })?;
-    reader(&text, &name)
-}
-
 impl ModelArgs {
     /// Flags given that mean nothing to this structure.
     pub(super) fn idle(&self, structure: &dyn Structure) -> Vec<&'static str> {
@@ -431,7 +426,8 @@ impl ModelArgs {
         let given = [
             ("--feature-covariance", self.feature_covariance.is_some() && structure.feature_covariance().is_none()),
             ("--prior-strength", self.prior_strength.is_some() && !learns),
-            ("--graph", self.graph.is_some() && structure.name() != "known"),
+            ("--graph", self.search.graph.is_some() && !matches!(structure.name(), "known" | "graph")),
+            ("--candidates", self.search.candidates.is_some() && structure.name() != "graph"),
             ("--covariance", self.covariance.is_some() && structure.name() != "known"),
             ("--reml", self.reml && !structure.has_marginal()),
         ];
@@ -450,8 +446,8 @@ impl ModelArgs {
             Covariance::Diagonal => FeatureCovariance::Diagonal,
             Covariance::Full => FeatureCovariance::Full,
         });
-        let relation = match (&self.graph, &self.covariance) {
-            (Some(path), _) => Some(KnownRelation::Graph(neighbours(path)?)),
+        let relation = match (self.search.known()?, &self.covariance) {
+            (Some(edges), _) => Some(KnownRelation::Graph(edges)),
             (None, Some(path)) => Some(KnownRelation::Covariance(csv::read_relation(csv::open(path)?, &path.display().to_string())?)),
             (None, None) => None,
         };
@@ -461,6 +457,7 @@ impl ModelArgs {
             prior_strength: self.prior_strength,
             edges: self.edges.into(),
             seed: self.seed,
+            nearest: self.search.nearest()?,
         })
     }
 

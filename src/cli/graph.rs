@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
 use crate::model::{Fit, Null, NullTest};
 use crate::report;
-use crate::structure::{EdgeMethod, FeatureCovariance, Graph};
+use crate::structure::{EdgeMethod, FeatureCovariance};
 use std::fmt::Write as _;
 
 /// Sweeps of a null and of the data beside it: a p-value needs no more.
@@ -27,7 +27,7 @@ pub(super) fn graph(args: &GraphArgs, quiet: bool, progress: &Progress) -> Resul
     let method = args.method()?;
     let tests = null_tests(&fit, args, method, progress)?;
     let fresh = match method {
-        Some(method) => Some(fit.sample_edges(&sampler(&fit, method, args.seed))?.graph),
+        Some(method) => Some(fit.sample_edges(&args.sampler(shape(&fit), method)?)?.graph),
         None => None,
     };
     let graph = match (args.fdr, fresh.as_ref().or(fit.edge_probabilities())) {
@@ -82,14 +82,13 @@ pub(super) fn graph(args: &GraphArgs, quiet: bool, progress: &Progress) -> Resul
     })
 }
 
-fn sampler(fit: &Fit, method: EdgeMethod, seed: u64) -> Graph {
-    let kind = fit.feature_covariance_kind().unwrap_or(FeatureCovariance::Diagonal);
-    Graph::new(kind).with_edges(method).with_seed(seed)
+fn shape(fit: &Fit) -> FeatureCovariance {
+    fit.feature_covariance_kind().unwrap_or(FeatureCovariance::Diagonal)
 }
 
 fn null_tests(fit: &Fit, args: &GraphArgs, method: Option<EdgeMethod>, progress: &Progress) -> Result<Vec<(Null, NullTest)>> {
     let (Some(count), Some(method)) = (args.null, method) else { return Ok(Vec::new()) };
-    let graph = sampler(fit, method.for_tasks(fit.tasks().len()).with_sweeps(SWEEPS), args.seed);
+    let graph = args.sampler(shape(fit), method.for_tasks(fit.tasks().len()).with_sweeps(SWEEPS))?;
     [Null::Parametric, Null::Rotation]
         .into_iter()
         .map(|null| {

@@ -2,6 +2,7 @@
 
 mod args;
 mod demo;
+mod edges;
 mod graph;
 mod progress;
 mod run;

@@ -10,6 +10,8 @@ pub(crate) struct Lbfgs {
     pub evaluations: usize,
     /// Stops when the quadratic model promises less than this gain.
     pub gain: f64,
+    /// About the second derivative in every direction, where it is known: the length of the first step.
+    pub curvature: Option<f64>,
 }
 
 /// Where a minimisation ended.
@@ -56,7 +58,11 @@ impl Lbfgs {
             } else {
                 small_gains = 0;
             }
-            let mut step = if pairs.is_empty() { (reach / dot(&gradient, &gradient).sqrt()).min(1.0) } else { 1.0 };
+            let mut step = match self.curvature {
+                _ if !pairs.is_empty() => 1.0,
+                Some(curvature) => curvature.recip(),
+                None => (reach / dot(&gradient, &gradient).sqrt()).min(1.0),
+            };
             let accepted = loop {
                 if evaluations >= self.evaluations {
                     break None;
@@ -148,7 +154,7 @@ mod tests {
 
     #[test]
     fn finds_the_minimum_of_rosenbrock() {
-        let search = Lbfgs { memory: 8, evaluations: 500, gain: 1e-14 };
+        let search = Lbfgs { memory: 8, evaluations: 500, gain: 1e-14, curvature: None };
         let found = search
             .minimise(vec![-1.2, 1.0], |x| {
                 let (a, b) = (1.0 - x[0], x[1] - x[0] * x[0]);
@@ -161,7 +167,7 @@ mod tests {
 
     #[test]
     fn steps_back_where_the_function_is_not_defined() {
-        let search = Lbfgs { memory: 5, evaluations: 200, gain: 1e-12 };
+        let search = Lbfgs { memory: 5, evaluations: 200, gain: 1e-12, curvature: Some(4.0) };
         let found =
             search.minimise(vec![0.1], |x| Ok::<_, Infallible>((x[0] > 0.0).then(|| (x[0] - x[0].ln(), vec![1.0 - 1.0 / x[0]])))).unwrap();
         assert!((found.point[0] - 1.0).abs() < 1e-5);

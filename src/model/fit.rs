@@ -39,6 +39,7 @@ pub(crate) struct Plan {
     pub log_prior: f64,
     pub dropped: Vec<String>,
     pub edge_probabilities: Option<TaskGraph>,
+    pub candidate_pairs: Option<f64>,
 }
 
 /// A fitted model: parameters with uncertainty, hyperparameters, task graph, and the statistics it was fitted from.
@@ -114,9 +115,9 @@ impl Fit {
             let scales = coordinates.scales();
             units += prior.mean_features.iter().map(|f| coordinates.target_scale.ln() - scales[*f].ln()).sum::<f64>();
         }
-        let visibility = prior.relatedness.as_graph().filter(|_| plan.structure != "known").map(|graph| {
+        let visibility = prior.relatedness.as_graph().zip(plan.candidate_pairs).map(|(graph, pairs)| {
             let neighbours = 2.0 * graph.edges().count() as f64 / count as f64;
-            Visibility::new(count, posterior.effective_directions() - neighbours)
+            Visibility::among(count, pairs, posterior.effective_directions() - neighbours)
         });
         let (mean, mean_covariance) = expand_mean(posterior, &prior, p);
         let mut fit = Fit {

@@ -16,8 +16,8 @@ use crate::em::{self, Step};
 use crate::error::{Error, Result};
 use crate::likelihood::{Likelihood, Observations};
 use crate::linalg;
-use crate::posterior::Posterior;
-use crate::prior::{Mean, Prior};
+use crate::posterior::{Posterior, trace_along};
+use crate::prior::{Mean, Prior, Relatedness};
 use crate::structure::{FeatureCovariance, Setting, Structure};
 use crate::tasks::{Coordinates, Tasks};
 use nalgebra::DMatrix;
@@ -160,6 +160,7 @@ impl Model {
             log_prior,
             dropped,
             edge_probabilities: self.structure.edge_probabilities().cloned(),
+            candidate_pairs: self.structure.candidate_pairs(),
         };
         Ok(Fit::assemble(plan, tasks, &data, coordinates, climbed, &quadratics, &posterior))
     }
@@ -193,10 +194,12 @@ fn total_curvature(data: &Observations, features: &[usize]) -> DMatrix<f64> {
 
 /// Fixes the scalar that Sigma and K share: tr(Sigma) = T, the factor moved to K.
 fn normalise(prior: Prior, tasks: usize) -> Prior {
-    let scale = match prior.relatedness.is_learned().then(|| prior.relatedness.covariance(tasks)).flatten() {
-        Some(sigma) => sigma.trace() / tasks as f64,
-        None => return prior,
+    let trace = match &prior.relatedness {
+        Relatedness::Dense(sigma) => Some(sigma.trace()),
+        Relatedness::Graph(graph) => trace_along(graph),
+        _ => None,
     };
+    let Some(scale) = trace.map(|trace| trace / tasks as f64) else { return prior };
     Prior { relatedness: prior.relatedness.scaled(1.0 / scale), factor: prior.factor * scale.sqrt(), ..prior }
 }
 

@@ -26,7 +26,18 @@ impl Visibility {
     /// probability .5 where Fisher's z times sqrt(directions - 3) reaches the two-sided Gaussian quantile of 2 / (9 (tasks - 1)),
     /// and .84 more for probability .8. The level lets `tasks` / 9 false pairs in beside `tasks` true ones, as if all of these were found.
     pub fn new(tasks: usize, effective_directions: f64) -> Self {
-        let level = (2.0 / (9.0 * (tasks.max(2) - 1) as f64)).min(0.5);
+        let tasks = tasks.max(2);
+        Self::among(tasks, (tasks * (tasks - 1)) as f64 / 2.0, effective_directions)
+    }
+
+    /// The same where only so many `pairs` may be related: the fewer, the weaker the relations that can be seen.
+    ///
+    /// ```
+    /// use cognate::Visibility;
+    /// assert!(Visibility::among(139, 300.0, 30.0).half.unwrap() < Visibility::new(139, 30.0).half.unwrap());
+    /// ```
+    pub fn among(tasks: usize, pairs: f64, effective_directions: f64) -> Self {
+        let level = (tasks as f64 / (9.0 * pairs.max(1.0))).min(0.5);
         let threshold = Normal::standard().inverse_cdf(1.0 - 0.5 * level);
         let limit = |z: f64| (effective_directions > 3.0).then(|| (z / (effective_directions - 3.0).sqrt()).tanh());
         let more = Normal::standard().inverse_cdf(0.8);

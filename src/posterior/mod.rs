@@ -8,6 +8,7 @@ mod moments;
 mod sparse;
 
 use crate::error::{Error, Result};
+use crate::graph::TaskGraph;
 use crate::linalg;
 use crate::prior::{Mean, Prior, Relatedness};
 use crate::quadratic::Quadratics;
@@ -18,6 +19,7 @@ pub(crate) use gibbs::Gibbs;
 use nalgebra::{DMatrix, DVector};
 use rand::Rng;
 use rayon::prelude::*;
+use sparse::Sparse;
 use std::sync::OnceLock;
 
 /// Tasks handled by one unit of parallel work; fixed, so that sums do not depend on the thread count.
@@ -308,6 +310,30 @@ impl<'a> Posterior<'a> {
         }
         all
     }
+}
+
+/// Standard normal numbers, a row a task, turned into draws from N(0, Omega^-1) by columns, Omega the precision matrix of `graph`.
+///
+/// # Errors
+/// [`Error::NotPositiveDefinite`] and [`Error::TooLarge`] as for a posterior along that graph.
+pub(crate) fn draw_along(graph: &TaskGraph, mut normal: DMatrix<f64>) -> Result<DMatrix<f64>> {
+    factored(graph)?.solve_transpose(&mut normal, 1);
+    Ok(normal)
+}
+
+/// log |Omega|, none where Omega is not positive definite. No T x T matrix is made.
+pub(crate) fn log_determinant_along(graph: &TaskGraph) -> Option<f64> {
+    factored(graph).ok().map(|omega| omega.log_determinant())
+}
+
+/// tr Sigma, none where Omega is not positive definite. No T x T matrix is made.
+pub(crate) fn trace_along(graph: &TaskGraph) -> Option<f64> {
+    factored(graph).ok().map(|omega| (0..graph.len()).map(|t| omega.trace(t, t)).sum())
+}
+
+fn factored(graph: &TaskGraph) -> Result<Sparse> {
+    let nothing = DMatrix::zeros(1, 1);
+    Sparse::factorise(graph, &vec![&nothing; graph.len()])
 }
 
 impl Rows<'_> {

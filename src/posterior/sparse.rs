@@ -330,3 +330,56 @@ fn minimum_degree(graph: &TaskGraph, members: &[usize]) -> Elimination {
 fn as_operand(matrix: &DMatrix<f64>) -> Operand<'_> {
     Operand::new(matrix.as_slice(), matrix.nrows(), matrix.ncols())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Any graph, any curvatures: the log-determinant and all blocks of the inverse, on the pattern and off it, are those of the
+        /// dense matrix.
+        #[test]
+        fn the_inverse_is_the_dense_one(
+            tasks in 1usize..9,
+            r in 1usize..4,
+            edges in prop::collection::vec((0usize..9, 0usize..9, -0.9f64..0.9), 0..14),
+            curvatures in prop::collection::vec(-1.5f64..1.5, 9 * 16),
+        ) {
+            let names: Vec<String> = (0..tasks).map(|t| t.to_string()).collect();
+            let mut graph = TaskGraph::empty(&names);
+            // Diagonally dominant, so that any edges do.
+            let mut weight = vec![0.3; tasks];
+            for (s, t, value) in edges.iter().filter(|(s, t, _)| s != t && *s < tasks && *t < tasks) {
+                if graph.edge(*s, *t).is_none() {
+                    graph.connect(*s, *t, *value, None);
+                    weight[*s] += value.abs();
+                    weight[*t] += value.abs();
+                }
+            }
+            (0..tasks).for_each(|t| graph.set_diagonal(t, weight[t]));
+            let blocks: Vec<DMatrix<f64>> = (0..tasks)
+                .map(|t| {
+                    let root = DMatrix::from_fn(r, r, |i, j| curvatures[t * 16 + i * 4 + j]);
+                    &root * root.transpose()
+                })
+                .collect();
+            let sparse = Sparse::factorise(&graph, &blocks.iter().collect::<Vec<_>>()).unwrap();
+            let omega = graph.precision();
+            let dense = DMatrix::from_fn(tasks * r, tasks * r, |i, j| {
+                let ((s, a), (t, b)) = ((i / r, i % r), (j / r, j % r));
+                (if a == b { omega[(s, t)] } else { 0.0 }) + if s == t { blocks[s][(a, b)] } else { 0.0 }
+            });
+            let root = linalg::cholesky(dense).unwrap();
+            let inverse = linalg::inverse_of_cholesky(&root);
+            prop_assert!((sparse.log_determinant() - linalg::log_determinant(&root)).abs() < 1e-9);
+            for s in 0..tasks {
+                for t in 0..tasks {
+                    let expected = inverse.view((s * r, t * r), (r, r));
+                    prop_assert!((sparse.covariance(s, t, r) - expected).amax() < 1e-9);
+                    prop_assert!((sparse.trace(s, t) - expected.trace()).abs() < 1e-9);
+                }
+            }
+        }
+    }
+}

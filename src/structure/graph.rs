@@ -4,16 +4,16 @@ use super::candidates::Candidates;
 use super::edges::{Settings, sample};
 use super::exchangeable::Exchangeable;
 use super::feature_covariance::{FactorSpace, FeatureCovariance};
+use super::known::KnownRelation;
 use super::moments::{MOST_DENSE, TaskMoments};
 use super::natural::Natural;
 use super::nodewise::{NodewisePrior, inclusion};
 use super::refit::refit;
-use super::{Setting, Smooth, Structure};
+use super::{Options, Setting, Smooth, Structure};
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
 use crate::likelihood::Dispersion;
-use crate::linalg;
-use crate::posterior::Posterior;
+use crate::posterior::{Posterior, log_determinant_along};
 use crate::prior::{Mean, Prior, Relatedness};
 use std::collections::HashMap;
 
@@ -51,6 +51,7 @@ pub struct Graph {
     /// Every pair worth naming, once sampled.
     sampled: Option<TaskGraph>,
     expected_edges: f64,
+    candidate_pairs: f64,
 }
 
 /// How edge probabilities are found.
@@ -58,11 +59,12 @@ pub struct Graph {
 /// ```
 /// use cognate::EdgeMethod;
 /// assert_eq!(EdgeMethod::default().for_tasks(50), EdgeMethod::EXACT);
+/// assert_eq!(EdgeMethod::default().for_tasks(800), EdgeMethod::Exact { sweeps: 200 });
 /// assert_eq!(EdgeMethod::default().for_tasks(5_000), EdgeMethod::PSEUDO_GIBBS);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EdgeMethod {
-    /// [`EdgeMethod::Exact`] up to 300 tasks, [`EdgeMethod::PseudoGibbs`] beyond.
+    /// [`EdgeMethod::Exact`] up to 1,000 tasks (from 300 on with 200 sweeps), [`EdgeMethod::PseudoGibbs`] beyond.
     #[default]
     Auto,
     /// By a Gibbs sampler whose limit is the posterior of the edges given K and the noise. O(T^3) a sweep.
@@ -87,12 +89,16 @@ impl EdgeMethod {
     pub const PSEUDO_GIBBS: EdgeMethod = EdgeMethod::PseudoGibbs { sweeps: 200 };
 
     /// Most tasks of which Omega is drawn exactly unless asked.
-    const MOST_EXACT: usize = 300;
+    const MOST_EXACT: usize = 1_000;
+
+    /// Most of which it is drawn so often.
+    const MOST_OFTEN: usize = 300;
 
     /// What [`EdgeMethod::Auto`] stands for among so many tasks; the others stand for themselves.
     pub fn for_tasks(self, tasks: usize) -> EdgeMethod {
         match self {
-            EdgeMethod::Auto if tasks <= Self::MOST_EXACT => Self::EXACT,
+            EdgeMethod::Auto if tasks <= Self::MOST_OFTEN => Self::EXACT,
+            EdgeMethod::Auto if tasks <= Self::MOST_EXACT => EdgeMethod::Exact { sweeps: 200 },
             EdgeMethod::Auto => Self::PSEUDO_GIBBS,
             other => other,
         }
@@ -129,12 +135,25 @@ impl Graph {
             seed: 0,
             sampled: None,
             expected_edges: 0.0,
+            candidate_pairs: 0.0,
             given: None,
             nearest: None,
             candidates: None,
             natural: None,
             search: Search { step: 0, rate: 0.5, slab: 0.2, edges: Vec::new(), unchanged: 0 },
         }
+    }
+
+    /// As the options say.
+    pub(crate) fn of_options(options: &Options) -> Self {
+        let given = match &options.relation {
+            Some(KnownRelation::Graph(edges)) => Some(edges.iter().map(|(s, t, _)| (s.clone(), t.clone())).collect()),
+            _ => None,
+        };
+        Graph { given, seed: options.seed, ..Graph::new(options.feature_covariance.unwrap_or(FeatureCovariance::Diagonal)) }
+            .with_strength(options.prior_strength)
+            .with_edges(options.edges)
+            .with_nearest(options.nearest)
     }
 
     /// With another strength nu of the prior on Omega's values (`None`: 2).
@@ -174,8 +193,15 @@ impl Graph {
         self
     }
 
+    /// Curvature of the log-likelihood of known parameters in a coordinate of K, as that of Omega's coordinates is made: 2 T for each
+    /// direction that the coordinate scales.
+    fn tightness(&self, prior: &Prior) -> f64 {
+        let directions = if self.space.kind == FeatureCovariance::Scalar { prior.factor.ncols() } else { 1 };
+        2.0 * (self.names.len() * directions) as f64
+    }
+
     /// Where edges are looked for, given the moments of the posterior means.
-    fn candidates_at(&self, moments: &TaskMoments) -> Result<Candidates> {
+    fn candidates_at(&mut self, moments: &TaskMoments) -> Result<Candidates> {
         let tasks = self.names.len();
         let given = self.given.as_ref().map(|pairs| {
             let place: HashMap<&str, usize> = self.names.iter().enumerate().map(|(t, name)| (name.as_str(), t)).collect();
@@ -187,11 +213,13 @@ impl Graph {
                 "no candidate edge joins two tasks of the data; check how --graph names the tasks, or leave it out".into(),
             ));
         }
-        Ok(match (given, self.nearest) {
+        let candidates = match (given, self.nearest) {
             (Some(pairs), None) => Candidates::given(tasks, &pairs),
             (None, None) if tasks <= MOST_DENSE => Candidates::all(tasks),
             (given, nearest) => Candidates::nearest(moments, nearest.unwrap_or(NEAREST), &given.unwrap_or_default()),
-        })
+        };
+        self.candidate_pairs = candidates.rated();
+        Ok(candidates)
     }
 
     /// Second moments of the tasks, summed over r directions, at the exchangeable start: the correlation of the posterior
@@ -211,7 +239,12 @@ impl Graph {
         let moments = Self::first_moments(posterior, r);
         let candidates = self.candidates_at(&moments)?;
         let mut pattern = TaskGraph::empty(&self.names);
-        for _ in 0..=LADDER {
+        if posterior.tasks() > EdgeMethod::MOST_OFTEN {
+            // A sampler forgets its start, and the dense rungs of the ladder cost most.
+            let rate = candidates.tasks() as f64 / candidates.rated().max(1.0);
+            self.search = Search { step: LADDER, rate, ..self.search.clone() };
+        }
+        while self.search.step <= LADDER {
             pattern = self.select(&moments, &candidates, r, mean_takes_all);
         }
         let start = refit(&pattern, &moments, (r, self.strength), 1e-5)?;
@@ -314,18 +347,26 @@ impl Structure for Graph {
             }
         };
         let fitted = refit(&pattern, &moments, (r, self.strength), 1e-11)?;
-        self.natural = self.is_chosen().then(|| Natural::at(&fitted));
         let relatedness = Relatedness::Graph(fitted);
         let factor = if was_graph { self.space.update_at(posterior, &relatedness)? } else { prior.factor.clone() };
         let chosen = Prior { relatedness, factor, ..prior.clone() };
-        Ok(if self.is_chosen() { Prior { factor: self.space.of(&chosen.feature_covariance()), ..chosen } } else { chosen })
+        if !self.is_chosen() {
+            return Ok(chosen);
+        }
+        // The likelihood does not see the scale that Omega and K share; its prior is highest where tr Omega = T.
+        let Relatedness::Graph(fitted) = chosen.relatedness else { unreachable!("it was just made") };
+        let scale = tasks as f64 / (0..tasks).map(|t| fitted.node(t).precision).sum::<f64>();
+        let omega = fitted.scaled(scale);
+        self.natural = Some(Natural::at(&omega, (self.tightness(prior) / r).sqrt()));
+        let factor = self.space.of(&(&chosen.factor * chosen.factor.transpose() * scale));
+        Ok(Prior { relatedness: Relatedness::Graph(omega), factor, ..prior.clone() })
     }
 
     fn log_prior(&self, prior: &Prior) -> f64 {
         let Relatedness::Graph(graph) = &prior.relatedness else { return 0.0 };
-        let omega = graph.precision();
-        let Some(root) = linalg::cholesky(omega.clone()) else { return f64::NEG_INFINITY };
-        let values = 0.5 * self.strength * (linalg::log_determinant(&root) - omega.trace() + graph.len() as f64);
+        let Some(log_determinant) = log_determinant_along(graph) else { return f64::NEG_INFINITY };
+        let trace: f64 = (0..graph.len()).map(|t| graph.node(t).precision).sum();
+        let values = 0.5 * self.strength * (log_determinant - trace + graph.len() as f64);
         let r = prior.factor.column_iter().filter(|column| column.norm() > 0.0).count() as f64;
         let edges = graph.edges().count() as f64;
         let rate = self.search.rate.min(0.5);
@@ -345,6 +386,10 @@ impl Structure for Graph {
 
     fn edge_probabilities(&self) -> Option<&TaskGraph> {
         self.sampled.as_ref()
+    }
+
+    fn candidate_pairs(&self) -> Option<f64> {
+        Some(self.candidate_pairs)
     }
 
     fn smooth(&self) -> Option<&dyn Smooth> {
@@ -393,6 +438,10 @@ impl Smooth for Graph {
             slope.extend(natural.slope(&own));
         }
         slope
+    }
+
+    fn curvature(&self, prior: &Prior) -> Option<f64> {
+        Some(self.tightness(prior))
     }
 
     fn snap(&self, prior: &Prior) -> Option<Prior> {

@@ -7,6 +7,7 @@ mod feature_covariance;
 mod full;
 mod graph;
 mod independent;
+mod inverse;
 mod known;
 mod moments;
 mod natural;
@@ -105,6 +106,11 @@ pub trait Structure: std::fmt::Debug + Send + Sync {
         None
     }
 
+    /// Among how many pairs of tasks edges were looked for, where they are learned.
+    fn candidate_pairs(&self) -> Option<f64> {
+        None
+    }
+
     /// Whether the log-likelihood is a marginal one (the parameters integrated out).
     fn has_marginal(&self) -> bool {
         true
@@ -121,6 +127,11 @@ pub trait Smooth {
 
     /// d (log-likelihood + log prior) / d coordinates at the posterior's prior.
     fn slope(&self, posterior: &Posterior) -> Vec<f64>;
+
+    /// About -d^2 log posterior / d coordinate^2 at the prior, where it is much the same for all coordinates.
+    fn curvature(&self, _prior: &Prior) -> Option<f64> {
+        None
+    }
 
     /// The prior with what is all but on a boundary put on it, if anything is.
     fn snap(&self, _prior: &Prior) -> Option<Prior> {
@@ -144,8 +155,10 @@ pub struct Options {
     pub edges: EdgeMethod,
     /// Seed of what is drawn.
     pub seed: u64,
-    /// What `known` knows.
+    /// What `known` knows; a graph names the candidate edges of `graph`.
     pub relation: Option<KnownRelation>,
+    /// How many nearest tasks of each are candidates of `graph`.
+    pub nearest: Option<usize>,
 }
 
 /// Names of all structures, simple to rich.
@@ -176,12 +189,7 @@ pub fn by_name(name: &str, options: &Options) -> Result<Box<dyn Structure>> {
             Box::new(Known::new(covariance.unwrap_or(FeatureCovariance::Diagonal), relation))
         }
         "full" => Box::new(Full::new(covariance.unwrap_or(FeatureCovariance::Diagonal)).with_strength(options.prior_strength)),
-        "graph" => Box::new(
-            Graph::new(covariance.unwrap_or(FeatureCovariance::Diagonal))
-                .with_strength(options.prior_strength)
-                .with_edges(options.edges)
-                .with_seed(options.seed),
-        ),
+        "graph" => Box::new(Graph::of_options(options)),
         other => {
             return Err(Error::Arguments(format!("there is no structure '{other}'; choose one of {}", NAMES.join(", "))));
         }

@@ -7,7 +7,7 @@ use nalgebra::DMatrix;
 /// Most coordinates of a component that are made round together; those of larger ones are scaled one by one.
 const MOST: usize = 1_500;
 
-/// A linear map of the logarithms of Omega's diagonal and its elements on the edges, component by component: y = C' x / sqrt(T) with
+/// A linear map of the logarithms of Omega's diagonal and its elements on the edges, component by component: y = C' x / scale with
 /// C C' = H, the information that a known draw from N(0, Omega^-1) has on x, at the Omega it was made from.
 #[derive(Clone, Debug)]
 pub(crate) struct Natural {
@@ -27,8 +27,8 @@ struct Component {
 type Ends = (usize, usize);
 
 impl Natural {
-    /// At the precision matrix of `graph`. O(k^3) for a component of k tasks and edges.
-    pub(crate) fn at(graph: &TaskGraph) -> Self {
+    /// At the precision matrix of `graph`; r draws have curvature r scale^2 in every direction of y. O(k^3) for a component of k tasks and edges.
+    pub(crate) fn at(graph: &TaskGraph, scale: f64) -> Self {
         let tasks = graph.len();
         let components = graph.components();
         let mut owner = vec![0; tasks];
@@ -37,7 +37,7 @@ impl Natural {
             components.iter().map(|members| members.iter().map(|t| (*t, (*t, *t))).collect()).collect();
         graph.edges().enumerate().for_each(|(k, (s, t, _))| lists[owner[s]].push((tasks + k, (s, t))));
         let components = components.iter().zip(lists).map(|(members, list)| Component::at(graph, members, &list)).collect();
-        Natural { components, scale: (tasks as f64).sqrt() }
+        Natural { components, scale }
     }
 
     /// y of x.
@@ -149,11 +149,11 @@ mod tests {
         diagonal.chain(graph.edges().map(|(_, _, edge)| edge.precision)).collect()
     }
 
-    /// The expected log-likelihood of a draw has curvature T in every direction of y, by finite differences.
+    /// The expected log-likelihood of a draw has curvature scale^2 in every direction of y, by finite differences.
     #[test]
     fn the_likelihood_is_round() {
         let graph = graph();
-        let natural = Natural::at(&graph);
+        let natural = Natural::at(&graph, 6f64.sqrt());
         let (x, h) = (coordinates(&graph), 1e-3);
         let y = natural.of(&x);
         let value = |steps: &[(usize, f64)]| {

@@ -1,6 +1,7 @@
 //! The posterior of a sparse precision matrix under spike and slab, exactly: a Gibbs sampler, column by column.
 
 use super::candidates::Candidates;
+use super::inverse::Inverse;
 use super::moments::TaskMoments;
 use crate::graph::TaskGraph;
 use crate::linalg::{self, normal};
@@ -38,7 +39,7 @@ pub(crate) struct SpikeSlab {
     beliefs: Beliefs,
     candidates: Candidates,
     omega: DMatrix<f64>,
-    sigma: DMatrix<f64>,
+    sigma: Inverse,
     rate: f64,
     slab: f64,
     sweeps: usize,
@@ -60,7 +61,7 @@ impl SpikeSlab {
             slab: SLAB_SCALE / SLAB_SHAPE,
             beliefs,
             omega,
-            sigma,
+            sigma: Inverse::new(sigma),
             sweeps: 0,
             probabilities: vec![0.0; candidates.pairs()],
             positive: vec![0.0; candidates.pairs()],
@@ -83,10 +84,8 @@ impl SpikeSlab {
         self.probabilities.fill(0.0);
         self.positive.fill(0.0);
         self.sweeps += 1;
-        if self.sweeps.is_multiple_of(REFRESH)
-            && let Some(factor) = linalg::cholesky(self.omega.clone())
-        {
-            self.sigma = linalg::inverse_of_cholesky(&factor);
+        if self.sweeps.is_multiple_of(REFRESH) {
+            self.sigma.refresh(&self.omega);
         }
         (0..tasks).for_each(|t| self.draw_column(t, moment, directions, random));
         self.draw_hyperparameters(random);
@@ -95,14 +94,14 @@ impl SpikeSlab {
     fn draw_column<R: Rng + ?Sized>(&mut self, t: usize, moment: &TaskMoments, directions: f64, random: &mut R) {
         let tasks = self.omega.nrows();
         let own = moment.at(t, t) + self.beliefs.strength;
-        let own_sigma = self.sigma[(t, t)];
-        let before: Vec<f64> = self.sigma.column(t).iter().copied().collect();
+        let before = self.sigma.column(t);
+        let own_sigma = before[t];
         // Omega_rest^-1 = Sigma - Sigma_t Sigma_t' / Sigma_tt; `along` is it times the column u.
         let mut along: Vec<f64> = before.iter().map(|s| -s / own_sigma).collect();
         along[t] = 0.0;
         let prior_odds = self.rate / (1.0 - self.rate);
         for (s, pair) in self.candidates.of(t) {
-            let rest = self.sigma[(s, s)] - before[s] * before[s] / own_sigma;
+            let rest = self.sigma.diagonal(s) - before[s] * before[s] / own_sigma;
             let spread = self.slab * self.beliefs.scale[s] * self.beliefs.scale[t];
             let old = self.omega[(s, t)];
             let precision = own * rest + 1.0 / spread;
@@ -120,7 +119,7 @@ impl SpikeSlab {
                 (self.omega[(s, t)], self.omega[(t, s)]) = (new, new);
                 let (change, tilt) = (new - old, before[s] / own_sigma);
                 let column = self.sigma.column(s);
-                for (value, (own, shared)) in along.iter_mut().zip(column.as_slice().iter().zip(&before)) {
+                for (value, (own, shared)) in along.iter_mut().zip(column.iter().zip(&before)) {
                     *value += change * (own - shared * tilt);
                 }
             }
@@ -128,18 +127,10 @@ impl SpikeSlab {
         let shape = 0.5 * (directions + self.beliefs.strength) + 1.0;
         let pivot = Gamma::new(shape, 2.0 / own).map_or(1.0 / own_sigma, |gamma| gamma.sample(random));
         self.omega[(t, t)] = pivot + (0..tasks).map(|s| self.omega[(s, t)] * along[s]).sum::<f64>();
-        // Outside the component of t both are 0.
-        for k in (0..tasks).filter(|k| before[*k] != 0.0 || along[*k] != 0.0) {
-            let (tilt, rise) = (before[k] / own_sigma, along[k] / pivot);
-            let cells = &mut self.sigma.as_mut_slice()[k * tasks..(k + 1) * tasks];
-            for (cell, (up, down)) in cells.iter_mut().zip(along.iter().zip(&before)) {
-                *cell += up * rise - down * tilt;
-            }
-        }
-        for k in 0..tasks {
-            let value = if k == t { 1.0 / pivot } else { -along[k] / pivot };
-            (self.sigma[(k, t)], self.sigma[(t, k)]) = (value, value);
-        }
+        // Sigma_rest^-1 goes with the old column, and comes with the new one.
+        along[t] = -1.0;
+        let scaled = |values: Vec<f64>, by: f64| values.into_iter().map(|value| value * by).collect();
+        self.sigma.change(scaled(along, pivot.sqrt().recip()), scaled(before, own_sigma.sqrt().recip()));
     }
 
     fn draw_hyperparameters<R: Rng + ?Sized>(&mut self, random: &mut R) {
@@ -315,7 +306,10 @@ mod tests {
         let mut sampler = SpikeSlab::new(&TaskGraph::empty(&names), Candidates::all(6), beliefs);
         for _ in 0..REFRESH - 1 {
             sampler.sweep(&moment, 25.0, &mut random);
-            let error = (sampler.omega() * &sampler.sigma - DMatrix::identity(6, 6)).amax();
+            let error = {
+                let sigma = DMatrix::from_fn(6, 6, |i, j| sampler.sigma.column(j)[i]);
+                (sampler.omega() * sigma - DMatrix::identity(6, 6)).amax()
+            };
             assert!(error < 1e-9, "{error}");
         }
     }

@@ -1,0 +1,54 @@
+//! Where edges are looked for: the flags that fit, compare and graph share, and the files behind them.
+
+use crate::csv;
+use crate::error::{Error, Result};
+use crate::graph;
+use clap::Args;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Edges (task, task, weight).
+type Edges = Vec<(String, String, f64)>;
+
+#[derive(Debug, Args)]
+pub(super) struct EdgeArgs {
+    /// What is known of the task graph, as GraphML (.graphml, .xml), as DOT (.dot, .gv), or else as CSV with the columns source,
+    /// target and weight (default 1): for the structure known who is whose neighbour, for graph the only pairs that may have an edge
+    #[arg(long, value_name = "FILE")]
+    pub graph: Option<PathBuf>,
+    /// Look for edges only between each task and so many that are nearest to it, beside those of --graph (default: all pairs of up
+    /// to 5,000 tasks, the 20 nearest beyond)
+    #[arg(long, value_name = "K")]
+    pub candidates: Option<usize>,
+}
+
+impl EdgeArgs {
+    /// The edges of the graph's file.
+    pub(super) fn known(&self) -> Result<Option<Edges>> {
+        self.graph.as_deref().map(read).transpose()
+    }
+
+    /// How many nearest tasks of each are candidates.
+    pub(super) fn nearest(&self) -> Result<Option<usize>> {
+        match self.candidates {
+            Some(0) => Err(Error::Arguments("--candidates 0 leaves no pair to look at; give a number such as 20".into())),
+            count => Ok(count),
+        }
+    }
+}
+
+/// The edges in the format that the file's name says; `.gz` after it is no part of the format.
+fn read(path: &Path) -> Result<Edges> {
+    let name = path.display().to_string();
+    let plain = name.to_lowercase();
+    let reader = match plain.trim_end_matches(".gz").rsplit_once('.') {
+        Some((_, "graphml" | "xml")) => graph::read_graphml,
+        Some((_, "dot" | "gv")) => graph::read_dot,
+        _ => return csv::read_relation(csv::open(path)?, &name),
+    };
+    let mut bytes = Vec::new();
+    csv::open(path)?.read_to_end(&mut bytes).map_err(|error| Error::io(path, error))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Error::Table { source_name: name.clone(), problem: "it is not UTF-8 text; save it as UTF-8".into() })?;
+    reader(&text, &name)
+}
