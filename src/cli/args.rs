@@ -132,7 +132,7 @@ pub(super) struct ModelArgs {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum EdgesArg {
-    /// Exact up to 300 tasks, pseudo-gibbs beyond
+    /// Exact up to 1,000 tasks, pseudo-gibbs beyond
     Auto,
     /// By a Gibbs sampler of Omega and the parameters: probabilities that carry the noise of the tasks
     Exact,
