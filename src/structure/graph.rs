@@ -397,7 +397,7 @@ impl Structure for Graph {
     }
 }
 
-/// With its edges given: K's coordinates, and those of [`Natural`] for Omega's diagonal and its elements on the edges.
+/// With its edges given: K's coordinates, and round ones (`natural.rs`) for Omega's diagonal and its elements on the edges.
 impl Smooth for Graph {
     fn coordinates(&self, prior: &Prior) -> Vec<f64> {
         let own = self.space.coordinates(&prior.factor);

@@ -22,6 +22,7 @@ pub use full::Full;
 pub use graph::{EdgeMethod, Graph};
 pub use independent::Independent;
 pub use known::{Known, KnownRelation};
+pub use nodewise::edge_scores;
 pub use pooled::Pooled;
 
 use crate::error::{Error, Result};

@@ -2,6 +2,8 @@
 
 use super::candidates::Candidates;
 use super::moments::TaskMoments;
+use crate::error::{Error, Result};
+use crate::graph::TaskGraph;
 use nalgebra::DMatrix;
 use rayon::prelude::*;
 use statrs::distribution::{ContinuousCDF, Normal};
@@ -29,6 +31,9 @@ const LEAST_SLAB: f64 = 0.1;
 
 /// Inclusion probability below which a coefficient is left out of the residual: it would move that by next to nothing.
 const NEGLIGIBLE: f64 = 5e-3;
+
+/// Lowest score that is named.
+const NAMED: f64 = 1e-4;
 
 /// Regresses every task on its candidates given the second moments of `directions` independent draws (their sum).
 ///
@@ -66,6 +71,51 @@ pub(crate) fn inclusion(moments: &TaskMoments, candidates: &Candidates, directio
     // would be a second spike, and edge rate and slab could no longer be told apart on null data.
     let slab = ((second + prior.slab) / (weight + 1.0)).clamp(LEAST_SLAB, 1.0);
     Inclusion { probabilities, positive, slab }
+}
+
+/// Scores of all pairs of tasks as edges, from parameters that are known: the node-wise M-step of [`Graph`](super::Graph) by itself, its edge rate and
+/// slab learned. Of `parameters`, T x d, every column counts as a draw from N(0, Sigma); take off the mean beforehand. Scores rank edges; pairs below .0001
+/// are left out. O(T^2 d), and O(T) a task and sweep beside O(T) for each active coefficient.
+///
+/// ```
+/// use nalgebra::DMatrix;
+/// // The second task repeats half of the first, the third goes its own way.
+/// let noise = |k: usize, d: usize| ((d * 37 + k * 101 + d * d * (k + 3)) % 97) as f64 / 48.0 - 1.0;
+/// let w = DMatrix::from_fn(3, 60, |t, d| if t == 1 { noise(0, d) + noise(1, d) } else { noise(t, d) });
+/// let scores = cognate::edge_scores(&["a", "b", "c"], &w)?;
+/// assert_eq!(scores.strongest()[0].0..=scores.strongest()[0].1, 0..=1);
+/// # Ok::<(), cognate::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Shape`] where there are not as many names as rows, [`Error::NotPositiveDefinite`] for parameters that are not finite.
+pub fn edge_scores<S: AsRef<str>>(tasks: &[S], parameters: &DMatrix<f64>) -> Result<TaskGraph> {
+    const ROUNDS: usize = 3;
+    if parameters.nrows() != tasks.len() {
+        return Err(Error::Shape { what: "the rows of the parameters".into(), found: parameters.nrows(), expected: tasks.len() });
+    }
+    if parameters.iter().any(|value| !value.is_finite()) {
+        let remedy = "give finite parameters only".into();
+        return Err(Error::NotPositiveDefinite { matrix: "the moment matrix of the parameters".into(), remedy });
+    }
+    let candidates = Candidates::all(tasks.len());
+    let (moments, d) = (TaskMoments::of_columns(&parameters.transpose()), parameters.ncols() as f64);
+    let everyone = candidates.rated().max(1.0);
+    let mut prior = NodewisePrior { rate: (tasks.len() as f64 / everyone).min(0.5), slab: 0.2 };
+    let mut found = inclusion(&moments, &candidates, d, prior);
+    for _ in 1..ROUNDS {
+        let rate = (1.0 + found.probabilities.iter().sum::<f64>()) / (1.0 + 2.0 * everyone);
+        prior = NodewisePrior { rate: rate.min(0.5), slab: found.slab };
+        found = inclusion(&moments, &candidates, d, prior);
+    }
+    let mut scores = TaskGraph::empty(tasks);
+    for (s, t, pair) in candidates.iter() {
+        let size = (moments.at(s, s) * moments.at(t, t)).sqrt();
+        if found.probabilities[pair] >= NAMED && size > 0.0 {
+            scores.connect(s, t, -moments.at(s, t) / size, Some(found.probabilities[pair]));
+        }
+    }
+    Ok(scores)
 }
 
 /// One node's regression.
