@@ -268,7 +268,8 @@ pub(super) struct PredictArgs {
 pub(super) struct GraphArgs {
     /// Model file
     pub model: PathBuf,
-    /// Sample the edge probabilities anew, at the exchangeable fit to the model's statistics
+    /// Sample the edge probabilities anew, at the exchangeable fit to the model's statistics and among all pairs unless --graph or
+    /// --candidates is given again
     #[arg(long, value_enum)]
     edges: Option<EdgesArg>,
     #[command(flatten)]

@@ -27,19 +27,21 @@ pub(super) fn graph(args: &GraphArgs, quiet: bool, progress: &Progress) -> Resul
     let method = args.method()?;
     let tests = null_tests(&fit, args, method, progress)?;
     let fresh = match method {
-        Some(method) => Some(fit.sample_edges(&args.sampler(shape(&fit), method)?)?.graph),
+        Some(method) => Some(fit.sample_edges(&args.sampler(shape(&fit), method)?)?),
         None => None,
     };
-    let graph = match (args.fdr, fresh.as_ref().or(fit.edge_probabilities())) {
+    let sampled = fresh.as_ref().map(|edges| &edges.graph);
+    let graph = match (args.fdr, sampled.or(fit.edge_probabilities())) {
         (Some(rate), Some(all)) => all.at_false_discovery_rate(rate),
         (Some(_), None) => {
             return Err(Error::Arguments(
                 "--fdr needs edge probabilities, which this model has none of; have them sampled with --edges auto".into(),
             ));
         }
-        (None, _) => fresh.as_ref().map_or_else(|| fit.graph(), TaskGraph::likely),
+        (None, _) => sampled.map_or_else(|| fit.graph(), TaskGraph::likely),
     };
-    if !fit.learns_relatedness() && fresh.is_none() && !quiet {
+    let none_learned = !fit.learns_relatedness() && fit.structure() != "graph" && graph.edges().next().is_none();
+    if none_learned && fresh.is_none() && !quiet {
         eprintln!(
             "cognate: the structure '{}' learns no graph, so there are no edges; fit with --structure graph, or sample them with --edges auto",
             fit.structure()
@@ -66,7 +68,7 @@ pub(super) fn graph(args: &GraphArgs, quiet: bool, progress: &Progress) -> Resul
         GraphFormat::Text => {
             let strongest = graph.strongest();
             let mut text = format!("{} tasks, {} edges, {} components\n", graph.len(), strongest.len(), graph.components().len());
-            if let Some(visibility) = fit.visibility() {
+            if let Some(visibility) = fresh.as_ref().map(|edges| edges.visibility).or(fit.visibility()) {
                 let _ = writeln!(text, "{}", report::visibility_text(visibility));
             }
             lines.iter().for_each(|line| text.push_str(&format!("{line}\n")));

@@ -1,6 +1,6 @@
 //! Is there structure beyond exchangeable tasks? The same edge sampler on data that have none.
 
-use super::Fit;
+use super::{Fit, Visibility};
 use crate::em;
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
@@ -33,6 +33,8 @@ pub struct SampledEdges {
     pub graph: TaskGraph,
     /// Sum of the probabilities of all pairs, named or not.
     pub expected: f64,
+    /// How weak a relation could have been seen.
+    pub visibility: Visibility,
 }
 
 /// The edges of a model's tasks beside those of data without relations.
@@ -138,9 +140,14 @@ impl Fit {
         let mut graph = graph.clone().among(self.tasks().names());
         // The first update may only leave out directions without variance.
         for _ in 0..2 {
-            prior = graph.update(&Posterior::given(&quadratics, &prior)?)?;
+            let posterior = Posterior::given(&quadratics, &prior)?;
+            prior = graph.update(&posterior)?;
             if let Some(edges) = graph.edge_probabilities() {
-                return Ok(SampledEdges { graph: edges.clone(), expected: graph.expected_edges() });
+                let tasks = edges.len();
+                let neighbours = 2.0 * edges.likely().edges().count() as f64 / tasks as f64;
+                let pairs = graph.candidate_pairs().unwrap_or(0.0);
+                let visibility = Visibility::among(tasks, pairs, posterior.effective_directions() - neighbours);
+                return Ok(SampledEdges { graph: edges.clone(), expected: graph.expected_edges(), visibility });
             }
         }
         Err(Error::Arguments("EM alone gives scores, which have no null distribution; sample the edges instead".into()))

@@ -46,6 +46,7 @@ impl Candidates {
     /// edge rate is a rate among all pairs. O(T^2 r), in pieces: no T x T matrix is made.
     pub(crate) fn nearest(moments: &TaskMoments, count: usize, also: &[(usize, usize)]) -> Self {
         let tasks = moments.tasks();
+        let count = count.min(tasks.saturating_sub(1));
         let pairs: Vec<Vec<(usize, usize)>> = (0..tasks.div_ceil(CHUNK))
             .into_par_iter()
             .map(|chunk| {
@@ -139,5 +140,6 @@ mod tests {
         }
         assert!(found.number(1, 0).is_some() && found.pairs() <= 121 && !found.are_all());
         assert_eq!(found.rated(), 780.0);
+        assert!(Candidates::nearest(&moments, usize::MAX, &[]).are_all());
     }
 }
