@@ -113,7 +113,7 @@ pub(super) struct ModelArgs {
     /// || the model of lme4)
     #[arg(long, value_enum)]
     standardise: Option<StandardiseArg>,
-    /// Strength nu of the prior on the task covariance (full: T + 1; graph: 2)
+    /// Strength nu of the prior on the task covariance (full: T + 1; graph: 2, on the values of the chosen edges)
     #[arg(long)]
     prior_strength: Option<f64>,
     /// How the structure graph finds its edge probabilities

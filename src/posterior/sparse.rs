@@ -333,8 +333,23 @@ fn as_operand(matrix: &DMatrix<f64>) -> Operand<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::draw_along;
     use super::*;
     use proptest::prelude::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    /// Draws along a graph whose tasks are eliminated in another order than theirs have its covariance.
+    #[test]
+    fn draws_have_the_covariance_of_the_graph() {
+        const DRAWS: usize = 60_000;
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        let mut graph = TaskGraph::empty(&["hub", "a", "b", "c"]);
+        [(0, 1, -0.5), (0, 2, 0.4), (0, 3, 0.3)].iter().for_each(|(s, t, value)| graph.connect(*s, *t, *value, None));
+        let draws = draw_along(&graph, DMatrix::from_fn(4, DRAWS, |_, _| linalg::normal(&mut random))).unwrap();
+        let expected = graph.precision().try_inverse().unwrap();
+        assert!((&draws * draws.transpose() / DRAWS as f64 - expected).amax() < 0.04);
+    }
 
     proptest! {
         /// Any graph, any curvatures: the log-determinant and all blocks of the inverse, on the pattern and off it, are those of the

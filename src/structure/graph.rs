@@ -156,7 +156,7 @@ impl Graph {
             .with_nearest(options.nearest)
     }
 
-    /// With another strength nu of the prior on Omega's values (`None`: 2).
+    /// With another strength nu of the prior on the values of the chosen edges (`None`: 2); the sampler of edges has one of its own.
     pub fn with_strength(mut self, strength: Option<f64>) -> Self {
         self.strength = strength.unwrap_or(self.strength);
         self
