@@ -238,15 +238,17 @@ impl Graph {
         let mean_takes_all = takes_all(posterior.prior());
         let moments = Self::first_moments(posterior, r);
         let candidates = self.candidates_at(&moments)?;
-        let mut pattern = TaskGraph::empty(&self.names);
         if posterior.tasks() > EdgeMethod::MOST_OFTEN {
             // A sampler forgets its start, and the dense rungs of the ladder cost most.
             let rate = candidates.tasks() as f64 / candidates.rated().max(1.0);
             self.search = Search { step: LADDER, rate, ..self.search.clone() };
         }
-        while self.search.step <= LADDER {
-            pattern = self.select(&moments, &candidates, r, mean_takes_all);
-        }
+        let pattern = loop {
+            let pattern = self.select(&moments, &candidates, r, mean_takes_all);
+            if self.search.step > LADDER {
+                break pattern;
+            }
+        };
         let start = refit(&pattern, &moments, (r, self.strength), 1e-5)?;
         let first = NodewisePrior { rate: self.search.rate.min(0.5), slab: self.search.slab };
         let settings = Settings { strength: self.strength, mean_takes_all, exact, sweeps, seed: self.seed };
