@@ -49,7 +49,8 @@ pub use posterior::Posterior;
 pub use prior::{Mean, Prior, Relatedness};
 pub use quadratic::{Quadratic, Quadratics, Statistics};
 pub use structure::{
-    EdgeMethod, Exchangeable, FeatureCovariance, Full, Graph, Independent, Known, KnownRelation, Pooled, Smooth, Structure, edge_scores,
+    CandidateRule, EdgeMethod, Exchangeable, FeatureCovariance, Full, Graph, Independent, Known, KnownRelation, Pooled, Smooth, Structure,
+    edge_scores,
 };
 pub use tasks::{Coordinates, Design, INTERCEPT, Rows, Tasks};
 

@@ -517,6 +517,9 @@ fn edges_are_looked_for_among_candidates_only() {
     assert_eq!(fitted.status, 0, "{}", fitted.err);
     let named = cognate(folder.path(), &["graph", "m.cognate", "--fdr", "0.99", "--format", "csv"]);
     assert!(named.status == 0 && all(&named.out).iter().all(allowed), "{}", named.out);
+    // Sampled anew, the model's edges are looked for where they were.
+    let again = cognate(folder.path(), &["graph", "m.cognate", "--edges", "exact", "--fdr", "0.99", "--format", "csv"]);
+    assert!(again.status == 0 && all(&again.out).iter().all(allowed), "{}", again.out);
     // Another model's edges sampled anew among them, and among the nearest.
     assert_eq!(cognate(folder.path(), &data).status, 0);
     let anew = cognate(folder.path(), &["graph", "m.cognate", "--graph", "c.csv", "--fdr", "0.99", "--format", "csv"]);

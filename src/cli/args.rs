@@ -1,12 +1,12 @@
-//! Every flag, once.
+//! The flags, each once (those about where edges are looked for are in `edges`).
 
 use super::edges::EdgeArgs;
 use crate::csv::{self, Columns, Varying};
 use crate::error::{Error, Result};
 use crate::formula::Formula;
 use crate::likelihood::{Gaussian, Noise};
-use crate::model::{Model, Standardise};
-use crate::structure::{self, EdgeMethod, FeatureCovariance, Graph, KnownRelation, Structure};
+use crate::model::{Fit, Model, Standardise};
+use crate::structure::{self, CandidateRule, EdgeMethod, FeatureCovariance, Graph, KnownRelation, Structure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -113,7 +113,7 @@ pub(super) struct ModelArgs {
     /// || the model of lme4)
     #[arg(long, value_enum)]
     standardise: Option<StandardiseArg>,
-    /// Strength nu of the prior on the task covariance (full: T + 1; graph: 2, on the values of the chosen edges)
+    /// Strength nu of the prior on the task covariance (full: T + 1; graph: 2; the exact sampler of edges has one of its own)
     #[arg(long)]
     prior_strength: Option<f64>,
     /// How the structure graph finds its edge probabilities
@@ -136,7 +136,7 @@ enum EdgesArg {
     Auto,
     /// By a Gibbs sampler of Omega and the parameters: probabilities that carry the noise of the tasks
     Exact,
-    /// By node-wise regressions on drawn parameters: near the exact ones, faster among many tasks
+    /// By node-wise regressions on drawn parameters: more modest than the exact ones, faster among very many tasks
     PseudoGibbs,
     /// By EM alone: scores that rank edges, too sure where tasks are noisy
     Fast,
@@ -268,8 +268,8 @@ pub(super) struct PredictArgs {
 pub(super) struct GraphArgs {
     /// Model file
     pub model: PathBuf,
-    /// Sample the edge probabilities anew, at the exchangeable fit to the model's statistics and among all pairs unless --graph or
-    /// --candidates is given again
+    /// Sample the edge probabilities anew, at the exchangeable fit to the model's statistics and where the model looked for edges,
+    /// unless --graph or --candidates says otherwise
     #[arg(long, value_enum)]
     edges: Option<EdgesArg>,
     #[command(flatten)]
@@ -373,14 +373,13 @@ impl GraphArgs {
         }
     }
 
-    /// The sampler of that method with K of that shape.
-    pub(super) fn sampler(&self, covariance: FeatureCovariance, edges: EdgeMethod) -> Result<Graph> {
-        let given = self.search.known()?;
-        let graph = Graph::new(covariance).with_edges(edges).with_seed(self.seed).with_nearest(self.search.nearest()?);
-        Ok(match given {
-            Some(edges) => graph.with_candidates(&edges.into_iter().map(|(s, t, _)| (s, t)).collect::<Vec<_>>()),
-            None => graph,
-        })
+    /// The sampler of that method for a model.
+    pub(super) fn sampler(&self, fit: &Fit, edges: EdgeMethod) -> Result<Graph> {
+        let given = self.search.known()?.map(|edges| edges.into_iter().map(|(s, t, _)| (s, t)).collect());
+        let asked = CandidateRule { given, nearest: self.search.nearest()?, pairs: 0.0 };
+        let rule = if asked == CandidateRule::default() { fit.candidates().cloned().unwrap_or(asked) } else { asked };
+        let covariance = fit.feature_covariance_kind().unwrap_or(FeatureCovariance::Diagonal);
+        Ok(Graph::new(covariance).with_edges(edges).with_seed(self.seed).with_rule(rule))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
 use crate::model::{Fit, Null, NullTest};
 use crate::report;
-use crate::structure::{EdgeMethod, FeatureCovariance};
+use crate::structure::EdgeMethod;
 use std::fmt::Write as _;
 
 /// Sweeps of a null and of the data beside it: a p-value needs no more.
@@ -27,7 +27,7 @@ pub(super) fn graph(args: &GraphArgs, quiet: bool, progress: &Progress) -> Resul
     let method = args.method()?;
     let tests = null_tests(&fit, args, method, progress)?;
     let fresh = match method {
-        Some(method) => Some(fit.sample_edges(&args.sampler(shape(&fit), method)?)?),
+        Some(method) => Some(fit.sample_edges(&args.sampler(&fit, method)?)?),
         None => None,
     };
     let sampled = fresh.as_ref().map(|edges| &edges.graph);
@@ -84,13 +84,9 @@ pub(super) fn graph(args: &GraphArgs, quiet: bool, progress: &Progress) -> Resul
     })
 }
 
-fn shape(fit: &Fit) -> FeatureCovariance {
-    fit.feature_covariance_kind().unwrap_or(FeatureCovariance::Diagonal)
-}
-
 fn null_tests(fit: &Fit, args: &GraphArgs, method: Option<EdgeMethod>, progress: &Progress) -> Result<Vec<(Null, NullTest)>> {
     let (Some(count), Some(method)) = (args.null, method) else { return Ok(Vec::new()) };
-    let graph = args.sampler(shape(fit), method.for_tasks(fit.tasks().len()).with_sweeps(SWEEPS))?;
+    let graph = args.sampler(fit, method.for_tasks(fit.tasks().len()).with_sweeps(SWEEPS))?;
     [Null::Parametric, Null::Rotation]
         .into_iter()
         .map(|null| {

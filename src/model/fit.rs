@@ -8,7 +8,7 @@ use crate::likelihood::{Dispersion, Observations};
 use crate::posterior::Posterior;
 use crate::prior::Prior;
 use crate::quadratic::Quadratics;
-use crate::structure::FeatureCovariance;
+use crate::structure::{CandidateRule, FeatureCovariance};
 use crate::tasks::{Coordinates, Rows, Tasks};
 use nalgebra::{DMatrix, DVector};
 use rand::SeedableRng;
@@ -39,7 +39,7 @@ pub(crate) struct Plan {
     pub log_prior: f64,
     pub dropped: Vec<String>,
     pub edge_probabilities: Option<TaskGraph>,
-    pub candidate_pairs: Option<f64>,
+    pub candidates: Option<CandidateRule>,
 }
 
 /// A fitted model: parameters with uncertainty, hyperparameters, task graph, and the statistics it was fitted from.
@@ -63,6 +63,8 @@ pub struct Fit {
     pub(super) stop: Stop,
     pub(super) dropped: Vec<String>,
     pub(super) edge_probabilities: Option<TaskGraph>,
+    #[serde(default)]
+    pub(super) candidates: Option<CandidateRule>,
     pub(super) visibility: Option<Visibility>,
     pub(super) warnings: Vec<String>,
     pub(super) own_shares: Vec<Option<f64>>,
@@ -115,9 +117,9 @@ impl Fit {
             let scales = coordinates.scales();
             units += prior.mean_features.iter().map(|f| coordinates.target_scale.ln() - scales[*f].ln()).sum::<f64>();
         }
-        let visibility = prior.relatedness.as_graph().zip(plan.candidate_pairs).map(|(graph, pairs)| {
+        let visibility = prior.relatedness.as_graph().zip(plan.candidates.as_ref()).map(|(graph, rule)| {
             let neighbours = 2.0 * graph.edges().count() as f64 / count as f64;
-            Visibility::among(count, pairs, posterior.effective_directions() - neighbours)
+            Visibility::among(count, rule.pairs, posterior.effective_directions() - neighbours)
         });
         let (mean, mean_covariance) = expand_mean(posterior, &prior, p);
         let mut fit = Fit {
@@ -137,6 +139,7 @@ impl Fit {
             stop,
             dropped: plan.dropped,
             edge_probabilities: plan.edge_probabilities,
+            candidates: plan.candidates,
             visibility,
             warnings: Vec::new(),
             own_shares,
@@ -432,12 +435,17 @@ impl Fit {
         self.prior.relatedness.graph(self.tasks.names())
     }
 
+    /// Where edges were looked for; none where no graph was learned.
+    pub fn candidates(&self) -> Option<&CandidateRule> {
+        self.candidates.as_ref()
+    }
+
     /// How strong a relation must be to be seen in this task graph; none where no graph was learned.
     pub fn visibility(&self) -> Option<Visibility> {
         self.visibility
     }
 
-    /// Every pair of tasks whose edge has a probability of 0.05 or more, with its sign and interval: sampled with the noise of
+    /// Every pair of tasks whose edge has a probability of 0.02 or more, with its sign and interval: sampled with the noise of
     /// the tasks carried, K and the noise variance held. None where edges were not sampled. [`Fit::graph`] has the likely ones.
     pub fn edge_probabilities(&self) -> Option<&TaskGraph> {
         self.edge_probabilities.as_ref()

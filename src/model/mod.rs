@@ -160,7 +160,7 @@ impl Model {
             log_prior,
             dropped,
             edge_probabilities: self.structure.edge_probabilities().cloned(),
-            candidate_pairs: self.structure.candidate_pairs(),
+            candidates: self.structure.candidates().cloned(),
         };
         Ok(Fit::assemble(plan, tasks, &data, coordinates, climbed, &quadratics, &posterior))
     }

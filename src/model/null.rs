@@ -145,7 +145,7 @@ impl Fit {
             if let Some(edges) = graph.edge_probabilities() {
                 let tasks = edges.len();
                 let neighbours = 2.0 * edges.likely().edges().count() as f64 / tasks as f64;
-                let pairs = graph.candidate_pairs().unwrap_or(0.0);
+                let pairs = graph.candidates().map_or(0.0, |rule| rule.pairs);
                 let visibility = Visibility::among(tasks, pairs, posterior.effective_directions() - neighbours);
                 return Ok(SampledEdges { graph: edges.clone(), expected: graph.expected_edges(), visibility });
             }

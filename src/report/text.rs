@@ -121,7 +121,8 @@ impl Display for Fit {
             }
             let graph = self.graph();
             let strongest = graph.strongest();
-            let pairs = tasks.len() * tasks.len().saturating_sub(1) / 2;
+            let looked_at = self.candidates().map(|rule| rule.pairs as usize).filter(|pairs| *pairs > 0);
+            let pairs = looked_at.unwrap_or(tasks.len() * tasks.len().saturating_sub(1) / 2);
             writeln!(out, "\nTask graph: {} edges of {pairs} pairs, {} components", strongest.len(), graph.components().len())?;
             if let Some(visibility) = self.visibility() {
                 writeln!(out, "  {}", visibility_text(visibility))?;

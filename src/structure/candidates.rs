@@ -2,6 +2,7 @@
 
 use super::moments::TaskMoments;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// What the edge rate's prior weighs beyond the tasks' share of pairs: among few tasks, whose common part cannot be told from the
@@ -10,6 +11,23 @@ const BARE: f64 = 20.0;
 
 /// Tasks whose nearest are looked for at once.
 const CHUNK: usize = 64;
+
+/// Where edges are looked for, as it was asked, and among how many pairs that is; by default all pairs of up to 5,000 tasks and the 20
+/// nearest of each beyond.
+///
+/// ```
+/// let everywhere = cognate::CandidateRule::default();
+/// assert!(everywhere.given.is_none() && everywhere.nearest.is_none());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CandidateRule {
+    /// Pairs of task names.
+    pub given: Option<Vec<(String, String)>>,
+    /// Each task with so many whose posterior means correlate most with its own.
+    pub nearest: Option<usize>,
+    /// How many pairs the edge rate is a rate of: the given ones alone, else all, for the data chose the nearest. 0 before a fit.
+    pub pairs: f64,
+}
 
 /// Pairs of tasks among which edges are looked for; no others have one.
 #[derive(Clone, Debug)]

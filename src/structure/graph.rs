@@ -1,6 +1,6 @@
 //! A learned task graph: sparse Omega, its edges chosen by spike and slab, its values by exact constrained maximisation.
 
-use super::candidates::Candidates;
+use super::candidates::{CandidateRule, Candidates};
 use super::edges::{Settings, sample};
 use super::exchangeable::Exchangeable;
 use super::feature_covariance::{FactorSpace, FeatureCovariance};
@@ -43,15 +43,13 @@ pub struct Graph {
     strength: f64,
     edges: EdgeMethod,
     seed: u64,
-    given: Option<Vec<(String, String)>>,
-    nearest: Option<usize>,
+    rule: CandidateRule,
     candidates: Option<Candidates>,
     natural: Option<Natural>,
     search: Search,
     /// Every pair worth naming, once sampled.
     sampled: Option<TaskGraph>,
     expected_edges: f64,
-    candidate_pairs: f64,
 }
 
 /// How edge probabilities are found.
@@ -135,9 +133,7 @@ impl Graph {
             seed: 0,
             sampled: None,
             expected_edges: 0.0,
-            candidate_pairs: 0.0,
-            given: None,
-            nearest: None,
+            rule: CandidateRule::default(),
             candidates: None,
             natural: None,
             search: Search { step: 0, rate: 0.5, slab: 0.2, edges: Vec::new(), unchanged: 0 },
@@ -150,13 +146,14 @@ impl Graph {
             Some(KnownRelation::Graph(edges)) => Some(edges.iter().map(|(s, t, _)| (s.clone(), t.clone())).collect()),
             _ => None,
         };
-        Graph { given, seed: options.seed, ..Graph::new(options.feature_covariance.unwrap_or(FeatureCovariance::Diagonal)) }
+        Graph::new(options.feature_covariance.unwrap_or(FeatureCovariance::Diagonal))
             .with_strength(options.prior_strength)
             .with_edges(options.edges)
-            .with_nearest(options.nearest)
+            .with_seed(options.seed)
+            .with_rule(CandidateRule { given, nearest: options.nearest, pairs: 0.0 })
     }
 
-    /// With another strength nu of the prior on the values of the chosen edges (`None`: 2); the sampler of edges has one of its own.
+    /// With another strength nu of the prior on Omega's values (`None`: 2); the exact sampler of edges has one of its own.
     pub fn with_strength(mut self, strength: Option<f64>) -> Self {
         self.strength = strength.unwrap_or(self.strength);
         self
@@ -176,14 +173,20 @@ impl Graph {
 
     /// Looks for edges among these pairs of tasks only: what is known of where relations may be makes weaker ones visible.
     pub fn with_candidates(mut self, pairs: &[(String, String)]) -> Self {
-        self.given = Some(pairs.to_vec());
+        self.rule.given = Some(pairs.to_vec());
         self
     }
 
     /// Looks for edges only between each task and the `count` tasks whose posterior means correlate most with its own, and the given
     /// candidates (`None`: all pairs of up to 5,000 tasks, the 20 nearest beyond).
     pub fn with_nearest(mut self, count: Option<usize>) -> Self {
-        self.nearest = count;
+        self.rule.nearest = count;
+        self
+    }
+
+    /// Looks for edges where another fit looked for them.
+    pub fn with_rule(mut self, rule: CandidateRule) -> Self {
+        self.rule = rule;
         self
     }
 
@@ -203,7 +206,7 @@ impl Graph {
     /// Where edges are looked for, given the moments of the posterior means.
     fn candidates_at(&mut self, moments: &TaskMoments) -> Result<Candidates> {
         let tasks = self.names.len();
-        let given = self.given.as_ref().map(|pairs| {
+        let given = self.rule.given.as_ref().map(|pairs| {
             let place: HashMap<&str, usize> = self.names.iter().enumerate().map(|(t, name)| (name.as_str(), t)).collect();
             let both = |(s, t): &(String, String)| Some((*place.get(s.as_str())?, *place.get(t.as_str())?));
             pairs.iter().filter_map(both).filter(|(s, t)| s != t).collect::<Vec<_>>()
@@ -213,12 +216,12 @@ impl Graph {
                 "no candidate edge joins two tasks of the data; check how --graph names the tasks, or leave it out".into(),
             ));
         }
-        let candidates = match (given, self.nearest) {
+        let candidates = match (given, self.rule.nearest) {
             (Some(pairs), None) => Candidates::given(tasks, &pairs),
             (None, None) if tasks <= MOST_DENSE => Candidates::all(tasks),
             (given, nearest) => Candidates::nearest(moments, nearest.unwrap_or(NEAREST), &given.unwrap_or_default()),
         };
-        self.candidate_pairs = candidates.rated();
+        self.rule.pairs = candidates.rated();
         Ok(candidates)
     }
 
@@ -390,8 +393,8 @@ impl Structure for Graph {
         self.sampled.as_ref()
     }
 
-    fn candidate_pairs(&self) -> Option<f64> {
-        Some(self.candidate_pairs)
+    fn candidates(&self) -> Option<&CandidateRule> {
+        Some(&self.rule)
     }
 
     fn smooth(&self) -> Option<&dyn Smooth> {

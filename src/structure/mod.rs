@@ -16,6 +16,7 @@ mod pooled;
 mod refit;
 mod spike_slab;
 
+pub use candidates::CandidateRule;
 pub use exchangeable::Exchangeable;
 pub use feature_covariance::FeatureCovariance;
 pub use full::Full;
@@ -107,8 +108,8 @@ pub trait Structure: std::fmt::Debug + Send + Sync {
         None
     }
 
-    /// Among how many pairs of tasks edges were looked for, where they are learned.
-    fn candidate_pairs(&self) -> Option<f64> {
+    /// Where edges were looked for, if they are learned.
+    fn candidates(&self) -> Option<&CandidateRule> {
         None
     }
 

@@ -78,7 +78,7 @@ impl SpikeSlab {
     /// N(0, Omega^-1), their sum. O(T c^2) with c the size of a component, and O(candidates).
     ///
     /// Column t is drawn as Wang (2015) does it, but for a spike at exactly 0: given all other elements and the pivot
-    /// omega_tt - u' Omega_rest^-1 u, which stays positive, each u_s is 0 or Gaussian with known odds (Geweke 1996).
+    /// omega_tt - u' Omega_rest^-1 u, which stays positive, each u_s is 0 or from a known density with known odds (Geweke 1996).
     pub(crate) fn sweep<R: Rng + ?Sized>(&mut self, moment: &TaskMoments, directions: f64, random: &mut R) {
         let tasks = self.omega.nrows();
         self.probabilities.fill(0.0);
