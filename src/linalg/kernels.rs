@@ -3,6 +3,7 @@
 use faer::linalg::matmul::matmul;
 use faer::linalg::triangular_solve::{solve_lower_triangular_in_place, solve_upper_triangular_in_place};
 use faer::{Accum, MatMut, MatRef, Par};
+use nalgebra::DMatrix;
 
 /// Replaces the lower triangle of the n x n matrix `a` by its Cholesky factor; false where it is not positive
 /// definite. The strict upper triangle is left as it was.
@@ -84,6 +85,11 @@ impl<'a> Operand<'a> {
         Operand { data, rows, columns, transposed: false }
     }
 
+    /// A whole matrix.
+    pub(crate) fn of(matrix: &'a DMatrix<f64>) -> Self {
+        Operand::new(matrix.as_slice(), matrix.nrows(), matrix.ncols())
+    }
+
     pub(crate) fn transpose(self) -> Self {
         Operand { transposed: !self.transposed, ..self }
     }
@@ -116,7 +122,6 @@ pub(crate) fn multiply_add(target: &mut [f64], scale: f64, left: Operand, right:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nalgebra::DMatrix;
 
     #[test]
     fn products_agree_with_nalgebra() {
@@ -124,7 +129,7 @@ mod tests {
             let a = DMatrix::from_fn(k, m, |i, j| (i * 3 + j) as f64 - 4.0);
             let b = DMatrix::from_fn(k, n, |i, j| (i + 2 * j) as f64 - 3.0);
             let mut c = DMatrix::from_element(m, n, 1.0);
-            multiply_add(c.as_mut_slice(), -0.5, Operand::new(a.as_slice(), k, m).transpose(), Operand::new(b.as_slice(), k, n));
+            multiply_add(c.as_mut_slice(), -0.5, Operand::of(&a).transpose(), Operand::of(&b));
             assert!((c - (DMatrix::from_element(m, n, 1.0) - a.transpose() * b * 0.5)).amax() < 1e-10);
         }
     }

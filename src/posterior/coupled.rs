@@ -109,7 +109,7 @@ impl Coupled {
         let r = self.rank;
         match &self.system {
             System::Dense { factor, inverse } => {
-                let inverse = inverse.get_or_init(|| linalg::inverse_of_cholesky(factor));
+                let inverse = whole_inverse(factor, inverse);
                 inverse.view((s * r, t * r), (r, r)).into_owned()
             }
             System::Sparse { joint, .. } => joint.covariance(s, t, r),
@@ -121,7 +121,7 @@ impl Coupled {
         let r = self.rank;
         match &self.system {
             System::Dense { factor, inverse } => {
-                let inverse = inverse.get_or_init(|| linalg::inverse_of_cholesky(factor));
+                let inverse = whole_inverse(factor, inverse);
                 (0..r).map(|k| inverse[(s * r + k, t * r + k)]).sum()
             }
             System::Sparse { joint, .. } => joint.trace(s, t),
@@ -148,8 +148,7 @@ impl Coupled {
                 let mut gathered = DMatrix::zeros(r, q);
                 for (s, cross) in crosses.iter().enumerate().filter(|(s, _)| sigma[(*s, t)] != 0.0) {
                     let block = self.covariance(t, s);
-                    let left = Operand::new(block.as_slice(), r, r);
-                    multiply_add(gathered.as_mut_slice(), sigma[(s, t)], left, Operand::new(cross.as_slice(), r, q));
+                    multiply_add(gathered.as_mut_slice(), sigma[(s, t)], Operand::of(&block), Operand::of(cross));
                 }
                 crosses[t].transpose() * gathered
             })
@@ -159,14 +158,10 @@ impl Coupled {
 
     /// Adds tr(Cov(b_s, b_t)) to every element.
     pub(crate) fn add_traces(&self, moment: &mut DMatrix<f64>) {
-        let (r, tasks) = (self.rank, moment.nrows());
         match &self.system {
-            System::Dense { factor, inverse } => {
-                let inverse = inverse.get_or_init(|| linalg::inverse_of_cholesky(factor));
-                for t in 0..tasks {
-                    for s in 0..tasks {
-                        moment[(s, t)] += (0..r).map(|k| inverse[(s * r + k, t * r + k)]).sum::<f64>();
-                    }
+            System::Dense { .. } => {
+                for t in 0..moment.nrows() {
+                    (0..moment.nrows()).for_each(|s| moment[(s, t)] += self.trace(s, t));
                 }
             }
             System::Sparse { joint, .. } => joint.add_traces(moment),
@@ -201,6 +196,10 @@ impl Coupled {
         }
         DMatrix::from_column_slice(r, tasks, draw.as_slice())
     }
+}
+
+fn whole_inverse<'a>(factor: &DMatrix<f64>, inverse: &'a OnceLock<DMatrix<f64>>) -> &'a DMatrix<f64> {
+    inverse.get_or_init(|| linalg::inverse_of_cholesky(factor))
 }
 
 impl System {

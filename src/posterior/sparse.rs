@@ -178,10 +178,10 @@ impl Component {
                 })
                 .collect();
             for (a, (i, left)) in scaled.iter().enumerate() {
-                multiply_add(diagonal[*i].as_mut_slice(), -1.0, as_operand(left), as_operand(left).transpose());
+                multiply_add(diagonal[*i].as_mut_slice(), -1.0, Operand::of(left), Operand::of(left).transpose());
                 for (k, right) in &scaled[..a] {
                     let block = below[*k].entry(*i).or_insert_with(|| DMatrix::zeros(r, r));
-                    multiply_add(block.as_mut_slice(), -1.0, as_operand(left), as_operand(right).transpose());
+                    multiply_add(block.as_mut_slice(), -1.0, Operand::of(left), Operand::of(right).transpose());
                 }
             }
             below[j] = scaled.into_iter().collect();
@@ -234,7 +234,7 @@ impl Component {
     fn own_block<'z>(&self, j: usize, scaled: &[(usize, DMatrix<f64>)], below: impl Fn(usize) -> &'z DMatrix<f64>) -> DMatrix<f64> {
         let mut own = linalg::inverse_of_cholesky(&self.pivots[j]);
         for (k, g) in scaled {
-            multiply_add(own.as_mut_slice(), -1.0, as_operand(g).transpose(), as_operand(below(*k)));
+            multiply_add(own.as_mut_slice(), -1.0, Operand::of(g).transpose(), Operand::of(below(*k)));
         }
         linalg::symmetrise(&mut own);
         own
@@ -256,8 +256,8 @@ impl Component {
                         for (k, g) in &scaled {
                             let (low, high) = (*i.max(k), *i.min(k));
                             let block = &selected[high][&low];
-                            let block = if i >= k { as_operand(block) } else { as_operand(block).transpose() };
-                            multiply_add(sum.as_mut_slice(), -1.0, block, as_operand(g));
+                            let block = if i >= k { Operand::of(block) } else { Operand::of(block).transpose() };
+                            multiply_add(sum.as_mut_slice(), -1.0, block, Operand::of(g));
                         }
                         (*i, sum)
                     })
@@ -325,10 +325,6 @@ fn minimum_degree(graph: &TaskGraph, members: &[usize]) -> Elimination {
         }
     }
     elimination
-}
-
-fn as_operand(matrix: &DMatrix<f64>) -> Operand<'_> {
-    Operand::new(matrix.as_slice(), matrix.nrows(), matrix.ncols())
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ impl Inverse {
                 let mut block = DMatrix::zeros(n - first, last - first);
                 for (sign, changes) in [(1.0, &plus), (-1.0, &minus)] {
                     let (rows, columns) = (changes.rows(first, n - first).into_owned(), changes.rows(first, last - first).into_owned());
-                    let (left, right) = (as_operand(&rows), as_operand(&columns));
+                    let (left, right) = (Operand::of(&rows), Operand::of(&columns));
                     multiply_add(block.as_mut_slice(), sign, left, right.transpose());
                 }
                 block
@@ -99,10 +99,6 @@ impl Inverse {
             *self = Inverse::new(linalg::inverse_of_cholesky(&factor));
         }
     }
-}
-
-fn as_operand(matrix: &DMatrix<f64>) -> Operand<'_> {
-    Operand::new(matrix.as_slice(), matrix.nrows(), matrix.ncols())
 }
 
 #[cfg(test)]
