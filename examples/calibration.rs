@@ -53,6 +53,7 @@ fn run(setting: &Setting, seed: u64) -> cognate::Result<Outcome> {
         mean_features: all.clone(),
         varying: all,
         free: vec![],
+        unrelated: vec![],
         relatedness: Relatedness::Graph(truth.clone()),
         factor: DMatrix::identity(features, features),
     };

@@ -23,6 +23,7 @@ fn main() -> Result<()> {
         mean_features: (0..features).collect(),
         varying: (0..features).collect(),
         free: vec![],
+        unrelated: vec![],
         relatedness: Relatedness::Graph(truth.clone()),
         factor: DMatrix::identity(features, features),
     };

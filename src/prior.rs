@@ -15,6 +15,10 @@ pub struct Prior {
     pub varying: Vec<usize>,
     /// Features with a flat prior in every task; they are neither in the mean nor varying.
     pub free: Vec<usize>,
+    /// Varying features whose deviations are unrelated between tasks, whatever Sigma: Cov(u_s, u_t) is Sigma_st K over the other
+    /// varying features and 0 between and within these for s != t, where it is K for s = t. K joins no two of the two kinds.
+    #[serde(default)]
+    pub unrelated: Vec<usize>,
     /// Sigma, in one of its storage forms.
     pub relatedness: Relatedness,
     /// L, q x r with K = L L'; r < q where K is singular.
@@ -52,6 +56,39 @@ impl Prior {
     /// K, q x q.
     pub fn feature_covariance(&self) -> DMatrix<f64> {
         &self.factor * self.factor.transpose()
+    }
+
+    /// The positions among the varying features of those that follow Sigma.
+    pub(crate) fn related_positions(&self) -> Vec<usize> {
+        (0..self.varying.len()).filter(|k| !self.unrelated.contains(&self.varying[*k])).collect()
+    }
+
+    /// The varying features that follow Sigma.
+    pub(crate) fn related_features(&self) -> impl Iterator<Item = usize> {
+        self.related_positions().into_iter().map(|k| self.varying[k])
+    }
+
+    /// The positions of the unrelated features among the varying ones, in their order.
+    pub(crate) fn unrelated_positions(&self) -> Vec<usize> {
+        self.unrelated.iter().filter_map(|feature| self.varying.iter().position(|own| own == feature)).collect()
+    }
+
+    /// The columns of L that follow Sigma: all, or where some features are unrelated those that move any of the others.
+    pub(crate) fn related_columns(&self) -> Vec<usize> {
+        let rows = self.related_positions();
+        let moves = |k: &usize| self.unrelated.is_empty() || rows.iter().any(|a| self.factor[(*a, *k)] != 0.0);
+        (0..self.factor.ncols()).filter(moves).collect()
+    }
+
+    /// How many directions of the feature space vary and follow Sigma.
+    pub(crate) fn related_directions(&self) -> usize {
+        self.related_columns().iter().filter(|k| self.factor.column(**k).norm() > 0.0).count()
+    }
+
+    /// The same prior with Sigma times `scale`, where it is learned, and K divided by it.
+    pub(crate) fn with_sigma_times(mut self, scale: f64) -> Self {
+        self.related_columns().into_iter().for_each(|k| self.factor.column_mut(k).unscale_mut(scale.sqrt()));
+        Prior { relatedness: self.relatedness.scaled(scale), ..self }
     }
 
     /// L's diagonal, where L is square and diagonal.

@@ -132,7 +132,7 @@ fn is_sound_around(graph: &TaskGraph, t: usize) -> bool {
 /// use cognate::{Mean, Prior, Relatedness};
 /// use nalgebra::{DMatrix, DVector};
 /// let prior = Prior {
-///     mean: Mean::Given(DVector::zeros(2)), mean_features: vec![0, 1], varying: vec![0, 1], free: vec![],
+///     mean: Mean::Given(DVector::zeros(2)), mean_features: vec![0, 1], varying: vec![0, 1], free: vec![], unrelated: vec![],
 ///     relatedness: Relatedness::Identity, factor: DMatrix::identity(2, 2),
 /// };
 /// let drawn = gaussian(&prior, 3, 10, NoiseLevel::Sd(1.0), 7)?;
@@ -181,17 +181,19 @@ fn draw_parameters<R: Rng + ?Sized>(prior: &Prior, tasks: usize, d: usize, rando
         return Err(Error::Arguments("to simulate, give the prior a mean".into()));
     };
     let z = DMatrix::from_fn(tasks, prior.factor.ncols(), |_, _| normal(random));
-    let whitened = match &prior.relatedness {
+    let mut whitened = match &prior.relatedness {
         // No T x T matrix of so many.
-        Relatedness::Graph(graph) if graph.len() == tasks && tasks > MOST_DENSE => draw_along(graph, z)?,
+        Relatedness::Graph(graph) if graph.len() == tasks && tasks > MOST_DENSE => draw_along(graph, z.clone())?,
         other => {
             let sigma = other.covariance(tasks).ok_or_else(|| Error::NotPositiveDefinite {
                 matrix: "the task precision".into(),
                 remedy: "make its edges weaker".into(),
             })?;
-            linalg::semidefinite_factor(&sigma) * z
+            linalg::semidefinite_factor(&sigma) * &z
         }
     };
+    let related = prior.related_columns();
+    (0..z.ncols()).filter(|k| !related.contains(k)).for_each(|k| whitened.set_column(k, &z.column(k)));
     let deviations = whitened * prior.factor.transpose();
     let mut parameters = DMatrix::zeros(tasks, d);
     for t in 0..tasks {
@@ -258,6 +260,7 @@ mod tests {
             mean_features: vec![0, 1, 2],
             varying: vec![0, 2],
             free: vec![],
+            unrelated: vec![],
             relatedness: Relatedness::Graph(task_graph(Layout::Chain, &names, 0.3..0.4, 1).unwrap()),
             factor: DMatrix::from_row_slice(2, 2, &[2.0, 0.0, 0.5, 1.0]),
         }

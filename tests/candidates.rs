@@ -18,6 +18,7 @@ fn drawn(truth: &TaskGraph, seed: u64) -> Tasks {
         mean_features: all.clone(),
         varying: all,
         free: vec![],
+        unrelated: vec![],
         relatedness: Relatedness::Graph(truth.clone()),
         factor: DMatrix::identity(FEATURES, FEATURES),
     };

@@ -528,3 +528,19 @@ fn edges_are_looked_for_among_candidates_only() {
     let none = cognate(folder.path(), &[&data[..], &["--candidates", "0"]].concat());
     assert!(none.status == 1 && none.err.contains("--candidates 0"), "{}", none.err);
 }
+
+#[test]
+fn graph_features_are_named_in_the_report_and_must_vary() {
+    let folder = folder_with(&table());
+    let run = cognate(folder.path(), &[&FIT[..], &["--structure", "full", "--graph-features", "x", "--format", "json"]].concat());
+    assert_eq!(run.status, 0, "{}", run.err);
+    let fit: Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(fit["graph_features"], serde_json::json!(["x"]));
+    let run = cognate(folder.path(), &[&FIT[..], &["--structure", "graph", "--graph-features", "(Intercept),colour", "--quiet"]].concat());
+    assert_eq!(run.status, 0, "{}", run.err);
+    assert!(run.out.contains("Graph features: (Intercept), colour[green], colour[red]"), "{}", run.out);
+    let run = cognate(folder.path(), &[&FIT[..], &["--graph-features", "x"]].concat());
+    assert!(run.err.contains("--graph-features means nothing to the structure 'exchangeable'"), "{}", run.err);
+    refused(&table(), &["--structure", "graph", "--graph-features", "y2"], &["'y2'", "graph feature"]);
+    refused(&table(), &["--structure", "graph", "--varying", "x", "--graph-features", "colour"], &["colour", "does not vary"]);
+}

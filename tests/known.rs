@@ -44,6 +44,7 @@ fn drawn(side: usize, features: usize, gamma: f64, seed: u64) -> Tasks {
         mean_features: all.clone(),
         varying: all,
         free: vec![],
+        unrelated: vec![],
         relatedness: Relatedness::Graph(TaskGraph::of_precision(&names, &omega)),
         factor: DMatrix::identity(features, features),
     };

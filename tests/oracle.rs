@@ -115,6 +115,7 @@ fn at_point(tasks: &cognate::Tasks, mean: Vec<f64>, g: &DMatrix<f64>, noise: f64
         mean: Mean::Given(DVector::from_vec(mean)),
         varying: tasks.design().varying_features(),
         free: vec![],
+        unrelated: vec![],
         relatedness: Relatedness::Identity,
         factor: root,
     };
@@ -195,6 +196,7 @@ fn posterior_with_all_hyperparameters_fixed() {
             mean_features: vec![0, 1, 2],
             varying: vec![0, 1, 2],
             free: vec![],
+            unrelated: vec![],
             relatedness,
             factor: matrix(&oracle["K"]).cholesky().unwrap().l(),
         };

@@ -16,6 +16,7 @@ fn simulated(graph: &TaskGraph, features: usize, rows: usize, mean_scale: f64, s
         mean_features: (0..features).collect(),
         varying: (0..features).collect(),
         free: vec![],
+        unrelated: vec![],
         relatedness: Relatedness::Graph(graph.clone()),
         factor: DMatrix::identity(features, features),
     };

@@ -74,6 +74,10 @@ pub(super) struct DataArgs {
     /// The intercept is the same in all tasks
     #[arg(long)]
     no_task_intercept: bool,
+    /// Varying features in whose directions tasks may be related ((Intercept) for the intercept; default: all); in the others each
+    /// task varies by itself
+    #[arg(long, value_delimiter = ',', value_name = "FEATURES")]
+    pub graph_features: Option<Vec<String>>,
     /// Column of precision weights
     #[arg(long)]
     weights: Option<String>,
@@ -412,6 +416,7 @@ impl DataArgs {
         let rest = Columns {
             weights: self.weights.clone(),
             factors: self.factors.clone(),
+            graph_features: self.graph_features.clone(),
             drop_missing: self.missing == Missing::Drop,
             ..columns
         };

@@ -100,6 +100,9 @@ fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
     for flag in args.model.idle(structure.as_ref()).into_iter().filter(|_| !quiet) {
         eprintln!("cognate: {flag} means nothing to the structure '{}' and was ignored", args.structure);
     }
+    if args.table.graph_features.is_some() && !structure.relates() && !quiet {
+        eprintln!("cognate: --graph-features means nothing to the structure '{}' and was ignored", args.structure);
+    }
     let model = args.model.builder(args.table.formula.is_some())(structure);
     let tasks = table.rows.tasks(&table.design);
     let fit = model.fit_with(&tasks, &|step| progress.say(describe(step)))?;

@@ -75,6 +75,7 @@ fn from_flags(args: &SimulateArgs) -> Result<Drawn> {
         mean_features: all.clone(),
         varying: all,
         free: Vec::new(),
+        unrelated: Vec::new(),
         relatedness: relatedness(args, &names)?.unwrap_or(Relatedness::Identity),
         factor: DMatrix::identity(args.features, args.features),
     };

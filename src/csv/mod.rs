@@ -25,6 +25,8 @@ pub struct Columns {
     pub features: Option<Vec<String>>,
     /// Which features vary between tasks.
     pub varying: Varying,
+    /// Varying features in whose directions tasks may be related (the intercept is `(Intercept)`); none for all.
+    pub graph_features: Option<Vec<String>>,
     /// The intercept is common to all tasks.
     pub common_intercept: bool,
     /// There is no intercept at all.
@@ -304,7 +306,7 @@ pub fn read(input: impl Read, name: &str, columns: &Columns) -> Result<Table> {
 /// The design that `columns` asks for over the coded features.
 fn design(columns: &Columns, codings: &[Coding], features: &[String]) -> Result<Design> {
     let source_names: Vec<&String> = codings.iter().map(|coding| &coding.column).collect();
-    let expand = |names: &[String]| -> Result<Vec<String>> {
+    let expand = |names: &[String], part: &str| -> Result<Vec<String>> {
         let mut expanded = Vec::new();
         for name in names {
             match codings.iter().find(|coding| coding.column == *name) {
@@ -313,7 +315,7 @@ fn design(columns: &Columns, codings: &[Coding], features: &[String]) -> Result<
                 None => {
                     let features = source_names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
                     return Err(Error::Arguments(format!(
-                        "'{name}' varies but is not among the features ({features}); add it to --features"
+                        "'{name}' {part} but is not among the features ({features}); add it to --features"
                     )));
                 }
             }
@@ -323,13 +325,23 @@ fn design(columns: &Columns, codings: &[Coding], features: &[String]) -> Result<
     let varying = match &columns.varying {
         Varying::All => features.to_vec(),
         Varying::None => Vec::new(),
-        Varying::Only(names) => expand(names)?,
+        Varying::Only(names) => expand(names, "varies")?,
     };
-    let without_mean = expand(&columns.without_mean)?;
+    let without_mean = expand(&columns.without_mean, "varies")?;
     let design = Design::varying(features)
         .with_varying(|name| if name == INTERCEPT { !columns.common_intercept } else { varying.iter().any(|v| v == name) })
         .with_mean(|name| !without_mean.iter().any(|v| v == name));
-    Ok(if columns.no_intercept { design.without_intercept() } else { design })
+    let design = if columns.no_intercept { design.without_intercept() } else { design };
+    let Some(names) = &columns.graph_features else { return Ok(design) };
+    let (intercept, others): (Vec<String>, Vec<String>) = names.iter().cloned().partition(|name| name == INTERCEPT);
+    let chosen = [intercept, expand(&others, "is a graph feature")?].concat();
+    let varying: Vec<&String> = design.varying_features().into_iter().map(|f| &design.features()[f]).collect();
+    if let Some(odd) = chosen.iter().find(|name| !varying.contains(name)) {
+        return Err(Error::Arguments(format!(
+            "'{odd}' is a graph feature but does not vary between tasks; let it vary, or leave it out of --graph-features"
+        )));
+    }
+    Ok(design.with_graph_features(|name| chosen.iter().any(|own| own == name)))
 }
 
 /// One row of a table to predict.

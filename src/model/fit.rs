@@ -119,7 +119,7 @@ impl Fit {
         }
         let visibility = prior.relatedness.as_graph().zip(plan.candidates.as_ref()).map(|(graph, rule)| {
             let neighbours = 2.0 * graph.edges().count() as f64 / count as f64;
-            Visibility::among(count, rule.pairs, posterior.effective_directions() - neighbours)
+            Visibility::among(count, rule.pairs, posterior.related().effective_directions() - neighbours)
         });
         let (mean, mean_covariance) = expand_mean(posterior, &prior, p);
         let mut fit = Fit {
@@ -184,7 +184,7 @@ impl Fit {
             warnings.push("edge scores of EM alone: they rank edges, but are too sure as probabilities where tasks are noisy".to_string());
         }
         let learned = self.learns_relatedness();
-        let directions = self.prior.factor.column_iter().filter(|column| column.norm() > 0.0).count();
+        let directions = self.prior.related_directions();
         if learned && self.tasks.len() <= 5 && self.log_likelihood_kind == LikelihoodKind::Restricted {
             warnings.push(format!(
                 "with {} tasks relatedness is hardly identified: what they have in common cannot be told from the mean",

@@ -125,6 +125,10 @@ impl Model {
         let data = Observations::new(tasks, &coordinates);
         let design = tasks.design();
         let varying = design.varying_features();
+        let unrelated = if self.structure.relates() { design.unrelated_features() } else { Vec::new() };
+        if !varying.is_empty() && unrelated.len() == varying.len() {
+            return Err(Error::Arguments("no graph feature varies between tasks; choose one that does".into()));
+        }
         let with_mean = design.mean_features();
         let kept = linalg::independent_columns(&total_curvature(&data, &with_mean));
         let mean_features: Vec<usize> = kept.iter().map(|k| with_mean[*k]).collect();
@@ -137,6 +141,7 @@ impl Model {
             names: tasks.names(),
             mean_features: &mean_features,
             varying: &varying,
+            unrelated: &unrelated,
             intercept: design.has_intercept().then_some(0),
             mean: &mean,
             noise: self.likelihood.start(&data, &mean_features).common,
@@ -165,8 +170,8 @@ impl Model {
         Ok(Fit::assemble(plan, tasks, &data, coordinates, climbed, &quadratics, &posterior))
     }
 
-    /// A full K is the same model in any coordinates as long as the intercept varies and has a mean, and a diagonal one
-    /// at any scale; there the coordinates are the well-conditioned ones.
+    /// A full K is the same model in any coordinates as long as the intercept varies, has a mean and is related as the slopes are, and
+    /// a diagonal one at any scale; there the coordinates are the well-conditioned ones.
     fn coordinates(&self, tasks: &Tasks) -> Coordinates {
         let design = tasks.design();
         let kind = self.structure.feature_covariance();
@@ -174,7 +179,7 @@ impl Model {
         let intercept_mean = design.mean_features().first() == Some(&0) && design.has_intercept();
         let free_to_centre = match kind {
             None => intercept_mean,
-            Some(FeatureCovariance::Full) => intercept_varies && intercept_mean,
+            Some(FeatureCovariance::Full) => intercept_varies && intercept_mean && design.unrelated_features().is_empty(),
             Some(_) => false,
         };
         let free_to_scale = kind != Some(FeatureCovariance::Scalar);
@@ -200,7 +205,7 @@ fn normalise(prior: Prior, tasks: usize) -> Prior {
         _ => None,
     };
     let Some(scale) = trace.map(|trace| trace / tasks as f64) else { return prior };
-    Prior { relatedness: prior.relatedness.scaled(1.0 / scale), factor: prior.factor * scale.sqrt(), ..prior }
+    prior.with_sigma_times(1.0 / scale)
 }
 
 impl Fit {

@@ -120,6 +120,7 @@ impl Fit {
             names: self.tasks().names(),
             mean_features: &own.mean_features,
             varying: &own.varying,
+            unrelated: &own.unrelated,
             intercept: self.tasks().design().has_intercept().then_some(0),
             mean: &mean,
             noise: likelihood.start(data, &own.mean_features).common,
@@ -146,7 +147,7 @@ impl Fit {
                 let tasks = edges.len();
                 let neighbours = 2.0 * edges.likely().edges().count() as f64 / tasks as f64;
                 let pairs = graph.candidates().map_or(0.0, |rule| rule.pairs);
-                let visibility = Visibility::among(tasks, pairs, posterior.effective_directions() - neighbours);
+                let visibility = Visibility::among(tasks, pairs, posterior.related().effective_directions() - neighbours);
                 return Ok(SampledEdges { graph: edges.clone(), expected: graph.expected_edges(), visibility });
             }
         }
@@ -179,10 +180,11 @@ fn redrawn<R: Rng + ?Sized>(data: &Observations, quadratics: &Quadratics, poster
     Observations { quadratics: drawn, rows: data.rows.clone(), log_weights: data.log_weights.clone() }
 }
 
-/// Deviations from the mean, each task's features mapped by M' with M = L R' L^+ + (I - L L^+), R a random rotation.
+/// Deviations from the mean, each task's features mapped by M' with M = L R' L^+ + (I - L L^+), R a random rotation; L is of the
+/// directions in which tasks may be related, the others stay.
 fn rotated<R: Rng + ?Sized>(data: &Observations, posterior: &Posterior, random: &mut R) -> Observations {
     let prior = posterior.prior();
-    let kept: Vec<usize> = (0..prior.factor.ncols()).filter(|k| prior.factor.column(*k).norm() > 0.0).collect();
+    let kept: Vec<usize> = prior.related_columns().into_iter().filter(|k| prior.factor.column(*k).norm() > 0.0).collect();
     let factor = prior.factor.select_columns(&kept);
     let (r, p) = (kept.len(), data.quadratics.features());
     let inverse = (factor.transpose() * &factor).try_inverse().map_or(DMatrix::zeros(r, prior.varying.len()), |i| i * factor.transpose());
@@ -229,6 +231,7 @@ mod tests {
             mean_features: (0..30).collect(),
             varying: (0..30).collect(),
             free: vec![],
+            unrelated: vec![],
             relatedness,
             factor: DMatrix::identity(30, 30),
         };

@@ -276,12 +276,6 @@ impl Block {
                     w[*feature] += value;
                     rest.iter_mut().zip(&curvature[feature * p..(feature + 1) * p]).for_each(|(a, c)| *a -= value * c);
                 }
-                for (j, feature) in design.varying.iter().enumerate() {
-                    let value = precision * rest[*feature];
-                    for (i, other) in design.varying.iter().enumerate() {
-                        sum.outer[j * q + i] += value * precision * rest[*other];
-                    }
-                }
                 // tr(J C) = r - tr(M^-1).
                 inverse.fill(0.0);
                 (0..r).for_each(|k| inverse[k * r + k] = 1.0);
@@ -295,6 +289,12 @@ impl Block {
                     }
                 }
                 spread += r as f64;
+            }
+            for (j, feature) in design.varying.iter().enumerate() {
+                let value = precision * rest[*feature];
+                for (i, other) in design.varying.iter().enumerate() {
+                    sum.outer[j * q + i] += value * precision * rest[*other];
+                }
             }
             if matches!(prior.mean, Mean::Integrated) {
                 spread += Self::restrict(design, prior, mean, t, factors, &mut work, &mut sum.restricted);

@@ -26,6 +26,7 @@ impl Eliminated {
         };
         renumber(&mut prior.mean_features);
         renumber(&mut prior.varying);
+        renumber(&mut prior.unrelated);
         let mut back = Vec::with_capacity(all.len());
         for t in 0..all.len() {
             let j = DMatrix::from_column_slice(p, p, all.curvature(t));

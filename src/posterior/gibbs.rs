@@ -208,6 +208,7 @@ mod tests {
                 mean_features: features,
                 varying: vec![0, 1],
                 free: vec![],
+                unrelated: vec![],
                 relatedness: Relatedness::Graph(graph.clone()),
                 factor: DMatrix::from_row_slice(2, 2, &[0.8, 0.0, 0.3, 0.5]),
             };

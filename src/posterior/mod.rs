@@ -1,5 +1,6 @@
 //! The E-step: the posterior of every task's parameters given the quadratics and a prior.
 
+mod apart;
 mod block;
 mod coupled;
 mod free;
@@ -12,6 +13,7 @@ use crate::graph::TaskGraph;
 use crate::linalg;
 use crate::prior::{Mean, Prior, Relatedness};
 use crate::quadratic::Quadratics;
+use apart::Apart;
 use block::Block;
 use coupled::Coupled;
 use free::Eliminated;
@@ -46,12 +48,14 @@ pub struct Posterior<'a> {
 
 enum Rows<'a> {
     All(&'a Quadratics),
+    Own(Quadratics),
     Eliminated(Eliminated),
 }
 
 enum Engine {
     Block(Block),
     Coupled(Coupled),
+    Apart(Apart),
 }
 
 /// Mean of the common coefficients and what the engines share.
@@ -97,10 +101,15 @@ impl<'a> Posterior<'a> {
     /// [`Error::Shape`] for a relatedness of another size, [`Error::NotPositiveDefinite`] where Sigma or the information on
     /// the mean is not, [`Error::TooLarge`] where the joint system would not fit in memory (said before the work).
     pub fn given(quadratics: &'a Quadratics, given: &Prior) -> Result<Self> {
+        Self::of(Rows::All(quadratics), given)
+    }
+
+    fn of(rows: Rows<'a>, given: &Prior) -> Result<Self> {
         let mut prior = given.clone();
-        let rows = if prior.free.is_empty() { Rows::All(quadratics) } else { Rows::Eliminated(Eliminated::new(quadratics, &mut prior)?) };
+        let rows = if prior.free.is_empty() { rows } else { Rows::Eliminated(Eliminated::new(rows.quadratics(), &mut prior)?) };
         let data = rows.quadratics();
         let outcome = match &prior.relatedness {
+            _ if !prior.unrelated.is_empty() => Apart::solve(data, &prior)?,
             Relatedness::Zero | Relatedness::Identity | Relatedness::Diagonal(_) => Block::solve(data, &prior)?,
             Relatedness::Dense(_) | Relatedness::Graph(_) => Coupled::solve(data, &prior)?,
         };
@@ -125,6 +134,14 @@ impl<'a> Posterior<'a> {
     /// The prior it was made from.
     pub fn prior(&self) -> &Prior {
         &self.prior
+    }
+
+    /// The posterior of the directions in which tasks may be related, the others integrated out.
+    pub(crate) fn related(&self) -> &Posterior<'_> {
+        match &self.engine {
+            Engine::Apart(apart) => apart.related(),
+            _ => self,
+        }
     }
 
     /// How many tasks there are.
@@ -197,7 +214,7 @@ impl<'a> Posterior<'a> {
     pub fn coefficients(&self, task: usize) -> DVector<f64> {
         let w = self.kept_coefficients(task);
         match &self.quadratics {
-            Rows::All(_) => w,
+            Rows::All(_) | Rows::Own(_) => w,
             Rows::Eliminated(eliminated) => eliminated.coefficients(task, &w),
         }
     }
@@ -221,6 +238,15 @@ impl<'a> Posterior<'a> {
     }
 
     fn covariance_of(&self, task: usize, within: &DMatrix<f64>) -> DMatrix<f64> {
+        let all = self.kept_covariance(task, within, !matches!(self.inner.mean, Mean::Given(_)));
+        match &self.quadratics {
+            Rows::All(_) | Rows::Own(_) => all,
+            Rows::Eliminated(eliminated) => eliminated.covariance(task, &all),
+        }
+    }
+
+    /// Over the features that are not free, with the uncertainty of the mean or without.
+    fn kept_covariance(&self, task: usize, within: &DMatrix<f64>, of_mean_too: bool) -> DMatrix<f64> {
         let p = self.data().features();
         let mut all = DMatrix::zeros(p, p);
         for (i, a) in self.inner.varying.iter().enumerate() {
@@ -228,15 +254,12 @@ impl<'a> Posterior<'a> {
                 all[(*a, *b)] = within[(i, j)];
             }
         }
-        if !matches!(self.inner.mean, Mean::Given(_)) && !self.inner.mean_features.is_empty() {
+        if of_mean_too && !self.inner.mean_features.is_empty() {
             let map = self.mean_map(task);
             all += &map * &self.mean_covariance * map.transpose();
         }
         linalg::symmetrise(&mut all);
-        match &self.quadratics {
-            Rows::All(_) => all,
-            Rows::Eliminated(eliminated) => eliminated.covariance(task, &all),
-        }
+        all
     }
 
     /// Posterior mean and covariance of u_t = w_t - mean over the features that are not free, the uncertainty of the mean
@@ -287,11 +310,11 @@ impl<'a> Posterior<'a> {
         };
         let noise = self.engine.draw(normal(r * tasks), tasks);
         let free: Vec<DVector<f64>> = match &self.quadratics {
-            Rows::All(_) => Vec::new(),
+            Rows::All(_) | Rows::Own(_) => Vec::new(),
             Rows::Eliminated(eliminated) => (0..tasks).map(|_| normal(eliminated.free())).collect(),
         };
         let width = match &self.quadratics {
-            Rows::All(data) => data.features(),
+            Rows::All(_) | Rows::Own(_) => self.data().features(),
             Rows::Eliminated(eliminated) => eliminated.features(),
         };
         let mut all = DMatrix::zeros(tasks, width);
@@ -303,7 +326,7 @@ impl<'a> Posterior<'a> {
                 w += self.mean_map(t) * &shift;
             }
             let w = match &self.quadratics {
-                Rows::All(_) => w,
+                Rows::All(_) | Rows::Own(_) => w,
                 Rows::Eliminated(eliminated) => eliminated.draw(t, &w, &free[t]),
             };
             all.row_mut(t).copy_from(&w.transpose());
@@ -340,6 +363,7 @@ impl Rows<'_> {
     fn quadratics(&self) -> &Quadratics {
         match self {
             Rows::All(quadratics) => quadratics,
+            Rows::Own(quadratics) => quadratics,
             Rows::Eliminated(eliminated) => eliminated.quadratics(),
         }
     }
@@ -359,6 +383,7 @@ impl Engine {
         match self {
             Engine::Block(block) => block.covariance(s, t),
             Engine::Coupled(coupled) => coupled.covariance(s, t),
+            Engine::Apart(apart) => apart.covariance(s, t),
         }
     }
 
@@ -367,6 +392,7 @@ impl Engine {
         match self {
             Engine::Block(_) => f64::from(s == t),
             Engine::Coupled(coupled) => coupled.sigma(s, t),
+            Engine::Apart(apart) => apart.sigma(s, t),
         }
     }
 
@@ -375,6 +401,7 @@ impl Engine {
         match self {
             Engine::Block(block) => block.sensitivity(data, prior, task),
             Engine::Coupled(coupled) => coupled.sensitivity(task),
+            Engine::Apart(apart) => apart.sensitivity(task),
         }
     }
 
@@ -383,6 +410,7 @@ impl Engine {
         match self {
             Engine::Block(block) => block.draw(normal, tasks),
             Engine::Coupled(coupled) => coupled.draw(normal, tasks),
+            Engine::Apart(apart) => apart.draw(normal, tasks),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The moments and slopes that M-steps ask of a posterior.
 
+use super::apart::{Apart, place};
 use super::coupled::{Coupled, LIMIT_MB};
 use super::{Engine, Posterior};
 use crate::error::{Error, Result};
@@ -15,7 +16,21 @@ impl Posterior<'_> {
         match &self.engine {
             Engine::Block(block) => block.residuals().to_vec(),
             Engine::Coupled(coupled) => self.coupled_residuals(coupled),
+            Engine::Apart(_) => {
+                let data = self.data();
+                let each = (0..self.tasks()).into_par_iter().map(|t| {
+                    let covariance = self.moment_covariance(t);
+                    let spread: f64 = data.curvature(t).iter().zip(covariance.iter()).map(|(own, cov)| own * cov).sum();
+                    data.residual(t, self.kept_coefficients(t).as_slice()) + spread
+                });
+                each.collect()
+            }
         }
+    }
+
+    /// Cov(w_t) as moments have it: with the uncertainty of the mean where it is integrated.
+    fn moment_covariance(&self, task: usize) -> DMatrix<f64> {
+        self.kept_covariance(task, &self.within(task), matches!(self.inner.mean, Mean::Integrated))
     }
 
     /// tr(J_t Cov(w_t)) without a product of two matrices for the part given the mean: with A = Omega (x) I + blockdiag(L' J_t L) the
@@ -66,7 +81,7 @@ impl Posterior<'_> {
     /// let task = |h: f64| Quadratic { constant: 0.0, linear: dvector![h], curvature: dmatrix![1.0] };
     /// let quadratics = Quadratics::new(&[task(2.0), task(-2.0)])?;
     /// let prior = Prior {
-    ///     mean: Mean::Given(dvector![0.0]), mean_features: vec![0], varying: vec![0], free: vec![],
+    ///     mean: Mean::Given(dvector![0.0]), mean_features: vec![0], varying: vec![0], free: vec![], unrelated: vec![],
     ///     relatedness: Relatedness::Identity, factor: DMatrix::zeros(1, 1),
     /// };
     /// // At K = 0 each task contributes (h^2 - J) / 2.
@@ -77,6 +92,7 @@ impl Posterior<'_> {
         let coupled = match &self.engine {
             Engine::Block(block) => return block.slope().clone(),
             Engine::Coupled(coupled) => coupled,
+            Engine::Apart(apart) => return self.slope_in_parts(apart),
         };
         let (data, varying, features) = (self.data(), &self.inner.varying, &self.inner.mean_features);
         let (tasks, q) = (self.tasks(), varying.len());
@@ -106,6 +122,35 @@ impl Posterior<'_> {
         slope
     }
 
+    /// G where some features are unrelated, 0 between the two kinds: of the related ones by their own engine.
+    fn slope_in_parts(&self, apart: &Apart) -> DMatrix<f64> {
+        let q = self.inner.varying.len();
+        let (related, own) = (self.inner.related_positions(), self.inner.unrelated_positions());
+        let mut slope = DMatrix::zeros(q, q);
+        place(&mut slope, (&related, &related), &apart.related().covariance_slope());
+        place(&mut slope, (&own, &own), &self.unrelated_slope());
+        slope
+    }
+
+    /// G over the unrelated features: 1/2 sum_t (s_t s_t' + J_t Cov(w_t) J_t - J_t), what independent noise on each w_t would gain.
+    /// O(T p^3).
+    fn unrelated_slope(&self) -> DMatrix<f64> {
+        let (data, features) = (self.data(), &self.inner.unrelated);
+        let each: Vec<DMatrix<f64>> = (0..self.tasks())
+            .into_par_iter()
+            .map(|t| {
+                let quadratic = data.task(t);
+                let curvature = quadratic.curvature.select_rows(features);
+                let score = quadratic.linear.select_rows(features) - &curvature * self.kept_coefficients(t);
+                let known = &curvature * self.moment_covariance(t) * curvature.transpose();
+                &score * score.transpose() + known - curvature.select_columns(features)
+            })
+            .collect();
+        let mut slope = each.into_iter().fold(DMatrix::zeros(features.len(), features.len()), |sum, part| sum + part) * 0.5;
+        linalg::symmetrise(&mut slope);
+        slope
+    }
+
     /// F = (1/T) sum_st Omega_st E[b_s b_t'] at the prior's own Omega, r x r: I + 2/T L'GL, the identity where K is at its optimum.
     /// Free from the block engine; O(edges r^2) from the others once the covariances along the task graph are known.
     pub(crate) fn feature_moment(&self) -> DMatrix<f64> {
@@ -117,11 +162,26 @@ impl Posterior<'_> {
                 let omega = self.inner.relatedness.precision_elements(self.tasks()).expect("the E-step has factored it");
                 self.feature_moment_at(&omega)
             }
+            Engine::Apart(apart) => self.moment_in_parts(apart, &apart.related().feature_moment()),
         }
+    }
+
+    /// F where some features are unrelated: that of the related directions given, of the others I + 2/T L'GL.
+    fn moment_in_parts(&self, apart: &Apart, related: &DMatrix<f64>) -> DMatrix<f64> {
+        let factor = &self.inner.factor;
+        let own = factor.select_rows(&self.inner.unrelated_positions()).select_columns(apart.own_columns());
+        let mut moment = DMatrix::zeros(factor.ncols(), factor.ncols());
+        let gain = own.transpose() * self.unrelated_slope() * &own * (2.0 / self.tasks() as f64);
+        place(&mut moment, (apart.own_columns(), apart.own_columns()), &(gain + DMatrix::identity(own.ncols(), own.ncols())));
+        place(&mut moment, (apart.related_columns(), apart.related_columns()), related);
+        moment
     }
 
     /// As [`Posterior::feature_moment`] at another Omega, given by its elements (s, t, value) with s <= t.
     pub(crate) fn feature_moment_at(&self, omega: &[(usize, usize, f64)]) -> DMatrix<f64> {
+        if let Engine::Apart(apart) = &self.engine {
+            return self.moment_in_parts(apart, &apart.related().feature_moment_at(omega));
+        }
         let (r, tasks) = (self.inner.factor.ncols(), self.tasks());
         let moved = self.moved_by_mean();
         let (mut weighted, mut weighted_moved) = (DMatrix::zeros(r, tasks), DMatrix::zeros(moved.nrows(), tasks));
@@ -167,6 +227,7 @@ impl Posterior<'_> {
         match &self.engine {
             Engine::Block(_) => (0..self.tasks()).for_each(|t| moment[(t, t)] += self.engine.covariance(t, t).trace()),
             Engine::Coupled(coupled) => coupled.add_traces(&mut moment),
+            Engine::Apart(_) => unreachable!("asked of the related directions, which have an engine of their own"),
         }
         moment
     }
@@ -193,6 +254,7 @@ impl Posterior<'_> {
         let needed_mb = match &self.engine {
             Engine::Block(_) => 0,
             Engine::Coupled(coupled) => coupled.inverse_mb(),
+            Engine::Apart(apart) => return apart.related().check_pairs(),
         };
         if needed_mb <= LIMIT_MB {
             return Ok(());

@@ -117,6 +117,7 @@ pub fn fit_json(fit: &Fit) -> Value {
         "rows": tasks.rows(),
         "features": features,
         "varying": fitted_names,
+        "graph_features": prior.related_features().map(|f| &features[f]).collect::<Vec<_>>(),
         "log_likelihood": number(fit.log_likelihood()),
         "log_likelihood_kind": fit.log_likelihood_kind(),
         "log_posterior": number(fit.log_posterior()),

@@ -43,6 +43,10 @@ impl Display for Fit {
             names.len(),
             prior.varying.len() + prior.free.len()
         )?;
+        if !prior.unrelated.is_empty() {
+            let chosen: Vec<&str> = prior.related_features().map(|f| names[f].as_str()).collect();
+            writeln!(out, "Graph features: {}; in the others each task varies by itself", chosen.join(", "))?;
+        }
         let kind = match self.log_likelihood_kind() {
             LikelihoodKind::Marginal => "marginal, maximum likelihood",
             LikelihoodKind::Restricted => "restricted: the common mean integrated out; not comparable with marginal ones",

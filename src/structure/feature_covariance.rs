@@ -24,11 +24,13 @@ pub enum FeatureCovariance {
 pub(crate) struct FactorSpace {
     pub(crate) kind: FeatureCovariance,
     sizes: Vec<f64>,
+    /// The positions that no other part's are joined with: all, or those that follow Sigma and those that do not.
+    parts: Vec<Vec<usize>>,
 }
 
 impl FactorSpace {
     pub(crate) fn new(kind: FeatureCovariance) -> Self {
-        FactorSpace { kind, sizes: Vec::new() }
+        FactorSpace { kind, sizes: Vec::new(), parts: Vec::new() }
     }
 
     /// Starts where the prior variance equals the sampling variance of an average task, feature by feature.
@@ -39,10 +41,16 @@ impl FactorSpace {
             let sum: f64 = (0..data.len()).map(|t| data.curvature(t)[feature * p + feature]).sum();
             (sum / data.len() as f64).max(1e-300)
         };
-        let each: Vec<f64> = setting.varying.iter().map(|feature| information(*feature)).collect();
-        let mean = each.iter().sum::<f64>() / q.max(1) as f64;
-        self.sizes =
-            each.iter().map(|own| (setting.noise / if self.kind == FeatureCovariance::Scalar { mean } else { *own }).sqrt()).collect();
+        let mut each: Vec<f64> = setting.varying.iter().map(|feature| information(*feature)).collect();
+        let (apart, together) = (0..q).partition(|k| setting.unrelated.contains(&setting.varying[*k]));
+        self.parts = [together, apart].into_iter().filter(|part: &Vec<usize>| !part.is_empty()).collect();
+        if self.kind == FeatureCovariance::Scalar {
+            for part in &self.parts {
+                let mean = part.iter().map(|k| each[*k]).sum::<f64>() / part.len() as f64;
+                part.iter().for_each(|k| each[*k] = mean);
+            }
+        }
+        self.sizes = each.iter().map(|own| (setting.noise / own).sqrt()).collect();
         DMatrix::from_diagonal(&nalgebra::DVector::from_column_slice(&self.sizes))
     }
 
@@ -58,10 +66,38 @@ impl FactorSpace {
         let q = covariance.nrows();
         let diagonal = covariance.diagonal().map(|v| v.max(0.0));
         match self.kind {
-            FeatureCovariance::Scalar => DMatrix::identity(q, q) * (diagonal.sum() / q.max(1) as f64).sqrt(),
+            FeatureCovariance::Scalar => {
+                let mut factor = DMatrix::zeros(q, q);
+                for part in self.parts(q) {
+                    let mean = part.iter().map(|k| diagonal[*k]).sum::<f64>() / part.len() as f64;
+                    part.iter().for_each(|k| factor[(*k, *k)] = mean.sqrt());
+                }
+                factor
+            }
             FeatureCovariance::Diagonal => DMatrix::from_diagonal(&diagonal.map(f64::sqrt)),
-            FeatureCovariance::Full => linalg::semidefinite_factor(covariance),
+            FeatureCovariance::Full => {
+                let mut factor = DMatrix::zeros(q, q);
+                for part in self.parts(q) {
+                    let own = linalg::semidefinite_factor(&covariance.select_rows(&part).select_columns(&part));
+                    place(&mut factor, &part, &own);
+                }
+                factor
+            }
         }
+    }
+
+    /// One part where no fit has begun.
+    fn parts(&self, q: usize) -> Vec<Vec<usize>> {
+        if self.parts.is_empty() && q > 0 { vec![(0..q).collect()] } else { self.parts.clone() }
+    }
+
+    /// The places of the elements of L on and below the diagonal of each part, by columns.
+    fn lower(&self, q: usize) -> Vec<(usize, usize)> {
+        let mut places = Vec::new();
+        for part in self.parts(q) {
+            part.iter().enumerate().for_each(|(j, b)| places.extend(part[j..].iter().map(|a| (*a, *b))));
+        }
+        places
     }
 
     /// The M-step for K where Sigma stays.
@@ -81,38 +117,35 @@ impl FactorSpace {
 
     pub(crate) fn len(&self, q: usize) -> usize {
         match self.kind {
-            FeatureCovariance::Scalar => q.min(1),
+            FeatureCovariance::Scalar => self.parts(q).len(),
             FeatureCovariance::Diagonal => q,
-            FeatureCovariance::Full => q * (q + 1) / 2,
+            FeatureCovariance::Full => self.lower(q).len(),
         }
     }
 
     pub(crate) fn coordinates(&self, factor: &DMatrix<f64>) -> Vec<f64> {
         let q = factor.nrows();
         match self.kind {
-            FeatureCovariance::Scalar => (0..q.min(1)).map(|_| factor[(0, 0)] / self.sizes[0]).collect(),
+            FeatureCovariance::Scalar => self.parts(q).iter().map(|part| factor[(part[0], part[0])] / self.sizes[part[0]]).collect(),
             FeatureCovariance::Diagonal => (0..q).map(|a| factor[(a, a)] / self.sizes[a]).collect(),
-            FeatureCovariance::Full => {
-                (0..q).flat_map(|b| (b..q).map(move |a| (a, b))).map(|(a, b)| factor[(a, b)] / self.sizes[a]).collect()
-            }
+            FeatureCovariance::Full => self.lower(q).into_iter().map(|(a, b)| factor[(a, b)] / self.sizes[a]).collect(),
         }
     }
 
     pub(crate) fn at(&self, point: &[f64], q: usize) -> DMatrix<f64> {
+        let mut factor = DMatrix::zeros(q, q);
         match self.kind {
-            FeatureCovariance::Scalar => DMatrix::from_fn(q, q, |a, b| if a == b { point[0] * self.sizes[0] } else { 0.0 }),
-            FeatureCovariance::Diagonal => DMatrix::from_fn(q, q, |a, b| if a == b { point[a] * self.sizes[a] } else { 0.0 }),
-            FeatureCovariance::Full => {
-                let mut factor = DMatrix::zeros(q, q);
-                let mut next = point.iter();
-                for b in 0..q {
-                    for a in b..q {
-                        factor[(a, b)] = next.next().expect("as many coordinates as the lower triangle") * self.sizes[a];
-                    }
+            FeatureCovariance::Scalar => {
+                for (part, own) in self.parts(q).iter().zip(point) {
+                    part.iter().for_each(|a| factor[(*a, *a)] = own * self.sizes[*a]);
                 }
-                factor
+            }
+            FeatureCovariance::Diagonal => (0..q).for_each(|a| factor[(a, a)] = point[a] * self.sizes[a]),
+            FeatureCovariance::Full => {
+                self.lower(q).into_iter().zip(point).for_each(|((a, b), own)| factor[(a, b)] = own * self.sizes[a]);
             }
         }
+        factor
     }
 
     /// d log-likelihood / d coordinates: 2 G L, by L' (2 G L) = T (F - I) where L determines it.
@@ -127,7 +160,8 @@ impl FactorSpace {
             FeatureCovariance::Scalar if q == 0 => Vec::new(),
             FeatureCovariance::Scalar => {
                 let moment = posterior.feature_moment();
-                vec![(0..q).map(|a| promised(a, &moment)).sum::<f64>() * self.sizes[0]]
+                let of = |part: &Vec<usize>| part.iter().map(|a| promised(*a, &moment) * self.sizes[*a]).sum::<f64>();
+                self.parts(q).iter().map(of).collect()
             }
             FeatureCovariance::Diagonal => {
                 let moment = posterior.feature_moment();
@@ -135,7 +169,7 @@ impl FactorSpace {
             }
             FeatureCovariance::Full => {
                 let slope = posterior.covariance_slope() * factor * 2.0;
-                (0..q).flat_map(|b| (b..q).map(move |a| (a, b))).map(|(a, b)| slope[(a, b)] * self.sizes[a]).collect()
+                self.lower(q).into_iter().map(|(a, b)| slope[(a, b)] * self.sizes[a]).collect()
             }
         }
     }
@@ -172,27 +206,55 @@ impl FactorSpace {
         let promising = |derivative: f64| derivative > 0.0 && derivative * derivative / tasks > LEAST;
         match self.kind {
             FeatureCovariance::Scalar => {
-                (q > 0 && relative[(0, 0)] < 1e-8 && promising(scaled.trace())).then(|| DMatrix::identity(q, q) * (self.sizes[0] * 0.1))
+                let gain = |part: &[usize]| part.iter().map(|a| scaled[(*a, *a)]).sum::<f64>();
+                let parts = self.parts(q);
+                let stuck = parts.iter().filter(|part| relative[(part[0], part[0])] < 1e-8 && promising(gain(part)));
+                let released: Vec<usize> = stuck.flatten().copied().collect();
+                (!released.is_empty()).then(|| self.lifted(factor, &released))
             }
             FeatureCovariance::Diagonal => {
                 let stuck: Vec<usize> = (0..q).filter(|a| relative[(*a, *a)] < 1e-8 && promising(scaled[(*a, *a)])).collect();
-                let mut released = factor.clone();
-                stuck.iter().for_each(|a| released[(*a, *a)] = 0.1 * self.sizes[*a]);
-                (!stuck.is_empty()).then_some(released)
+                (!stuck.is_empty()).then(|| self.lifted(factor, &stuck))
             }
             FeatureCovariance::Full => {
-                let (values, vectors) = linalg::symmetric_eigen(&relative);
-                let null: Vec<usize> = (0..q).filter(|k| values[*k] < 1e-8 * values[q - 1].max(1e-8)).collect();
-                let basis = vectors.select_columns(&null);
-                let (inside, directions) = linalg::symmetric_eigen(&(basis.transpose() * &scaled * &basis));
-                let steepest = null.len().checked_sub(1)?;
-                promising(inside[steepest]).then(|| {
-                    let direction = &basis * directions.column(steepest);
-                    let raised = &relative + &direction * direction.transpose() * 0.01;
-                    let lifted = linalg::semidefinite_factor(&raised);
-                    DMatrix::from_fn(q, q, |a, b| lifted[(a, b)] * self.sizes[a])
-                })
+                let mut released = None;
+                for part in self.parts(q) {
+                    let (own, rise) = [&relative, &scaled].map(|all| all.select_rows(&part).select_columns(&part)).into();
+                    let Some(raised) = raised(&own, &rise, promising) else { continue };
+                    let mut root = linalg::semidefinite_factor(&raised);
+                    root.row_iter_mut().zip(&part).for_each(|(mut row, a)| row *= self.sizes[*a]);
+                    place(released.get_or_insert_with(|| factor.clone()), &part, &root);
+                }
+                released
             }
         }
+    }
+
+    /// The factor with a tenth of the typical size at these places of its diagonal.
+    fn lifted(&self, factor: &DMatrix<f64>, places: &[usize]) -> DMatrix<f64> {
+        let mut lifted = factor.clone();
+        places.iter().for_each(|a| lifted[(*a, *a)] = 0.1 * self.sizes[*a]);
+        lifted
+    }
+}
+
+/// A covariance with a little more along the direction of its null space in which the likelihood rises most, if that is promising.
+fn raised(covariance: &DMatrix<f64>, slope: &DMatrix<f64>, promising: impl Fn(f64) -> bool) -> Option<DMatrix<f64>> {
+    let q = covariance.nrows();
+    let (values, vectors) = linalg::symmetric_eigen(covariance);
+    let null: Vec<usize> = (0..q).filter(|k| values[*k] < 1e-8 * values[q - 1].max(1e-8)).collect();
+    let basis = vectors.select_columns(&null);
+    let (inside, directions) = linalg::symmetric_eigen(&(basis.transpose() * slope * &basis));
+    let steepest = null.len().checked_sub(1)?;
+    promising(inside[steepest]).then(|| {
+        let direction = &basis * directions.column(steepest);
+        covariance + &direction * direction.transpose() * 0.01
+    })
+}
+
+/// Puts `own` where rows and columns of a part meet.
+fn place(all: &mut DMatrix<f64>, part: &[usize], own: &DMatrix<f64>) {
+    for (j, b) in part.iter().enumerate() {
+        part.iter().enumerate().for_each(|(i, a)| all[(*a, *b)] = own[(i, j)]);
     }
 }

@@ -62,8 +62,9 @@ impl Structure for Full {
 
     fn update(&mut self, posterior: &Posterior) -> Result<Prior> {
         let prior = posterior.prior();
-        let (tasks, r) = (posterior.tasks(), prior.factor.ncols() as f64);
-        let moment = posterior.task_moment() + DMatrix::identity(tasks, tasks) * self.strength;
+        let related = posterior.related();
+        let (tasks, r) = (related.tasks(), related.prior().factor.ncols() as f64);
+        let moment = related.task_moment() + DMatrix::identity(tasks, tasks) * self.strength;
         let relatedness = Relatedness::Dense(moment / (r + self.strength));
         let factor = self.space.update_at(posterior, &relatedness)?;
         Ok(Prior { relatedness, factor, ..prior.clone() })
@@ -73,6 +74,10 @@ impl Structure for Full {
         let Some(root) = linalg::cholesky(Self::sigma(prior).clone()) else { return f64::NEG_INFINITY };
         let trace = linalg::inverse_of_cholesky(&root).trace();
         -0.5 * self.strength * (linalg::log_determinant(&root) + trace - root.nrows() as f64)
+    }
+
+    fn relates(&self) -> bool {
+        true
     }
 
     fn parameters(&self, prior: &Prior) -> usize {
@@ -113,9 +118,10 @@ impl Smooth for Full {
     fn slope(&self, posterior: &Posterior) -> Vec<f64> {
         let prior = posterior.prior();
         let root = linalg::semidefinite_factor(Self::sigma(prior));
-        let (tasks, r) = (root.nrows(), prior.factor.ncols() as f64);
+        let related = posterior.related();
+        let (tasks, r) = (root.nrows(), related.prior().factor.ncols() as f64);
         // d / dC = C^-T (C^-1 (M + nu I) C^-T - (r + nu) I), lower triangle.
-        let mut inner = posterior.task_moment() + DMatrix::identity(tasks, tasks) * self.strength;
+        let mut inner = related.task_moment() + DMatrix::identity(tasks, tasks) * self.strength;
         linalg::solve_lower_matrix(&root, &mut inner);
         let mut inner = inner.transpose();
         linalg::solve_lower_matrix(&root, &mut inner);

@@ -199,7 +199,7 @@ impl Graph {
     /// Curvature of the log-likelihood of known parameters in a coordinate of K, as that of Omega's coordinates is made: 2 T for each
     /// direction that the coordinate scales.
     fn tightness(&self, prior: &Prior) -> f64 {
-        let directions = if self.space.kind == FeatureCovariance::Scalar { prior.factor.ncols() } else { 1 };
+        let directions = if self.space.kind == FeatureCovariance::Scalar { prior.related_columns().len() } else { 1 };
         2.0 * (self.names.len() * directions) as f64
     }
 
@@ -324,29 +324,31 @@ impl Structure for Graph {
         let prior = posterior.prior();
         let tasks = posterior.tasks();
         // Directions without variance carry nothing.
-        let largest = (0..prior.factor.ncols()).map(|k| prior.factor.column(k).norm()).fold(0.0, f64::max);
-        let kept: Vec<usize> = (0..prior.factor.ncols()).filter(|k| prior.factor.column(*k).norm() > 1e-4 * largest).collect();
+        let directions = prior.related_columns();
+        let largest = directions.iter().map(|k| prior.factor.column(*k).norm()).fold(0.0, f64::max);
+        let (kept, empty): (Vec<usize>, Vec<usize>) = directions.into_iter().partition(|k| prior.factor.column(*k).norm() > 1e-4 * largest);
         let r = kept.len() as f64;
         if kept.is_empty() {
             self.search.unchanged = usize::MAX;
             self.sampled = (self.edges != EdgeMethod::Fast).then(|| TaskGraph::empty(&self.names));
             return Ok(prior.clone());
         }
-        if kept.len() < prior.factor.ncols() {
-            return Ok(Prior { factor: prior.factor.select_columns(&kept), ..prior.clone() });
+        if !empty.is_empty() {
+            return Ok(Prior { factor: prior.factor.clone().remove_columns_at(&empty), ..prior.clone() });
         }
+        let related = posterior.related();
         let was_graph = prior.relatedness.as_graph().is_some();
         let (pattern, moments) = match self.edges.for_tasks(tasks) {
-            EdgeMethod::Exact { sweeps } => self.sample(posterior, r, (true, sweeps))?,
-            EdgeMethod::PseudoGibbs { sweeps } => self.sample(posterior, r, (false, sweeps))?,
+            EdgeMethod::Exact { sweeps } => self.sample(related, r, (true, sweeps))?,
+            EdgeMethod::PseudoGibbs { sweeps } => self.sample(related, r, (false, sweeps))?,
             EdgeMethod::Auto | EdgeMethod::Fast => {
-                posterior.check_pairs()?;
-                let moments = if was_graph { TaskMoments::Matrix(posterior.task_moment()) } else { Self::first_moments(posterior, r) };
+                related.check_pairs()?;
+                let moments = if was_graph { TaskMoments::Matrix(related.task_moment()) } else { Self::first_moments(related, r) };
                 let candidates = match self.candidates.take() {
                     Some(candidates) => candidates,
                     None => self.candidates_at(&moments)?,
                 };
-                let pattern = self.select(&moments, &candidates, r, takes_all(prior));
+                let pattern = self.select(&moments, &candidates, r, takes_all(related.prior()));
                 self.candidates = Some(candidates);
                 (pattern, moments)
             }
@@ -359,12 +361,11 @@ impl Structure for Graph {
             return Ok(chosen);
         }
         // The likelihood does not see the scale that Omega and K share; its prior is highest where tr Omega = T.
-        let Relatedness::Graph(fitted) = chosen.relatedness else { unreachable!("it was just made") };
-        let scale = tasks as f64 / (0..tasks).map(|t| fitted.node(t).precision).sum::<f64>();
-        let omega = fitted.scaled(scale);
-        self.natural = Some(Natural::at(&omega, (self.tightness(prior) / r).sqrt()));
-        let factor = self.space.of(&(&chosen.factor * chosen.factor.transpose() * scale));
-        Ok(Prior { relatedness: Relatedness::Graph(omega), factor, ..prior.clone() })
+        let trace = |prior: &Prior| prior.relatedness.as_graph().map_or(1.0, |graph| (0..tasks).map(|t| graph.node(t).precision).sum());
+        let scale: f64 = tasks as f64 / trace(&chosen);
+        let scaled = chosen.with_sigma_times(1.0 / scale);
+        self.natural = scaled.relatedness.as_graph().map(|omega| Natural::at(omega, (self.tightness(prior) / r).sqrt()));
+        Ok(Prior { factor: self.space.of(&scaled.feature_covariance()), ..scaled })
     }
 
     fn log_prior(&self, prior: &Prior) -> f64 {
@@ -372,7 +373,7 @@ impl Structure for Graph {
         let Some(log_determinant) = log_determinant_along(graph) else { return f64::NEG_INFINITY };
         let trace: f64 = (0..graph.len()).map(|t| graph.node(t).precision).sum();
         let values = 0.5 * self.strength * (log_determinant - trace + graph.len() as f64);
-        let r = prior.factor.column_iter().filter(|column| column.norm() > 0.0).count() as f64;
+        let r = prior.related_directions() as f64;
         let edges = graph.edges().count() as f64;
         let rate = self.search.rate.min(0.5);
         let pairs = (graph.len() * graph.len().saturating_sub(1)) as f64 / 2.0;
@@ -387,6 +388,10 @@ impl Structure for Graph {
             _ => 0,
         };
         self.space.len(prior.varying.len()) + edges
+    }
+
+    fn relates(&self) -> bool {
+        true
     }
 
     fn edge_probabilities(&self) -> Option<&TaskGraph> {
@@ -433,9 +438,10 @@ impl Smooth for Graph {
     fn slope(&self, posterior: &Posterior) -> Vec<f64> {
         let prior = posterior.prior();
         let mut slope = self.space.slope(posterior);
+        let related = posterior.related();
         if let (Relatedness::Graph(graph), Some(natural)) = (&prior.relatedness, &self.natural) {
-            let (expected, moment) = (posterior.prior_task_moment_on_graph(graph), posterior.task_moment_on_graph(graph));
-            let extra = 1.0 + self.strength / prior.factor.ncols() as f64;
+            let (expected, moment) = (related.prior_task_moment_on_graph(graph), related.task_moment_on_graph(graph));
+            let extra = 1.0 + self.strength / related.prior().factor.ncols() as f64;
             let residuals = expected.iter().zip(&moment).map(|(prior, own)| extra * prior - own).enumerate();
             let own: Vec<f64> = residuals
                 .map(|(k, residual)| if k < graph.len() { 0.5 * (residual - self.strength) * graph.node(k).precision } else { residual })

@@ -68,6 +68,7 @@ impl Structure for Independent {
             noise.push(variance);
         }
         let prior = Prior {
+            unrelated: Vec::new(),
             mean: Mean::Given(DVector::zeros(0)),
             mean_features: Vec::new(),
             free,

@@ -159,6 +159,10 @@ impl Structure for Known {
         Ok(self.space.step(posterior))
     }
 
+    fn relates(&self) -> bool {
+        true
+    }
+
     fn parameters(&self, prior: &Prior) -> usize {
         self.space.len(prior.varying.len()) + usize::from(self.laplacian.is_some())
     }
@@ -192,9 +196,10 @@ impl Smooth for Known {
     fn slope(&self, posterior: &Posterior) -> Vec<f64> {
         let prior = posterior.prior();
         let mut slope = self.space.slope(posterior);
+        let related = posterior.related();
         if let (Some(laplacian), Relatedness::Graph(omega)) = (&self.laplacian, &prior.relatedness) {
             let log_gamma = Self::log_gamma(laplacian, omega);
-            let (expected, moment) = (posterior.prior_task_moment_on_graph(omega), posterior.task_moment_on_graph(omega));
+            let (expected, moment) = (related.prior_task_moment_on_graph(omega), related.task_moment_on_graph(omega));
             let weights =
                 (0..omega.len()).map(|t| laplacian.node(t).precision).chain(laplacian.edges().map(|(_, _, edge)| 2.0 * edge.precision));
             let trace: f64 = weights.zip(expected.iter().zip(&moment)).map(|(weight, (prior, own))| weight * (prior - own)).sum();
@@ -235,6 +240,7 @@ mod tests {
             names: tasks.names(),
             mean_features: &[0, 1, 2],
             varying: &[0, 1, 2],
+            unrelated: &[],
             intercept: None,
             mean: &Mean::Profiled,
             noise: 0.3,

@@ -43,6 +43,8 @@ pub struct Setting<'a> {
     pub mean_features: &'a [usize],
     /// Features that vary.
     pub varying: &'a [usize],
+    /// Those of them whose deviations are unrelated between tasks.
+    pub unrelated: &'a [usize],
     /// Number of the intercept, if there is one.
     pub intercept: Option<usize>,
     /// How the mean is treated where Sigma is fixed; structures that learn Sigma integrate it unless it is given.
@@ -54,7 +56,15 @@ pub struct Setting<'a> {
 impl Setting<'_> {
     /// A prior over this setting's features without free ones.
     pub(crate) fn prior(&self, mean: Mean, relatedness: Relatedness, factor: DMatrix<f64>) -> Prior {
-        Prior { mean, mean_features: self.mean_features.to_vec(), varying: self.varying.to_vec(), free: Vec::new(), relatedness, factor }
+        Prior {
+            mean,
+            mean_features: self.mean_features.to_vec(),
+            varying: self.varying.to_vec(),
+            free: Vec::new(),
+            unrelated: self.unrelated.to_vec(),
+            relatedness,
+            factor,
+        }
     }
 
     /// The treatment of the mean where Sigma is learned: integrated, unless it is given.
@@ -111,6 +121,11 @@ pub trait Structure: std::fmt::Debug + Send + Sync {
     /// Where edges were looked for, if they are learned.
     fn candidates(&self) -> Option<&CandidateRule> {
         None
+    }
+
+    /// Whether it relates tasks, so that a choice of graph features means something to it.
+    fn relates(&self) -> bool {
+        false
     }
 
     /// Whether the log-likelihood is a marginal one (the parameters integrated out).

@@ -49,6 +49,7 @@ impl Structure for Pooled {
             mean_features: identified(setting, &free),
             varying: Vec::new(),
             free,
+            unrelated: Vec::new(),
             relatedness: Relatedness::Zero,
             factor: DMatrix::zeros(0, 0),
         };

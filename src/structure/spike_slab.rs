@@ -250,6 +250,7 @@ mod tests {
                 mean_features: (0..DIRECTIONS).collect(),
                 varying: (0..DIRECTIONS).collect(),
                 free: vec![],
+                unrelated: vec![],
                 relatedness: Relatedness::Identity,
                 factor: DMatrix::identity(DIRECTIONS, DIRECTIONS),
             };

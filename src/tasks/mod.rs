@@ -156,7 +156,7 @@ impl Rows {
     }
 }
 
-/// Which features the model has and what part each plays: in the common mean, and varying between tasks.
+/// Which features the model has and what part each plays: in the common mean, varying between tasks, and in the task graph.
 ///
 /// The intercept, where there is one, is feature 0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -165,6 +165,9 @@ pub struct Design {
     intercept: bool,
     mean: Vec<bool>,
     varying: Vec<bool>,
+    /// Names of those in whose directions tasks may be related; none for all.
+    #[serde(default)]
+    graph_features: Option<Vec<String>>,
 }
 
 impl Design {
@@ -172,7 +175,7 @@ impl Design {
     pub fn varying<S: AsRef<str>>(features: &[S]) -> Self {
         let features: Vec<String> = std::iter::once(INTERCEPT.to_string()).chain(features.iter().map(|f| f.as_ref().to_string())).collect();
         let all = vec![true; features.len()];
-        Design { features, intercept: true, mean: all.clone(), varying: all }
+        Design { features, intercept: true, mean: all.clone(), varying: all, graph_features: None }
     }
 
     /// The same features, of which only those for which `varies(name)` holds vary; the intercept is `(Intercept)`.
@@ -190,6 +193,19 @@ impl Design {
     /// The same features, of which those that vary have mean 0.
     pub fn without_varying_means(mut self) -> Self {
         self.mean = self.mean.iter().zip(&self.varying).map(|(mean, varies)| *mean && !varies).collect();
+        self
+    }
+
+    /// The same features, of which only those for which `relates(name)` holds are graph features: tasks may be related in their
+    /// directions, and vary in the others each by itself.
+    ///
+    /// ```
+    /// use cognate::Design;
+    /// let slopes = Design::varying(&["x", "z"]).with_graph_features(|name| name != "(Intercept)");
+    /// assert_eq!(slopes.unrelated_features(), [0]);
+    /// ```
+    pub fn with_graph_features(mut self, relates: impl Fn(&str) -> bool) -> Self {
+        self.graph_features = Some(self.features.iter().filter(|name| relates(name)).cloned().collect());
         self
     }
 
@@ -227,6 +243,12 @@ impl Design {
     /// Numbers of the varying features.
     pub fn varying_features(&self) -> Vec<usize> {
         (0..self.len()).filter(|i| self.varying[*i]).collect()
+    }
+
+    /// Numbers of the varying features that are not graph features.
+    pub fn unrelated_features(&self) -> Vec<usize> {
+        let Some(chosen) = &self.graph_features else { return Vec::new() };
+        self.varying_features().into_iter().filter(|i| !chosen.contains(&self.features[*i])).collect()
     }
 
     /// Numbers of the features with a mean.

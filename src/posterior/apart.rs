@@ -1,0 +1,173 @@
+//! The engine of tasks that are related in some directions only: the others are integrated out of the quadratics first.
+
+use super::{Engine, MeanEstimate, Outcome, Posterior, Rows};
+use crate::error::{Error, Result};
+use crate::linalg;
+use crate::prior::Prior;
+use crate::quadratic::Quadratics;
+use nalgebra::{DMatrix, DVector};
+use rayon::prelude::*;
+
+/// With u_t = L b_t and L block-diagonal, the unrelated part of b_t is N(0, I) in every task by itself. Given the mean and the
+/// related part of u_t it is N(base - slope (mean + u_t), M^-1) with M = I + L' J_t L over its own features, and integrating over it
+/// leaves a quadratic in the mean and the related part: a posterior of its own, by whichever engine.
+pub(crate) struct Apart {
+    related: Box<Posterior<'static>>,
+    /// Columns of L of either kind.
+    related_columns: Vec<usize>,
+    own_columns: Vec<usize>,
+    /// Of the directions of own columns in every task.
+    own: Vec<Own>,
+}
+
+struct Own {
+    /// M^-1 L' h.
+    base: DVector<f64>,
+    /// M^-1 L' J over all features.
+    slope: DMatrix<f64>,
+    /// d E[own part] / d related part, with the sign changed.
+    pull: DMatrix<f64>,
+    /// Cholesky factor of M.
+    root: DMatrix<f64>,
+    covariance: DMatrix<f64>,
+}
+
+impl Apart {
+    /// O(T (p^2 k + k^3)) for k unrelated directions beside the engine of the related ones.
+    pub(crate) fn solve(quadratics: &Quadratics, prior: &Prior) -> Result<Outcome> {
+        let (p, r) = (quadratics.features(), prior.factor.ncols());
+        let positions = prior.related_positions();
+        let features: Vec<usize> = positions.iter().map(|k| prior.varying[*k]).collect();
+        let related_columns = prior.related_columns();
+        let own_columns: Vec<usize> = (0..r).filter(|k| !related_columns.contains(k)).collect();
+        let own_positions = prior.unrelated_positions();
+        if own_positions.iter().any(|a| related_columns.iter().any(|k| prior.factor[(*a, *k)] != 0.0)) {
+            return Err(Error::Arguments(
+                "the feature covariance joins features in whose directions tasks are related with others; make it block-diagonal".into(),
+            ));
+        }
+        // Over all features, as the quadratics are.
+        let mut spread = DMatrix::zeros(p, own_columns.len());
+        for (j, k) in own_columns.iter().enumerate() {
+            own_positions.iter().for_each(|a| spread[(prior.varying[*a], j)] = prior.factor[(*a, *k)]);
+        }
+        let factor = prior.factor.select_rows(&positions).select_columns(&related_columns);
+        let own: Vec<(Own, f64)> =
+            (0..quadratics.len()).into_par_iter().map(|t| Own::of(quadratics, t, &spread, (&features, &factor))).collect();
+        let mut constant = Vec::with_capacity(own.len());
+        let reduced = Quadratics::build(quadratics.len(), p, |t, linear, curvature| {
+            let task = quadratics.task(t);
+            let cross = &task.curvature * &spread;
+            let mut left = task.curvature - &cross * &own[t].0.slope;
+            linalg::symmetrise(&mut left);
+            linear.copy_from_slice((task.linear - cross * &own[t].0.base).as_slice());
+            curvature.copy_from_slice(left.as_slice());
+            constant.push(task.constant + own[t].1);
+            0.0
+        });
+        let reduced = reduced.with(vec![1.0; quadratics.len()], constant);
+        let inner = Prior { varying: features, unrelated: Vec::new(), factor, ..prior.clone() };
+        let related = Box::new(Posterior::of(Rows::Own(reduced), &inner)?);
+        let mut deviations = DMatrix::zeros(r, quadratics.len());
+        for (t, (own, _)) in own.iter().enumerate() {
+            let there = &own.base - &own.slope * related.kept_coefficients(t);
+            related_columns.iter().enumerate().for_each(|(i, k)| deviations[(*k, t)] = related.deviations[(i, t)]);
+            own_columns.iter().enumerate().for_each(|(i, k)| deviations[(*k, t)] = there[i]);
+        }
+        let mean = MeanEstimate { mean: related.mean.clone(), covariance: related.mean_covariance.clone(), log_volume: 0.0 };
+        let log_likelihood = related.log_likelihood;
+        let own = own.into_iter().map(|(own, _)| own).collect();
+        Ok(Outcome { mean, deviations, log_likelihood, engine: Engine::Apart(Apart { related, related_columns, own_columns, own }) })
+    }
+
+    /// The posterior of the related directions.
+    pub(crate) fn related(&self) -> &Posterior<'static> {
+        &self.related
+    }
+
+    pub(crate) fn related_columns(&self) -> &[usize] {
+        &self.related_columns
+    }
+
+    pub(crate) fn own_columns(&self) -> &[usize] {
+        &self.own_columns
+    }
+
+    fn size(&self) -> usize {
+        self.related_columns.len() + self.own_columns.len()
+    }
+
+    pub(crate) fn covariance(&self, s: usize, t: usize) -> DMatrix<f64> {
+        let both = self.related.engine.covariance(s, t);
+        let (first, second) = (&self.own[s], &self.own[t]);
+        let left = -&first.pull * &both;
+        let mut corner = -&left * second.pull.transpose();
+        if s == t {
+            corner += &first.covariance;
+        }
+        let mut all = DMatrix::zeros(self.size(), self.size());
+        let (related, own) = (&self.related_columns, &self.own_columns);
+        place(&mut all, (related, related), &both);
+        place(&mut all, (own, related), &left);
+        place(&mut all, (related, own), &(-both * second.pull.transpose()));
+        place(&mut all, (own, own), &corner);
+        all
+    }
+
+    pub(crate) fn sigma(&self, s: usize, t: usize) -> f64 {
+        self.related.engine.sigma(s, t)
+    }
+
+    pub(crate) fn sensitivity(&self, task: usize) -> DMatrix<f64> {
+        let features = &self.related.inner.mean_features;
+        let both = self.related.sensitivity(task);
+        let own = &self.own[task];
+        let there = own.slope.select_columns(features) - &own.pull * &both;
+        let mut all = DMatrix::zeros(self.size(), features.len());
+        let columns: Vec<usize> = (0..features.len()).collect();
+        place(&mut all, (&self.related_columns, &columns), &both);
+        place(&mut all, (&self.own_columns, &columns), &there);
+        all
+    }
+
+    pub(crate) fn draw(&self, normal: DVector<f64>, tasks: usize) -> DMatrix<f64> {
+        let (k, r) = (self.own_columns.len(), self.related_columns.len());
+        let related = self.related.engine.draw(normal.rows(0, r * tasks).into_owned(), tasks);
+        let mut all = DMatrix::zeros(self.size(), tasks);
+        for t in 0..tasks {
+            let own = &self.own[t];
+            let mut noise = normal.rows(r * tasks + t * k, k).into_owned();
+            linalg::solve_lower_transpose(own.root.as_slice(), k, noise.as_mut_slice());
+            noise -= &own.pull * related.column(t);
+            self.related_columns.iter().enumerate().for_each(|(i, place)| all[(*place, t)] = related[(i, t)]);
+            self.own_columns.iter().enumerate().for_each(|(i, place)| all[(*place, t)] = noise[i]);
+        }
+        all
+    }
+}
+
+impl Own {
+    /// Also the constant that integrating over it adds: (h' L M^-1 L' h - log |M|) / 2.
+    fn of(quadratics: &Quadratics, t: usize, spread: &DMatrix<f64>, related: (&[usize], &DMatrix<f64>)) -> (Own, f64) {
+        let task = quadratics.task(t);
+        let cross = spread.transpose() * &task.curvature;
+        let mut precision = &cross * spread;
+        linalg::symmetrise(&mut precision);
+        (0..precision.nrows()).for_each(|k| precision[(k, k)] += 1.0);
+        let root = linalg::cholesky(precision).expect("the identity plus a semidefinite matrix is positive definite");
+        let covariance = linalg::inverse_of_cholesky(&root);
+        let pulled = spread.transpose() * &task.linear;
+        let base = &covariance * &pulled;
+        let constant = 0.5 * (pulled.dot(&base) - linalg::log_determinant(&root));
+        let slope = &covariance * cross;
+        let pull = slope.select_columns(related.0) * related.1;
+        (Own { base, slope, pull, root, covariance }, constant)
+    }
+}
+
+/// Puts `part` where these rows and columns meet.
+pub(super) fn place(all: &mut DMatrix<f64>, (rows, columns): (&[usize], &[usize]), part: &DMatrix<f64>) {
+    for (j, b) in columns.iter().enumerate() {
+        rows.iter().enumerate().for_each(|(i, a)| all[(*a, *b)] = part[(i, j)]);
+    }
+}
