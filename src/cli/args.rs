@@ -439,6 +439,16 @@ impl ModelArgs {
         given.into_iter().filter(|(_, idle)| *idle).map(|(flag, _)| flag).collect()
     }
 
+    /// Flags given that mean nothing to any of these structures.
+    pub(super) fn idle_everywhere(&self, names: &[String], options: &structure::Options) -> Result<Vec<&'static str>> {
+        let mut idle: Option<Vec<&'static str>> = None;
+        for name in names {
+            let own = self.idle(structure::by_name(name, options)?.as_ref());
+            idle = Some(idle.map_or(own.clone(), |all| all.into_iter().filter(|flag| own.contains(flag)).collect()));
+        }
+        Ok(idle.unwrap_or_default())
+    }
+
     /// Options of the structures.
     pub(super) fn options(&self, implied: Option<FeatureCovariance>) -> Result<structure::Options> {
         if let Some(strength) = self.prior_strength

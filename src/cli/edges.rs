@@ -4,6 +4,7 @@ use crate::csv;
 use crate::error::{Error, Result};
 use crate::graph;
 use clap::Args;
+use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -35,6 +36,16 @@ impl EdgeArgs {
             count => Ok(count),
         }
     }
+}
+
+/// What to say of edges that name no task of the data.
+pub(super) fn strangers(edges: &[(String, String, f64)], tasks: &[String]) -> Option<String> {
+    let known: HashSet<&str> = tasks.iter().map(String::as_str).collect();
+    let stranger = |(s, t, _): &(String, String, f64)| [s, t].into_iter().find(|name| !known.contains(name.as_str())).cloned();
+    let strangers: Vec<String> = edges.iter().filter_map(stranger).collect();
+    let first = strangers.first()?;
+    let plural = if strangers.len() == 1 { "relation was" } else { "relations were" };
+    Some(format!("{} {plural} left out, for the data have no task such as '{first}'", strangers.len()))
 }
 
 /// The edges in the format that the file's name says; `.gz` after it is no part of the format.

@@ -2,6 +2,7 @@
 
 use super::args::{Cli, Command, CompareArgs, DataArgs, FitArgs, Format, PredictArgs, TasksArgs};
 use super::demo;
+use super::edges;
 use super::graph;
 use super::progress::Progress;
 use super::simulate;
@@ -11,7 +12,7 @@ use crate::em::Step;
 use crate::error::{Error, Result};
 use crate::model::{Fit, write_whole};
 use crate::report;
-use crate::structure::{self, FeatureCovariance};
+use crate::structure::{self, FeatureCovariance, KnownRelation};
 use statrs::distribution::{ContinuousCDF, Normal};
 use std::path::Path;
 
@@ -63,6 +64,15 @@ fn table(args: &DataArgs, quiet: bool, progress: &Progress) -> Result<(Table, Op
     Ok((table, implied))
 }
 
+fn note_strangers(relation: Option<&KnownRelation>, table: &Table, quiet: bool) {
+    if let Some(KnownRelation::Graph(pairs) | KnownRelation::Covariance(pairs)) = relation
+        && let Some(note) = edges::strangers(pairs, table.rows.names())
+        && !quiet
+    {
+        eprintln!("cognate: {note}");
+    }
+}
+
 pub(super) fn source_name(path: &Path) -> String {
     if path == Path::new("-") { "standard input".into() } else { path.display().to_string() }
 }
@@ -100,6 +110,7 @@ fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
     for flag in args.model.idle(structure.as_ref()).into_iter().filter(|_| !quiet) {
         eprintln!("cognate: {flag} means nothing to the structure '{}' and was ignored", args.structure);
     }
+    note_strangers(options.relation.as_ref(), &table, quiet);
     if args.table.graph_features.is_some() && !structure.relates() && !quiet {
         eprintln!("cognate: --graph-features means nothing to the structure '{}' and was ignored", args.structure);
     }
@@ -125,6 +136,10 @@ fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
 fn compare(args: &CompareArgs, quiet: bool, progress: &Progress) -> Result<String> {
     let (table, implied) = table(&args.table, quiet, progress)?;
     let options = args.model.options(implied)?;
+    note_strangers(options.relation.as_ref(), &table, quiet);
+    for flag in args.model.idle_everywhere(&args.structures, &options)?.into_iter().filter(|_| !quiet) {
+        eprintln!("cognate: {flag} means nothing to these structures and was ignored");
+    }
     // The ladder's own order, whatever order was asked for.
     let names: Vec<&str> = structure::NAMES.into_iter().filter(|name| args.structures.iter().any(|asked| asked == name)).collect();
     let ladder = compare::ladder(&names, &options, args.model.builder(args.table.formula.is_some()))?;
