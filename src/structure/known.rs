@@ -51,13 +51,20 @@ impl Known {
         Known { space: FactorSpace::new(covariance), relation, laplacian: None }
     }
 
-    /// I + gamma (D - W).
+    /// c (I + gamma (D - W)) with tr Omega = T: at that scale K hardly depends on gamma.
     fn precision(laplacian: &TaskGraph, log_gamma: f64) -> TaskGraph {
         let gamma = log_gamma.exp();
+        let scale = Self::scale(laplacian, gamma);
         let mut omega = laplacian.clone();
-        (0..omega.len()).for_each(|t| omega.set_diagonal(t, 1.0 + gamma * laplacian.node(t).precision));
-        laplacian.edges().for_each(|(s, t, edge)| omega.set_precision(s, t, gamma * edge.precision));
+        (0..omega.len()).for_each(|t| omega.set_diagonal(t, scale * (1.0 + gamma * laplacian.node(t).precision)));
+        laplacian.edges().for_each(|(s, t, edge)| omega.set_precision(s, t, scale * gamma * edge.precision));
         omega
+    }
+
+    /// c, 1 / (1 + gamma (mean degree)).
+    fn scale(laplacian: &TaskGraph, gamma: f64) -> f64 {
+        let degrees: f64 = (0..laplacian.len()).map(|t| laplacian.node(t).precision).sum();
+        1.0 / (1.0 + gamma * degrees / laplacian.len() as f64)
     }
 
     /// Gamma by one edge (or task) of it.
@@ -192,7 +199,7 @@ impl Smooth for Known {
         Some(Prior { relatedness, factor: self.space.at(own, q), ..like.clone() })
     }
 
-    /// d log-likelihood / d log gamma = gamma tr((r Sigma - M) L) / 2.
+    /// d log-likelihood / d log gamma = tr((r Sigma - M) dOmega) / 2 with dOmega = c gamma (D - W) + (c - 1) Omega.
     fn slope(&self, posterior: &Posterior) -> Vec<f64> {
         let prior = posterior.prior();
         let mut slope = self.space.slope(posterior);
@@ -200,11 +207,14 @@ impl Smooth for Known {
         if let (Some(laplacian), Relatedness::Graph(omega)) = (&self.laplacian, &prior.relatedness) {
             let log_gamma = Self::log_gamma(laplacian, omega);
             let (expected, moment) = (related.prior_task_moment_on_graph(omega), related.task_moment_on_graph(omega));
-            let weights =
-                (0..omega.len()).map(|t| laplacian.node(t).precision).chain(laplacian.edges().map(|(_, _, edge)| 2.0 * edge.precision));
+            let scale = Self::scale(laplacian, log_gamma.exp());
+            let moved = |own: f64, now: f64| scale * log_gamma.exp() * own + (scale - 1.0) * now;
+            let diagonal = (0..omega.len()).map(|t| moved(laplacian.node(t).precision, omega.node(t).precision));
+            let between = laplacian.edges().zip(omega.edges()).map(|(own, now)| 2.0 * moved(own.2.precision, now.2.precision));
+            let weights = diagonal.chain(between);
             let trace: f64 = weights.zip(expected.iter().zip(&moment)).map(|(weight, (prior, own))| weight * (prior - own)).sum();
             let inside = log_gamma.abs() < REACH;
-            slope.push(if inside { 0.5 * log_gamma.exp() * trace } else { 0.0 });
+            slope.push(if inside { 0.5 * trace } else { 0.0 });
         }
         slope
     }
@@ -247,20 +257,29 @@ mod tests {
         };
         let pair = |s: usize, t: usize, weight: f64| (format!("t{s}"), format!("t{t}"), weight);
         let edges = vec![pair(0, 1, 1.0), pair(1, 0, 1.0), pair(1, 2, 0.5), pair(2, 3, 2.0), pair(3, 0, 1.0), pair(4, 9, 1.0)];
-        let mut structure = Known::new(FeatureCovariance::Diagonal, KnownRelation::Graph(edges));
-        let (prior, _) = structure.start(&setting).unwrap();
-        let quadratics = likelihood.quadratics(&data, &Dispersion::shared(0.3));
-        let value = |point: &[f64]| Posterior::given(&quadratics, &structure.at(point, &prior).unwrap()).unwrap().log_likelihood();
-        let point = vec![1.3, 0.8, 2.0, 0.4];
-        let slope = structure.slope(&Posterior::given(&quadratics, &structure.at(&point, &prior).unwrap()).unwrap());
-        for k in 0..4 {
-            let moved = |step: f64| {
-                let mut there = point.clone();
-                there[k] += step;
-                value(&there)
-            };
-            let expected = (moved(1e-5) - moved(-1e-5)) / 2e-5;
-            assert!((slope[k] - expected).abs() < 1e-5 * (1.0 + expected.abs()), "{k}: {} against {expected}", slope[k]);
+        // Every shape of K, with all features related and with one that is not.
+        let points: [(FeatureCovariance, &[usize], &[f64]); 4] = [
+            (FeatureCovariance::Diagonal, &[], &[1.3, 0.8, 2.0, 0.4]),
+            (FeatureCovariance::Full, &[], &[1.3, 0.2, -0.4, 0.8, 0.5, 2.0, 0.4]),
+            (FeatureCovariance::Full, &[1], &[1.3, -0.4, 2.0, 0.8, 0.4]),
+            (FeatureCovariance::Scalar, &[0], &[1.3, 0.7, 0.4]),
+        ];
+        for (kind, unrelated, point) in points {
+            let mut structure = Known::new(kind, KnownRelation::Graph(edges.clone()));
+            let (prior, _) = structure.start(&Setting { unrelated, ..setting }).unwrap();
+            let quadratics = likelihood.quadratics(&data, &Dispersion::shared(0.3));
+            let value = |point: &[f64]| Posterior::given(&quadratics, &structure.at(point, &prior).unwrap()).unwrap().log_likelihood();
+            let slope = structure.slope(&Posterior::given(&quadratics, &structure.at(point, &prior).unwrap()).unwrap());
+            assert_eq!(slope.len(), point.len());
+            for k in 0..point.len() {
+                let moved = |step: f64| {
+                    let mut there = point.to_vec();
+                    there[k] += step;
+                    value(&there)
+                };
+                let expected = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+                assert!((slope[k] - expected).abs() < 1e-5 * (1.0 + expected.abs()), "{kind:?} {k}: {} against {expected}", slope[k]);
+            }
         }
     }
 }
