@@ -186,7 +186,9 @@ fn finish(
             Some((next, likelihood.with_variances(variances.iter().map(|v| v.exp()).collect(), &dispersion)))
         };
         let evaluations = options.max_iterations.saturating_sub(trace.len());
-        let search = Lbfgs { memory: 30, evaluations, gain: options.tolerance, curvature: smooth.curvature(&prior) };
+        let mut path = Path::default();
+        let gain = if Posterior::is_estimated_for(&prior) { options.tolerance.max(ESTIMATED) } else { options.tolerance };
+        let search = Lbfgs { memory: 30, evaluations, gain, curvature: smooth.curvature(&prior) };
         let found = search.minimise(point, |point| {
             let Some((next, noise)) = at(point) else { return Ok(None) };
             let quadratics = likelihood.quadratics(data, &noise);
@@ -200,7 +202,11 @@ fn finish(
             let mut slope = smooth.slope(&posterior);
             slope.extend(likelihood.slope(data, &posterior.residuals(), &noise));
             slope.iter_mut().for_each(|v| *v = -*v);
-            Ok::<_, crate::Error>(Some((-latest.log_posterior, slope)))
+            let value = match posterior.log_likelihood_error() {
+                0.0 => -latest.log_posterior,
+                error => path.value(point, &slope, (-latest.log_posterior, error)),
+            };
+            Ok::<_, crate::Error>(Some((value, slope)))
         })?;
         if let Some(best) = at(&found.point) {
             (prior, dispersion) = best;
@@ -210,7 +216,8 @@ fn finish(
         trace.push(step(&posterior, structure.log_prior(&prior) + likelihood.log_prior(&dispersion)));
         if let Some(snapped) = smooth.snap(&prior) {
             let there = Posterior::given(&quadratics, &snapped)?;
-            if there.log_likelihood() > posterior.log_likelihood() - 10.0 * options.tolerance {
+            let tolerance = 10.0 * options.tolerance + posterior.log_likelihood_error();
+            if there.log_likelihood() > posterior.log_likelihood() - tolerance {
                 (prior, posterior) = (snapped, there);
             }
         }
@@ -223,6 +230,41 @@ fn finish(
         }
     }
     Ok(Climbed { prior, dispersion, trace, stop })
+}
+
+/// Gain that an estimated slope can still promise.
+const ESTIMATED: f64 = 1e-3;
+
+/// Values for the points of a search whose log-likelihood is an estimate. Changes far beyond its error stand as they are estimated;
+/// smaller ones are the slope integrated from the best point by the trapezoid rule, for the zero of the slope is what is looked for.
+#[derive(Default)]
+struct Path {
+    best: Option<Place>,
+}
+
+struct Place {
+    point: Vec<f64>,
+    slope: Vec<f64>,
+    estimate: f64,
+    value: f64,
+}
+
+impl Path {
+    /// The value to minimise at a point of that slope and estimate, whose standard error is known.
+    fn value(&mut self, point: &[f64], slope: &[f64], (estimate, error): (f64, f64)) -> f64 {
+        const FAR: f64 = 20.0;
+        let rise = |best: &Place| {
+            let estimated = estimate - best.estimate;
+            let steps = point.iter().zip(&best.point).map(|(here, there)| here - there);
+            let integrated = steps.zip(slope.iter().zip(&best.slope)).map(|(step, (now, then))| 0.5 * (now + then) * step).sum::<f64>();
+            best.value + if estimated.abs() > FAR * error { estimated } else { integrated }
+        };
+        let value = self.best.as_ref().map_or(0.0, rise);
+        if self.best.as_ref().is_none_or(|best| value < best.value) {
+            self.best = Some(Place { point: point.to_vec(), slope: slope.to_vec(), estimate, value });
+        }
+        value
+    }
 }
 
 /// The setting's mean under maximum (or restricted) likelihood.

@@ -1,9 +1,11 @@
 //! Small dense kernels on column-major slices, so that the per-task inner loops allocate nothing.
 
+use super::as_faer;
 use faer::linalg::matmul::matmul;
 use faer::linalg::triangular_solve::{solve_lower_triangular_in_place, solve_upper_triangular_in_place};
 use faer::{Accum, MatMut, MatRef, Par};
 use nalgebra::DMatrix;
+use rayon::prelude::*;
 
 /// Replaces the lower triangle of the n x n matrix `a` by its Cholesky factor; false where it is not positive
 /// definite. The strict upper triangle is left as it was.
@@ -103,6 +105,10 @@ impl<'a> Operand<'a> {
 /// `target += scale * left * right`; `target` is column-major with as many rows as `left`.
 pub(crate) fn multiply_add(target: &mut [f64], scale: f64, left: Operand, right: Operand) {
     let (left, right) = (left.view(), right.view());
+    add_product(MatMut::from_column_major_slice_mut(target, left.nrows(), right.ncols()), scale, left, right);
+}
+
+fn add_product(mut target: MatMut<f64>, scale: f64, left: MatRef<f64>, right: MatRef<f64>) {
     let (rows, inner, columns) = (left.nrows(), left.ncols(), right.ncols());
     if rows * columns * inner <= 64 {
         for j in 0..columns {
@@ -111,12 +117,25 @@ pub(crate) fn multiply_add(target: &mut [f64], scale: f64, left: Operand, right:
                 for k in 0..inner {
                     sum += left[(i, k)] * right[(k, j)];
                 }
-                target[j * rows + i] += scale * sum;
+                target[(i, j)] += scale * sum;
             }
         }
     } else {
-        matmul(MatMut::from_column_major_slice_mut(target, rows, columns), Accum::Add, left, right, scale, Par::Seq);
+        matmul(target, Accum::Add, left, right, scale, Par::Seq);
     }
+}
+
+/// `target -= right' right` in the upper triangle, and in some of what is below.
+pub(crate) fn subtract_gram(target: &mut DMatrix<f64>, right: &DMatrix<f64>) {
+    /// Columns of one unit of parallel work.
+    const CHUNK: usize = 64;
+    let rows = target.nrows();
+    let view = as_faer(right);
+    target.as_mut_slice().par_chunks_mut((rows * CHUNK).max(1)).enumerate().for_each(|(number, columns)| {
+        let (before, width) = (number * CHUNK, columns.len() / rows);
+        let target = MatMut::from_column_major_slice_mut(columns, rows, width).subrows_mut(0, before + width);
+        add_product(target, -1.0, view.subcols(0, before + width).transpose(), view.subcols(before, width));
+    });
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ mod lbfgs;
 mod normal;
 pub(crate) mod record;
 
-pub(crate) use kernels::{Operand, cholesky_in_place, multiply_add, solve_lower, solve_lower_transpose};
+pub(crate) use kernels::{Operand, cholesky_in_place, multiply_add, solve_lower, solve_lower_transpose, subtract_gram};
 pub(crate) use lbfgs::Lbfgs;
 pub(crate) use normal::normal;
 

@@ -56,6 +56,8 @@ pub struct Fit {
     pub(super) prior: Prior,
     pub(super) dispersion: Dispersion,
     pub(super) log_likelihood: f64,
+    #[serde(default)]
+    pub(super) log_likelihood_error: f64,
     pub(super) log_likelihood_kind: LikelihoodKind,
     pub(super) log_posterior: f64,
     pub(super) parameters: usize,
@@ -132,6 +134,7 @@ impl Fit {
             parameters: prior.mean_features.len() + prior.free.len() * count + plan.parameters + dispersion.variances.len(),
             log_likelihood: fitted + units,
             log_posterior: fitted + units + plan.log_prior,
+            log_likelihood_error: posterior.log_likelihood_error(),
             log_likelihood_kind: kind,
             prior,
             dispersion,
@@ -165,71 +168,6 @@ impl Fit {
             && self.mean_covariance.shape() == (p, p)
             && coordinates.centre.len() + usize::from(self.tasks.design().has_intercept()) == p
             && numbers.iter().chain(&scales).all(|list| list.iter().all(|v| v.is_finite()))
-    }
-
-    fn find_warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if !self.converged() {
-            warnings.push(format!("not converged: {} after {} iterations", self.stop, self.trace.len()));
-        }
-        if self.dispersion.common <= 1e-9 {
-            warnings.push(
-                "the features all but determine the target: the noise variance is at its lower bound, and intervals mean nothing".into(),
-            );
-        }
-        if !self.dropped.is_empty() {
-            warnings.push(format!("dropped from the mean as combinations of the features before them: {}", self.dropped.join(", ")));
-        }
-        if self.learns_relatedness() && self.prior.relatedness.as_graph().is_some() && self.edge_probabilities.is_none() {
-            warnings.push("edge scores of EM alone: they rank edges, but are too sure as probabilities where tasks are noisy".to_string());
-        }
-        let learned = self.learns_relatedness();
-        let directions = self.prior.related_directions();
-        if learned && self.tasks.len() <= 5 && self.log_likelihood_kind == LikelihoodKind::Restricted {
-            warnings.push(format!(
-                "with {} tasks relatedness is hardly identified: what they have in common cannot be told from the mean",
-                self.tasks.len()
-            ));
-        }
-        if learned && directions < 10 {
-            warnings.push(format!("relatedness rests on {directions} varying directions: only very strong relations can be seen"));
-        }
-        let single: Vec<&str> =
-            (0..self.tasks.len()).filter(|t| self.tasks.statistics(*t).rows() < 2).map(|t| self.tasks.names()[t].as_str()).collect();
-        if !single.is_empty() && (self.structure == "independent" || self.dispersion.variances.len() > 1) {
-            let shown = single.iter().take(5).copied().collect::<Vec<_>>().join(", ");
-            warnings.push(format!("{} tasks have fewer than two rows, too few for a noise variance of their own: {shown}", single.len()));
-        }
-        let effects = (self.tasks.len() * self.prior.varying.len()) as u64;
-        if self.tasks.rows() <= effects && self.prior.relatedness.varies() {
-            warnings.push(format!(
-                "{} rows for {effects} task deviations: the variance between tasks can hardly be told from the noise; is '{}' the target and the \
-                 task column the right one?",
-                self.tasks.rows(),
-                self.tasks.target()
-            ));
-        }
-        let zero: Vec<&str> = self.singular_features();
-        if !zero.is_empty() {
-            warnings.push(format!("no variation between tasks (variance 0) in: {}", zero.join(", ")));
-        }
-        warnings
-    }
-
-    /// Varying features whose variance between tasks was estimated as 0.
-    fn singular_features(&self) -> Vec<&str> {
-        let covariance = self.prior.feature_covariance();
-        let largest = covariance.diagonal().amax();
-        if !self.prior.relatedness.varies() {
-            return Vec::new();
-        }
-        self.prior
-            .varying
-            .iter()
-            .enumerate()
-            .filter(|(k, _)| covariance[(*k, *k)] <= 1e-9 * largest)
-            .map(|(_, feature)| self.tasks.design().features()[*feature].as_str())
-            .collect()
     }
 
     /// Whether the relatedness of the tasks was learned (graph and full), not given.
@@ -287,6 +225,11 @@ impl Fit {
         self.log_likelihood_kind
     }
 
+    /// Standard error of the log-likelihood where it is an estimate, as for a task graph too large to factor; none where it is exact.
+    pub fn log_likelihood_error(&self) -> Option<f64> {
+        (self.log_likelihood_error > 0.0).then_some(self.log_likelihood_error)
+    }
+
     /// Log-likelihood plus the log priors of structure and dispersion.
     pub fn log_posterior(&self) -> f64 {
         self.log_posterior
@@ -297,15 +240,20 @@ impl Fit {
         self.parameters
     }
 
-    /// Akaike's criterion, -2 log-likelihood + 2 parameters; none where coefficients were shrunk but not integrated.
+    /// Akaike's criterion, -2 log-likelihood + 2 parameters; none where coefficients were shrunk but not integrated, and where the
+    /// log-likelihood is an estimate.
     pub fn aic(&self) -> Option<f64> {
-        (self.structure != "independent").then(|| -2.0 * self.log_likelihood + 2.0 * self.parameters as f64)
+        self.has_criteria().then(|| -2.0 * self.log_likelihood + 2.0 * self.parameters as f64)
     }
 
     /// Schwarz's criterion, -2 log-likelihood + log(rows) parameters; none as for [`Fit::aic`].
     pub fn bic(&self) -> Option<f64> {
         let rows = (self.tasks.rows() as f64).ln();
-        (self.structure != "independent").then(|| -2.0 * self.log_likelihood + rows * self.parameters as f64)
+        self.has_criteria().then(|| -2.0 * self.log_likelihood + rows * self.parameters as f64)
+    }
+
+    fn has_criteria(&self) -> bool {
+        self.structure != "independent" && self.log_likelihood_error == 0.0
     }
 
     /// Whether the fit ended at an optimum or a settled edge set.
@@ -461,14 +409,14 @@ impl Fit {
         self.with_posterior(|posterior| {
             (0..draws)
                 .map(|_| {
-                    let mut draw = posterior.sample(&mut random) * map.transpose();
+                    let mut draw = posterior.sample(&mut random)? * map.transpose();
                     if self.tasks.design().has_intercept() {
                         draw.column_mut(0).add_scalar_mut(self.coordinates.target_centre);
                     }
-                    draw
+                    Ok(draw)
                 })
                 .collect()
-        })
+        })?
     }
 
     /// Fitted values x' w_t of rows of known tasks.

@@ -5,6 +5,7 @@ mod fit;
 mod null;
 mod predict;
 mod visibility;
+mod warnings;
 
 pub(crate) use file::{discard_pending, write_whole};
 pub use fit::{Fit, LikelihoodKind};

@@ -75,9 +75,10 @@ impl Apart {
             own_columns.iter().enumerate().for_each(|(i, k)| deviations[(*k, t)] = there[i]);
         }
         let mean = MeanEstimate { mean: related.mean.clone(), covariance: related.mean_covariance.clone(), log_volume: 0.0 };
-        let log_likelihood = related.log_likelihood;
+        let (log_likelihood, log_likelihood_error) = (related.log_likelihood, related.log_likelihood_error);
         let own = own.into_iter().map(|(own, _)| own).collect();
-        Ok(Outcome { mean, deviations, log_likelihood, engine: Engine::Apart(Apart { related, related_columns, own_columns, own }) })
+        let engine = Engine::Apart(Apart { related, related_columns, own_columns, own });
+        Ok(Outcome { mean, deviations, log_likelihood, log_likelihood_error, engine })
     }
 
     /// The posterior of the related directions.
@@ -130,9 +131,9 @@ impl Apart {
         all
     }
 
-    pub(crate) fn draw(&self, normal: DVector<f64>, tasks: usize) -> DMatrix<f64> {
+    pub(crate) fn draw(&self, normal: DVector<f64>, tasks: usize) -> Result<DMatrix<f64>> {
         let (k, r) = (self.own_columns.len(), self.related_columns.len());
-        let related = self.related.engine.draw(normal.rows(0, r * tasks).into_owned(), tasks);
+        let related = self.related.engine.draw(normal.rows(0, r * tasks).into_owned(), tasks)?;
         let mut all = DMatrix::zeros(self.size(), tasks);
         for t in 0..tasks {
             let own = &self.own[t];
@@ -142,7 +143,7 @@ impl Apart {
             self.related_columns.iter().enumerate().for_each(|(i, place)| all[(*place, t)] = related[(i, t)]);
             self.own_columns.iter().enumerate().for_each(|(i, place)| all[(*place, t)] = noise[i]);
         }
-        all
+        Ok(all)
     }
 }
 

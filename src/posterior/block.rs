@@ -192,7 +192,7 @@ impl Block {
         slope *= 0.5;
         linalg::symmetrise(&mut slope);
         let engine = Engine::Block(Block { rank: r, factors, scales, slope, residuals });
-        Ok(Outcome { mean, deviations, log_likelihood, engine })
+        Ok(Outcome { mean, deviations, log_likelihood, log_likelihood_error: 0.0, engine })
     }
 
     fn first_pass(design: &Design, range: std::ops::Range<usize>, factors: &mut [f64]) -> First {

@@ -3,8 +3,10 @@
 mod apart;
 mod block;
 mod coupled;
+mod elimination;
 mod free;
 mod gibbs;
+mod iterative;
 mod moments;
 mod sparse;
 
@@ -41,6 +43,7 @@ pub struct Posterior<'a> {
     mean_covariance: DMatrix<f64>,
     deviations: DMatrix<f64>,
     log_likelihood: f64,
+    log_likelihood_error: f64,
     engine: Engine,
     /// How far the mean moves every task, once asked for.
     moved: OnceLock<DMatrix<f64>>,
@@ -113,7 +116,7 @@ impl<'a> Posterior<'a> {
             Relatedness::Zero | Relatedness::Identity | Relatedness::Diagonal(_) => Block::solve(data, &prior)?,
             Relatedness::Dense(_) | Relatedness::Graph(_) => Coupled::solve(data, &prior)?,
         };
-        let Outcome { mean, deviations, log_likelihood, engine } = outcome;
+        let Outcome { mean, deviations, log_likelihood, log_likelihood_error, engine } = outcome;
         Ok(Posterior {
             quadratics: rows,
             prior: given.clone(),
@@ -122,9 +125,15 @@ impl<'a> Posterior<'a> {
             mean_covariance: mean.covariance,
             deviations,
             log_likelihood: log_likelihood + mean.log_volume,
+            log_likelihood_error,
             engine,
             moved: OnceLock::new(),
         })
+    }
+
+    /// Whether the log-likelihood of a posterior from this prior is an estimate.
+    pub(crate) fn is_estimated_for(prior: &Prior) -> bool {
+        matches!(&prior.relatedness, Relatedness::Graph(graph) if coupled::is_too_large(graph, prior.related_columns().len()))
     }
 
     fn data(&self) -> &Quadratics {
@@ -152,6 +161,12 @@ impl<'a> Posterior<'a> {
     /// Log marginal likelihood (with a profiled mean at its estimate; with an integrated mean the restricted one).
     pub fn log_likelihood(&self) -> f64 {
         self.log_likelihood
+    }
+
+    /// Its standard error, 0 where it is exact. Where the system of related tasks is too large to factor, its log-determinant is a
+    /// stochastic estimate, and posterior covariances are averages over draws; the posterior means are exact there too.
+    pub fn log_likelihood_error(&self) -> f64 {
+        self.log_likelihood_error
     }
 
     /// The common mean over the features that are not free (0 where a feature has none).
@@ -301,14 +316,17 @@ impl<'a> Posterior<'a> {
     }
 
     /// A draw of all task parameters from the joint posterior: T x d.
-    pub fn sample<R: Rng + ?Sized>(&self, random: &mut R) -> DMatrix<f64> {
+    ///
+    /// # Errors
+    /// [`Error::NotPositiveDefinite`] where the system of related tasks is too large to factor and too ill-conditioned to draw from.
+    pub fn sample<R: Rng + ?Sized>(&self, random: &mut R) -> Result<DMatrix<f64>> {
         let (m, r, tasks) = (self.inner.mean_features.len(), self.inner.factor.ncols(), self.tasks());
         let mut normal = |n: usize| DVector::from_fn(n, |_, _| linalg::normal(random));
         let shift = match self.inner.mean {
             Mean::Given(_) => DVector::zeros(m),
             _ => linalg::semidefinite_factor(&self.mean_covariance) * normal(m),
         };
-        let noise = self.engine.draw(normal(r * tasks), tasks);
+        let noise = self.engine.draw(normal(r * tasks), tasks)?;
         let free: Vec<DVector<f64>> = match &self.quadratics {
             Rows::All(_) | Rows::Own(_) => Vec::new(),
             Rows::Eliminated(eliminated) => (0..tasks).map(|_| normal(eliminated.free())).collect(),
@@ -331,7 +349,7 @@ impl<'a> Posterior<'a> {
             };
             all.row_mut(t).copy_from(&w.transpose());
         }
-        all
+        Ok(all)
     }
 }
 
@@ -374,6 +392,7 @@ pub(crate) struct Outcome {
     mean: MeanEstimate,
     deviations: DMatrix<f64>,
     log_likelihood: f64,
+    log_likelihood_error: f64,
     engine: Engine,
 }
 
@@ -406,9 +425,9 @@ impl Engine {
     }
 
     /// Standard normal numbers turned into a draw from N(0, covariance of b): r x T.
-    fn draw(&self, normal: DVector<f64>, tasks: usize) -> DMatrix<f64> {
+    fn draw(&self, normal: DVector<f64>, tasks: usize) -> Result<DMatrix<f64>> {
         match self {
-            Engine::Block(block) => block.draw(normal, tasks),
+            Engine::Block(block) => Ok(block.draw(normal, tasks)),
             Engine::Coupled(coupled) => coupled.draw(normal, tasks),
             Engine::Apart(apart) => apart.draw(normal, tasks),
         }

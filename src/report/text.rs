@@ -52,7 +52,10 @@ impl Display for Fit {
             LikelihoodKind::Restricted => "restricted: the common mean integrated out; not comparable with marginal ones",
             LikelihoodKind::Maximised => "at the estimated coefficients; not comparable with marginal ones",
         };
-        writeln!(out, "Log-likelihood: {:.4} ({kind})", self.log_likelihood())?;
+        match self.log_likelihood_error() {
+            None => writeln!(out, "Log-likelihood: {:.4} ({kind})", self.log_likelihood())?,
+            Some(error) => writeln!(out, "Log-likelihood: about {:.1}, standard error {error:.1} ({kind})", self.log_likelihood())?,
+        }
         if let (Some(aic), Some(bic)) = (self.aic(), self.bic()) {
             writeln!(out, "AIC {aic:.2}, BIC {bic:.2}, {} parameters", self.parameters())?;
         }

@@ -168,7 +168,13 @@ impl FactorSpace {
                 (0..q).map(|a| promised(a, &moment) * self.sizes[a]).collect()
             }
             FeatureCovariance::Full => {
-                let slope = posterior.covariance_slope() * factor * 2.0;
+                let slope = if (0..q).all(|a| factor[(a, a)].abs() > 1e-2 * self.sizes[a]) {
+                    let mut rise = (posterior.feature_moment() - DMatrix::identity(q, q)) * posterior.tasks() as f64;
+                    linalg::solve_lower_transpose(factor.as_slice(), q, rise.as_mut_slice());
+                    rise
+                } else {
+                    posterior.covariance_slope() * factor * 2.0
+                };
                 self.lower(q).into_iter().map(|(a, b)| slope[(a, b)] * self.sizes[a]).collect()
             }
         }

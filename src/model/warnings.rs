@@ -1,0 +1,70 @@
+//! What a reader should know before trusting the figures of a fit.
+
+use super::{Fit, LikelihoodKind};
+
+impl Fit {
+    pub(super) fn find_warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if !self.converged() {
+            warnings.push(format!("not converged: {} after {} iterations", self.stop, self.trace.len()));
+        }
+        if self.dispersion.common <= 1e-9 {
+            warnings.push(
+                "the features all but determine the target: the noise variance is at its lower bound, and intervals mean nothing".into(),
+            );
+        }
+        if !self.dropped.is_empty() {
+            warnings.push(format!("dropped from the mean as combinations of the features before them: {}", self.dropped.join(", ")));
+        }
+        if self.learns_relatedness() && self.prior.relatedness.as_graph().is_some() && self.edge_probabilities.is_none() {
+            warnings.push("edge scores of EM alone: they rank edges, but are too sure as probabilities where tasks are noisy".to_string());
+        }
+        let learned = self.learns_relatedness();
+        let directions = self.prior.related_directions();
+        if learned && self.tasks.len() <= 5 && self.log_likelihood_kind == LikelihoodKind::Restricted {
+            warnings.push(format!(
+                "with {} tasks relatedness is hardly identified: what they have in common cannot be told from the mean",
+                self.tasks.len()
+            ));
+        }
+        if learned && directions < 10 {
+            warnings.push(format!("relatedness rests on {directions} varying directions: only very strong relations can be seen"));
+        }
+        let single: Vec<&str> =
+            (0..self.tasks.len()).filter(|t| self.tasks.statistics(*t).rows() < 2).map(|t| self.tasks.names()[t].as_str()).collect();
+        if !single.is_empty() && (self.structure == "independent" || self.dispersion.variances.len() > 1) {
+            let shown = single.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+            warnings.push(format!("{} tasks have fewer than two rows, too few for a noise variance of their own: {shown}", single.len()));
+        }
+        let effects = (self.tasks.len() * self.prior.varying.len()) as u64;
+        if self.tasks.rows() <= effects && self.prior.relatedness.varies() {
+            warnings.push(format!(
+                "{} rows for {effects} task deviations: the variance between tasks can hardly be told from the noise; is '{}' the target and the \
+                 task column the right one?",
+                self.tasks.rows(),
+                self.tasks.target()
+            ));
+        }
+        let zero: Vec<&str> = self.singular_features();
+        if !zero.is_empty() {
+            warnings.push(format!("no variation between tasks (variance 0) in: {}", zero.join(", ")));
+        }
+        warnings
+    }
+
+    /// Varying features whose variance between tasks was estimated as 0.
+    fn singular_features(&self) -> Vec<&str> {
+        let covariance = self.prior.feature_covariance();
+        let largest = covariance.diagonal().amax();
+        if !self.prior.relatedness.varies() {
+            return Vec::new();
+        }
+        self.prior
+            .varying
+            .iter()
+            .enumerate()
+            .filter(|(k, _)| covariance[(*k, *k)] <= 1e-9 * largest)
+            .map(|(_, feature)| self.tasks.design().features()[*feature].as_str())
+            .collect()
+    }
+}
