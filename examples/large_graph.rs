@@ -1,7 +1,7 @@
 //! How long a task graph takes: point fit and sampled edges of many simulated tasks, against the truth.
 //!
-//! `cargo run --release --example large_graph -- TASKS FEATURES [SWEEPS [exact]]` (default 200 tasks, 20 features; so many sweeps of the
-//! pseudo-Gibbs or the exact sampler instead of what the number of tasks calls for).
+//! `cargo run --release --example large_graph -- TASKS FEATURES [EDGES [SWEEPS [exact]]]` (default 200 tasks, 20 features, as many edges as
+//! tasks, weaker if they are more; so many sweeps of the pseudo-Gibbs or the exact sampler instead of what the number of tasks calls for).
 
 use cognate::simulate::{Layout, NoiseLevel, gaussian, task_graph};
 use cognate::{Design, EdgeMethod, FeatureCovariance, Gaussian, Graph, Mean, Model, Prior, Relatedness, Result};
@@ -11,13 +11,15 @@ use std::time::Instant;
 fn main() -> Result<()> {
     let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
     let (tasks, features) = (*sizes.first().unwrap_or(&200), *sizes.get(1).unwrap_or(&20));
-    let edges = match (sizes.get(2), std::env::args().nth(4)) {
+    let wanted = *sizes.get(2).unwrap_or(&tasks);
+    let edges = match (sizes.get(3), std::env::args().nth(5)) {
         (Some(sweeps), Some(_)) => EdgeMethod::Exact { sweeps: *sweeps },
         (Some(sweeps), None) => EdgeMethod::PseudoGibbs { sweeps: *sweeps },
         (None, _) => EdgeMethod::Auto,
     };
     let names: Vec<String> = (1..=tasks).map(|t| format!("t{t}")).collect();
-    let truth = task_graph(Layout::Random { edges: tasks }, &names, 0.25..0.5, 1)?;
+    let weaker = (tasks as f64 / wanted.max(tasks) as f64).sqrt();
+    let truth = task_graph(Layout::Random { edges: wanted }, &names, 0.25 * weaker..0.5 * weaker, 1)?;
     let prior = Prior {
         mean: Mean::Given(DVector::zeros(features)),
         mean_features: (0..features).collect(),
@@ -37,9 +39,10 @@ fn main() -> Result<()> {
     let chosen = fit.edge_probabilities().expect("the graph samples its edges").at_false_discovery_rate(0.1);
     let right = chosen.edges().filter(|(s, t, _)| truth.edge(*s, *t).is_some()).count();
     println!(
-        "{tasks} tasks, {features} features: {seconds:.1} s, {} edges at a false discovery rate of .10, {right} of {tasks} true ones; converged {}",
+        "{tasks} tasks, {features} features: {seconds:.1} s, {} edges at a false discovery rate of .10, {right} of {wanted} true ones; {}, log-likelihood known to {}",
         chosen.edges().count(),
-        fit.converged()
+        fit.stop(),
+        fit.log_likelihood_error().map_or("rounding".into(), |error| format!("{error:.1}"))
     );
     Ok(())
 }

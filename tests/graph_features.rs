@@ -104,7 +104,7 @@ fn a_full_covariance_joins_no_two_of_the_two_kinds() {
 #[test]
 fn exchangeable_tasks_take_no_notice() {
     let (_, tasks) = chain(9);
-    let all = tasks.clone().with_design(Design::varying(&tasks.design().features().to_vec()).without_intercept());
+    let all = tasks.clone().with_design(Design::varying(tasks.design().features()).without_intercept());
     let model = || cognate::Exchangeable::new(FeatureCovariance::Scalar);
     assert_eq!(fitted(model(), &tasks).log_likelihood(), fitted(model(), &all).log_likelihood());
     let none = tasks.clone().with_design(tasks.design().clone().with_graph_features(|_| false));

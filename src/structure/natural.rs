@@ -5,7 +5,7 @@ use crate::linalg;
 use nalgebra::DMatrix;
 
 /// Most coordinates of a component that are made round together; those of larger ones are scaled one by one.
-const MOST: usize = 1_500;
+const MOST: usize = 4_000;
 
 /// A linear map of the logarithms of Omega's diagonal and its elements on the edges, component by component: y = C' x / scale with
 /// C C' = H, the information that a known draw from N(0, Omega^-1) has on x, at the Omega it was made from.
