@@ -174,6 +174,37 @@ proptest! {
         }
     }
 
+    /// Fewer rows than features and next to no noise: integrating the unrelated features out keeps the digits.
+    #[test]
+    fn unrelated_features_keep_their_digits_without_noise(tasks in 2usize..6, seed in 0u64..1000, apart in 0usize..3) {
+        let d = 4;
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut few = Rows::new("y", &["x0", "x1", "x2", "x3"]);
+        for i in 0..2 * tasks {
+            let x: Vec<f64> = (0..d).map(|_| random.random_range(-1.0..1.0)).collect();
+            few.push(&format!("t{}", i / 2), &x, random.random_range(-2.0..2.0), 1.0).unwrap();
+        }
+        let tasks_data = tasks_of(&few);
+        let data = Observations::new(&tasks_data, &Coordinates::identity(tasks_data.design()));
+        let noise = 1e-8;
+        let quadratics = Gaussian::default().quadratics(&data, &Dispersion::shared(noise));
+        let varying: Vec<usize> = (0..=d).collect();
+        let unrelated = [vec![0], vec![1, 3], vec![0, 2, 3, 4]][apart].clone();
+        let k = in_parts(spd(d + 1, seed + 1), &varying, &unrelated);
+        let sigma = spd(tasks, seed + 2);
+        let mean = Mean::Given(DVector::from_element(d + 1, 0.3));
+        let expected = dense(&few, (&sigma, &k, &varying, &unrelated), noise, &mean);
+        let factor = k.cholesky().unwrap().l();
+        let prior = Prior { mean, mean_features: varying.clone(), varying, free: vec![], unrelated, relatedness: Relatedness::Dense(sigma), factor };
+        let posterior = Posterior::given(&quadratics, &prior).unwrap();
+        prop_assert!(close(posterior.log_likelihood(), expected.log_likelihood, 1e-5), "{} {}", posterior.log_likelihood(), expected.log_likelihood);
+        for t in 0..tasks {
+            for i in 0..=d {
+                prop_assert!(close(posterior.coefficients(t)[i], expected.coefficients[t * (d + 1) + i], 1e-5));
+            }
+        }
+    }
+
     /// G is the derivative of the log-likelihood by K, in every engine, with every treatment of the mean, also at a singular K.
     #[test]
     fn the_slope_is_the_derivative(tasks in 2usize..6, d in 1usize..4, seed in 0u64..1000, kind in 0usize..3, singular in any::<bool>(), treatment in 0usize..3, apart in 0usize..3) {

@@ -433,6 +433,7 @@ impl ModelArgs {
             ("--prior-strength", self.prior_strength.is_some() && !learns),
             ("--graph", self.search.graph.is_some() && !matches!(structure.name(), "known" | "graph")),
             ("--candidates", self.search.candidates.is_some() && structure.name() != "graph"),
+            ("--edges", !matches!(self.edges, EdgesArg::Auto) && structure.name() != "graph"),
             ("--covariance", self.covariance.is_some() && structure.name() != "known"),
             ("--reml", self.reml && !structure.has_marginal()),
         ];

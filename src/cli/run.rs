@@ -114,6 +114,11 @@ fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
     if args.table.graph_features.is_some() && !structure.relates() && !quiet {
         eprintln!("cognate: --graph-features means nothing to the structure '{}' and was ignored", args.structure);
     }
+    if args.table.graph_features.is_some() && structure.relates() && options.feature_covariance == Some(FeatureCovariance::Full) && !quiet {
+        eprintln!(
+            "cognate: the feature covariance has correlations among the graph features and among the others, but none between the two"
+        );
+    }
     let model = args.model.builder(args.table.formula.is_some())(structure);
     let tasks = table.rows.tasks(&table.design);
     let fit = model.fit_with(&tasks, &|step| progress.say(describe(step)))?;
@@ -137,11 +142,15 @@ fn compare(args: &CompareArgs, quiet: bool, progress: &Progress) -> Result<Strin
     let (table, implied) = table(&args.table, quiet, progress)?;
     let options = args.model.options(implied)?;
     note_strangers(options.relation.as_ref(), &table, quiet);
+    // The ladder's own order, whatever order was asked for.
+    let names: Vec<&str> = structure::NAMES.into_iter().filter(|name| args.structures.iter().any(|asked| asked == name)).collect();
+    let relates = names.iter().map(|name| Ok(structure::by_name(name, &options)?.relates())).collect::<Result<Vec<_>>>()?.contains(&true);
+    if args.table.graph_features.is_some() && !relates && !quiet {
+        eprintln!("cognate: --graph-features means nothing to these structures and was ignored");
+    }
     for flag in args.model.idle_everywhere(&args.structures, &options)?.into_iter().filter(|_| !quiet) {
         eprintln!("cognate: {flag} means nothing to these structures and was ignored");
     }
-    // The ladder's own order, whatever order was asked for.
-    let names: Vec<&str> = structure::NAMES.into_iter().filter(|name| args.structures.iter().any(|asked| asked == name)).collect();
     let ladder = compare::ladder(&names, &options, args.model.builder(args.table.formula.is_some()))?;
     let say = |name: &str| progress.say(format!("fitting {name}"));
     let comparison = compare::folds(&table.rows, &table.design, &ladder, args.folds, args.model.seed, &say)?;

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
 use crate::linalg;
 use crate::prior::Mean;
-use nalgebra::{DMatrix, DVector};
+use nalgebra::{DMatrix, DMatrixView, DVector};
 use rayon::prelude::*;
 
 impl Posterior<'_> {
@@ -16,16 +16,34 @@ impl Posterior<'_> {
         match &self.engine {
             Engine::Block(block) => block.residuals().to_vec(),
             Engine::Coupled(coupled) => self.coupled_residuals(coupled),
-            Engine::Apart(_) => {
-                let data = self.data();
-                let each = (0..self.tasks()).into_par_iter().map(|t| {
-                    let covariance = self.moment_covariance(t);
-                    let spread: f64 = data.curvature(t).iter().zip(covariance.iter()).map(|(own, cov)| own * cov).sum();
-                    data.residual(t, self.kept_coefficients(t).as_slice()) + spread
-                });
-                each.collect()
+            Engine::Apart(apart) => self.residuals_in_parts(apart),
+        }
+    }
+
+    /// tr(J_t Cov(w_t)) by the rows of A A^-1 = I given the mean, as for related tasks, the unrelated directions among them.
+    fn residuals_in_parts(&self, apart: &Apart) -> Vec<f64> {
+        let (data, related) = (self.data(), apart.related());
+        let mut spread: Vec<f64> =
+            (0..self.tasks()).map(|t| (related.inner.factor.ncols() + apart.own_columns().len()) as f64 - apart.own_trace(t)).collect();
+        for (s, t, value) in related.inner.relatedness.precision_elements(self.tasks()).expect("the E-step has factored it") {
+            let tied = value * related.engine.covariance(s, t).trace();
+            spread[t] -= tied;
+            if s != t {
+                spread[s] -= tied;
             }
         }
+        let integrated = matches!(self.inner.mean, Mean::Integrated) && !self.inner.mean_features.is_empty();
+        let root = linalg::semidefinite_factor(&self.mean_covariance);
+        let each = (0..self.tasks()).into_par_iter().map(|t| {
+            let mut spread = spread[t].max(0.0) / data.precision(t);
+            if integrated {
+                let moved = self.mean_map(t) * &root;
+                let curvature = DMatrixView::from_slice(data.curvature(t), moved.nrows(), moved.nrows());
+                spread += (curvature * &moved).dot(&moved).max(0.0);
+            }
+            data.residual(t, self.kept_coefficients(t).as_slice()) + spread
+        });
+        each.collect()
     }
 
     /// Cov(w_t) as moments have it: with the uncertainty of the mean where it is integrated.
@@ -166,13 +184,24 @@ impl Posterior<'_> {
         }
     }
 
-    /// F where some features are unrelated: that of the related directions given, of the others I + 2/T L'GL.
+    /// F where some features are unrelated: that of the related directions given, of the others (1/T) sum_t E[b_t b_t'].
     fn moment_in_parts(&self, apart: &Apart, related: &DMatrix<f64>) -> DMatrix<f64> {
-        let factor = &self.inner.factor;
-        let own = factor.select_rows(&self.inner.unrelated_positions()).select_columns(apart.own_columns());
-        let mut moment = DMatrix::zeros(factor.ncols(), factor.ncols());
-        let gain = own.transpose() * self.unrelated_slope() * &own * (2.0 / self.tasks() as f64);
-        place(&mut moment, (apart.own_columns(), apart.own_columns()), &(gain + DMatrix::identity(own.ncols(), own.ncols())));
+        let (columns, tasks) = (apart.own_columns(), self.tasks());
+        let moved = self.moved_by_mean();
+        let r = self.inner.factor.ncols();
+        let each: Vec<DMatrix<f64>> = (0..tasks)
+            .into_par_iter()
+            .map(|t| {
+                let deviation = self.deviations.column(t).select_rows(columns);
+                let by_mean = DMatrix::from_column_slice(r, moved.nrows() / r.max(1), moved.column(t).as_slice()).select_rows(columns);
+                let own = self.engine.covariance(t, t).select_rows(columns).select_columns(columns);
+                own + &deviation * deviation.transpose() + &by_mean * by_mean.transpose()
+            })
+            .collect();
+        let mut sum = each.into_iter().fold(DMatrix::zeros(columns.len(), columns.len()), |sum, part| sum + part);
+        linalg::symmetrise(&mut sum);
+        let mut moment = DMatrix::zeros(r, r);
+        place(&mut moment, (columns, columns), &(sum / tasks as f64));
         place(&mut moment, (apart.related_columns(), apart.related_columns()), related);
         moment
     }

@@ -9,6 +9,9 @@ use std::collections::BTreeSet;
 /// mean, less would be too easily believed.
 const BARE: f64 = 20.0;
 
+/// Fewest tasks for which that is enough; among fewer it grows as their number falls.
+const FEW: f64 = 10.0;
+
 /// Tasks whose nearest are looked for at once.
 const CHUNK: usize = 64;
 
@@ -125,7 +128,8 @@ impl Candidates {
 
     /// b of the edge rate's Beta(1, b) prior: about one edge for every task is expected, fewer among few tasks.
     pub(crate) fn sparsity(&self) -> f64 {
-        self.rated / self.tasks().max(1) as f64 + BARE
+        let tasks = self.tasks().max(1) as f64;
+        self.rated / tasks + BARE * (FEW / tasks).max(1.0)
     }
 }
 

@@ -95,7 +95,11 @@ fn laplacian(names: &[String], edges: &[(String, String, f64)]) -> Result<TaskGr
     }
     let mut graph = TaskGraph::empty(names);
     (0..names.len()).for_each(|t| graph.set_diagonal(t, 0.0));
-    for (s, t, weight) in placed.into_iter().filter(|(s, t, _)| s != t) {
+    let between: Vec<(usize, usize, f64)> = placed.into_iter().filter(|(s, t, _)| s != t).collect();
+    let largest = between.iter().map(|(_, _, weight)| *weight).fold(0.0, f64::max);
+    let mean = between.iter().map(|(_, _, weight)| weight / largest).sum::<f64>() / between.len() as f64;
+    // Only ratios of weights matter: their unit is gamma's, whose search is bounded.
+    for (s, t, weight) in between.into_iter().map(|(s, t, weight)| (s, t, weight / largest / mean)) {
         let before = graph.edge(s, t).map_or(0.0, |edge| edge.precision);
         // An edge listed in both directions is one edge.
         if before == 0.0 {
@@ -114,14 +118,16 @@ fn laplacian(names: &[String], edges: &[(String, String, f64)]) -> Result<TaskGr
 
 fn covariance(names: &[String], elements: &[(String, String, f64)]) -> Result<DMatrix<f64>> {
     let tasks = names.len();
-    let mut sigma = DMatrix::zeros(tasks, tasks);
+    let mut sigma = DMatrix::<f64>::zeros(tasks, tasks);
     for (s, t, value) in placed(names, elements) {
-        if sigma[(s, t)] != 0.0 && sigma[(s, t)] != value {
+        let before = sigma[(s, t)];
+        if before != 0.0 && (value - before).abs() > 1e-9 * value.abs().max(before.abs()) {
             return Err(Error::Arguments(format!(
-                "--covariance has two values between '{}' and '{}'; it must be symmetric",
+                "--covariance has two values between '{}' and '{}', {before} and {value}; it must be symmetric",
                 names[s], names[t]
             )));
         }
+        let value = if before == 0.0 { value } else { 0.5 * (before + value) };
         (sigma[(s, t)], sigma[(t, s)]) = (value, value);
     }
     if let Some(t) = (0..tasks).find(|t| sigma[(*t, *t)] <= 0.0) {
@@ -234,6 +240,21 @@ mod tests {
     use crate::likelihood::{Gaussian, Likelihood, Observations};
     use crate::prior::Mean;
     use crate::tasks::{Coordinates, Design, Rows};
+
+    #[test]
+    fn the_unit_of_weights_and_a_rounding_error_do_not_matter() {
+        let names: Vec<String> = ["a", "b", "c"].map(String::from).to_vec();
+        let pair = |s: &str, t: &str, value: f64| (s.to_string(), t.to_string(), value);
+        let of = |unit: f64| laplacian(&names, &[pair("a", "b", unit), pair("b", "c", 3.0 * unit)]).unwrap();
+        for unit in [1e-300, 1e-7, 1e200] {
+            assert!((of(unit).precision() - of(1.0).precision()).amax() < 1e-12);
+        }
+        assert!((of(1.0).edge(1, 2).unwrap().precision + 1.5).abs() < 1e-12);
+        let own = [pair("a", "a", 1.0), pair("b", "b", 1.0), pair("c", "c", 1.0), pair("a", "b", 0.3)];
+        let with = |value: f64| covariance(&names, &[&own[..], &[pair("b", "a", value)]].concat());
+        assert_eq!(with(0.3 + 1e-15).unwrap()[(0, 1)], with(0.3 + 1e-15).unwrap()[(1, 0)]);
+        assert!(with(0.31).unwrap_err().to_string().contains("0.3 and 0.31"));
+    }
 
     #[test]
     fn slopes_are_finite_differences() {
