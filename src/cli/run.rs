@@ -114,7 +114,8 @@ fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
     if args.table.graph_features.is_some() && !structure.relates() && !quiet {
         eprintln!("cognate: --graph-features means nothing to the structure '{}' and was ignored", args.structure);
     }
-    if args.table.graph_features.is_some() && structure.relates() && options.feature_covariance == Some(FeatureCovariance::Full) && !quiet {
+    let apart = structure.relates() && !table.design.unrelated_features().is_empty();
+    if apart && options.feature_covariance == Some(FeatureCovariance::Full) && !quiet {
         eprintln!(
             "cognate: the feature covariance has correlations among the graph features and among the others, but none between the two"
         );

@@ -164,6 +164,7 @@ fn truth(drawn: &Drawn, seed: u64) -> serde_json::Value {
         features: design.features(),
         mean: &coordinates.parameters(&mean),
         feature_covariance: &(&map * covariance * map.transpose()),
+        graph_features: prior.related_features().map(|f| &design.features()[f]).collect(),
         relatedness: prior.relatedness.covariance(simulated.rows.names().len()).as_ref(),
         graph: &prior.relatedness.graph(simulated.rows.names()),
         parameters: &parameters,

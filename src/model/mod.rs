@@ -178,9 +178,10 @@ impl Model {
         let kind = self.structure.feature_covariance();
         let intercept_varies = design.varying_features().first() == Some(&0) && design.has_intercept();
         let intercept_mean = design.mean_features().first() == Some(&0) && design.has_intercept();
+        let apart = self.structure.relates() && !design.unrelated_features().is_empty();
         let free_to_centre = match kind {
             None => intercept_mean,
-            Some(FeatureCovariance::Full) => intercept_varies && intercept_mean && design.unrelated_features().is_empty(),
+            Some(FeatureCovariance::Full) => intercept_varies && intercept_mean && !apart,
             Some(_) => false,
         };
         let free_to_scale = kind != Some(FeatureCovariance::Scalar);
