@@ -426,13 +426,14 @@ impl DataArgs {
 
 impl ModelArgs {
     /// Flags given that mean nothing to this structure.
-    pub(super) fn idle(&self, structure: &dyn Structure) -> Vec<&'static str> {
+    pub(super) fn idle(&self, table: &DataArgs, structure: &dyn Structure) -> Vec<&'static str> {
         let learns = matches!(structure.name(), "graph" | "full");
         let given = [
             ("--feature-covariance", self.feature_covariance.is_some() && structure.feature_covariance().is_none()),
             ("--prior-strength", self.prior_strength.is_some() && !learns),
             ("--graph", self.search.graph.is_some() && !matches!(structure.name(), "known" | "graph")),
             ("--candidates", self.search.candidates.is_some() && structure.name() != "graph"),
+            ("--graph-features", table.graph_features.is_some() && !structure.relates()),
             ("--edges", !matches!(self.edges, EdgesArg::Auto) && structure.name() != "graph"),
             ("--covariance", self.covariance.is_some() && structure.name() != "known"),
             ("--reml", self.reml && !structure.has_marginal()),
@@ -441,10 +442,10 @@ impl ModelArgs {
     }
 
     /// Flags given that mean nothing to any of these structures.
-    pub(super) fn idle_everywhere(&self, names: &[String], options: &structure::Options) -> Result<Vec<&'static str>> {
+    pub(super) fn idle_everywhere(&self, table: &DataArgs, names: &[&str], options: &structure::Options) -> Result<Vec<&'static str>> {
         let mut idle: Option<Vec<&'static str>> = None;
         for name in names {
-            let own = self.idle(structure::by_name(name, options)?.as_ref());
+            let own = self.idle(table, structure::by_name(name, options)?.as_ref());
             idle = Some(idle.map_or(own.clone(), |all| all.into_iter().filter(|flag| own.contains(flag)).collect()));
         }
         Ok(idle.unwrap_or_default())

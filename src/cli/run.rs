@@ -107,13 +107,10 @@ fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
     let (table, implied) = table(&args.table, quiet, progress)?;
     let options = args.model.options(implied)?;
     let structure = structure::by_name(&args.structure, &options)?;
-    for flag in args.model.idle(structure.as_ref()).into_iter().filter(|_| !quiet) {
+    for flag in args.model.idle(&args.table, structure.as_ref()).into_iter().filter(|_| !quiet) {
         eprintln!("cognate: {flag} means nothing to the structure '{}' and was ignored", args.structure);
     }
     note_strangers(options.relation.as_ref(), &table, quiet);
-    if args.table.graph_features.is_some() && !structure.relates() && !quiet {
-        eprintln!("cognate: --graph-features means nothing to the structure '{}' and was ignored", args.structure);
-    }
     let apart = structure.relates() && !table.design.unrelated_features().is_empty();
     if apart && options.feature_covariance == Some(FeatureCovariance::Full) && !quiet {
         eprintln!(
@@ -145,11 +142,7 @@ fn compare(args: &CompareArgs, quiet: bool, progress: &Progress) -> Result<Strin
     note_strangers(options.relation.as_ref(), &table, quiet);
     // The ladder's own order, whatever order was asked for.
     let names: Vec<&str> = structure::NAMES.into_iter().filter(|name| args.structures.iter().any(|asked| asked == name)).collect();
-    let relates = names.iter().map(|name| Ok(structure::by_name(name, &options)?.relates())).collect::<Result<Vec<_>>>()?.contains(&true);
-    if args.table.graph_features.is_some() && !relates && !quiet {
-        eprintln!("cognate: --graph-features means nothing to these structures and was ignored");
-    }
-    for flag in args.model.idle_everywhere(&args.structures, &options)?.into_iter().filter(|_| !quiet) {
+    for flag in args.model.idle_everywhere(&args.table, &names, &options)?.into_iter().filter(|_| !quiet) {
         eprintln!("cognate: {flag} means nothing to these structures and was ignored");
     }
     let ladder = compare::ladder(&names, &options, args.model.builder(args.table.formula.is_some()))?;

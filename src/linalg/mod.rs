@@ -146,6 +146,13 @@ pub(crate) fn semidefinite_factor(matrix: &DMatrix<f64>) -> DMatrix<f64> {
     factor
 }
 
+/// Puts `part` where these rows and columns meet.
+pub(crate) fn place(all: &mut DMatrix<f64>, (rows, columns): (&[usize], &[usize]), part: &DMatrix<f64>) {
+    for (j, b) in columns.iter().enumerate() {
+        rows.iter().enumerate().for_each(|(i, a)| all[(*a, *b)] = part[(i, j)]);
+    }
+}
+
 /// C' C, exactly symmetric.
 pub(crate) fn gram(columns: &DMatrix<f64>) -> DMatrix<f64> {
     let mut gram = columns.tr_mul(columns);

@@ -105,10 +105,10 @@ impl Apart {
         }
         let mut all = DMatrix::zeros(self.size(), self.size());
         let (related, own) = (&self.related_columns, &self.own_columns);
-        place(&mut all, (related, related), &both);
-        place(&mut all, (own, related), &left);
-        place(&mut all, (related, own), &(-both * second.pull.transpose()));
-        place(&mut all, (own, own), &corner);
+        linalg::place(&mut all, (related, related), &both);
+        linalg::place(&mut all, (own, related), &left);
+        linalg::place(&mut all, (related, own), &(-both * second.pull.transpose()));
+        linalg::place(&mut all, (own, own), &corner);
         all
     }
 
@@ -123,8 +123,8 @@ impl Apart {
         let there = own.slope.select_columns(features) - &own.pull * &both;
         let mut all = DMatrix::zeros(self.size(), features.len());
         let columns: Vec<usize> = (0..features.len()).collect();
-        place(&mut all, (&self.related_columns, &columns), &both);
-        place(&mut all, (&self.own_columns, &columns), &there);
+        linalg::place(&mut all, (&self.related_columns, &columns), &both);
+        linalg::place(&mut all, (&self.own_columns, &columns), &there);
         all
     }
 
@@ -178,12 +178,5 @@ impl Own {
         let slope = along.tr_mul(&left);
         let pull = slope.select_columns(related.0) * related.1;
         Ok((Own { base: along.tr_mul(&seen), slope, pull, covariance: linalg::inverse_of_cholesky(&root), root }, rest))
-    }
-}
-
-/// Puts `part` where these rows and columns meet.
-pub(super) fn place(all: &mut DMatrix<f64>, (rows, columns): (&[usize], &[usize]), part: &DMatrix<f64>) {
-    for (j, b) in columns.iter().enumerate() {
-        rows.iter().enumerate().for_each(|(i, a)| all[(*a, *b)] = part[(i, j)]);
     }
 }

@@ -3,7 +3,7 @@
 use super::elimination::Elimination;
 use super::iterative::Iterative;
 use super::sparse::Sparse;
-use super::{Engine, MeanEstimate, Outcome, factored};
+use super::{Engine, MeanEstimate, Outcome};
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
 use crate::linalg::{self, Operand, multiply_add};
@@ -274,23 +274,28 @@ impl System {
 
     /// Factored where the factor fits in memory.
     fn of_graph(graph: &TaskGraph, parts: &[(DMatrix<f64>, DMatrix<f64>)]) -> Result<(System, f64)> {
-        let blocks: Vec<&DMatrix<f64>> = parts.iter().map(|part| &part.1).collect();
-        let unit = DMatrix::zeros(1, 1);
         let elimination = Elimination::of(graph);
-        if elimination.needed_mb(blocks.first().map_or(0, |block| block.nrows())) > LIMIT_MB {
-            return Self::iterative(graph, parts);
+        if elimination.needed_mb(parts.first().map_or(0, |part| part.1.nrows())) > LIMIT_MB {
+            return Self::iterative(&elimination, graph, parts);
         }
-        let omega = Sparse::along(&elimination, graph, &vec![&unit; parts.len()])?;
-        let log_determinant = omega.log_determinant();
+        let (omega, log_determinant) = Self::omega(&elimination, graph)?;
+        let blocks: Vec<&DMatrix<f64>> = parts.iter().map(|part| &part.1).collect();
         Ok((System::Sparse { joint: Sparse::along(&elimination, graph, &blocks)?, omega }, log_determinant))
     }
 
     /// With the joint system not factored.
-    fn iterative(graph: &TaskGraph, parts: &[(DMatrix<f64>, DMatrix<f64>)]) -> Result<(System, f64)> {
+    fn iterative(elimination: &Elimination, graph: &TaskGraph, parts: &[(DMatrix<f64>, DMatrix<f64>)]) -> Result<(System, f64)> {
+        let (omega, log_determinant) = Self::omega(elimination, graph)?;
         let blocks: Vec<&DMatrix<f64>> = parts.iter().map(|part| &part.1).collect();
-        let omega = factored(graph)?;
-        let log_determinant = omega.log_determinant();
         Ok((System::Iterative { joint: Iterative::new(graph, &blocks, SEED)?, omega }, log_determinant))
+    }
+
+    /// Omega factored, and log |Omega|.
+    fn omega(elimination: &Elimination, graph: &TaskGraph) -> Result<(Sparse, f64)> {
+        let nothing = DMatrix::zeros(1, 1);
+        let omega = Sparse::along(elimination, graph, &vec![&nothing; graph.len()])?;
+        let log_determinant = omega.log_determinant();
+        Ok((omega, log_determinant))
     }
 
     /// Makes the covariances of the joined tasks now, in parallel: begun by one of several workers that ask for them, the others could wait
@@ -361,7 +366,8 @@ mod tests {
                 factor: DMatrix::from_row_slice(3, 3, &[0.9, 0.0, 0.0, 0.3, 0.7, 0.0, 0.1, -0.2, 1.1]),
             };
             let exact = Coupled::solve(&quadratics, &prior).unwrap();
-            let found = Coupled::solve_along(&quadratics, &prior, System::iterative).unwrap();
+            let found =
+                Coupled::solve_along(&quadratics, &prior, |graph, parts| System::iterative(&Elimination::of(graph), graph, parts)).unwrap();
             assert!(exact.log_likelihood_error == 0.0 && found.log_likelihood_error > 0.0);
             assert!((&exact.mean.mean - &found.mean.mean).amax() < 1e-9);
             assert!((&exact.mean.covariance - &found.mean.covariance).amax() < 1e-9);

@@ -1,6 +1,6 @@
 //! The moments and slopes that M-steps ask of a posterior.
 
-use super::apart::{Apart, place};
+use super::apart::Apart;
 use super::coupled::{Coupled, LIMIT_MB};
 use super::{Engine, Posterior};
 use crate::error::{Error, Result};
@@ -145,8 +145,8 @@ impl Posterior<'_> {
         let q = self.inner.varying.len();
         let (related, own) = (self.inner.related_positions(), self.inner.unrelated_positions());
         let mut slope = DMatrix::zeros(q, q);
-        place(&mut slope, (&related, &related), &apart.related().covariance_slope());
-        place(&mut slope, (&own, &own), &self.unrelated_slope());
+        linalg::place(&mut slope, (&related, &related), &apart.related().covariance_slope());
+        linalg::place(&mut slope, (&own, &own), &self.unrelated_slope());
         slope
     }
 
@@ -201,8 +201,8 @@ impl Posterior<'_> {
         let mut sum = each.into_iter().fold(DMatrix::zeros(columns.len(), columns.len()), |sum, part| sum + part);
         linalg::symmetrise(&mut sum);
         let mut moment = DMatrix::zeros(r, r);
-        place(&mut moment, (columns, columns), &(sum / tasks as f64));
-        place(&mut moment, (apart.related_columns(), apart.related_columns()), related);
+        linalg::place(&mut moment, (columns, columns), &(sum / tasks as f64));
+        linalg::place(&mut moment, (apart.related_columns(), apart.related_columns()), related);
         moment
     }
 

@@ -79,7 +79,7 @@ impl FactorSpace {
                 let mut factor = DMatrix::zeros(q, q);
                 for part in self.parts(q) {
                     let own = linalg::semidefinite_factor(&covariance.select_rows(&part).select_columns(&part));
-                    place(&mut factor, &part, &own);
+                    linalg::place(&mut factor, (&part, &part), &own);
                 }
                 factor
             }
@@ -229,7 +229,7 @@ impl FactorSpace {
                     let Some(raised) = raised(&own, &rise, promising) else { continue };
                     let mut root = linalg::semidefinite_factor(&raised);
                     root.row_iter_mut().zip(&part).for_each(|(mut row, a)| row *= self.sizes[*a]);
-                    place(released.get_or_insert_with(|| factor.clone()), &part, &root);
+                    linalg::place(released.get_or_insert_with(|| factor.clone()), (&part, &part), &root);
                 }
                 released
             }
@@ -256,11 +256,4 @@ fn raised(covariance: &DMatrix<f64>, slope: &DMatrix<f64>, promising: impl Fn(f6
         let direction = &basis * directions.column(steepest);
         covariance + &direction * direction.transpose() * 0.01
     })
-}
-
-/// Puts `own` where rows and columns of a part meet.
-fn place(all: &mut DMatrix<f64>, part: &[usize], own: &DMatrix<f64>) {
-    for (j, b) in part.iter().enumerate() {
-        part.iter().enumerate().for_each(|(i, a)| all[(*a, *b)] = own[(i, j)]);
-    }
 }
