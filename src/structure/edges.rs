@@ -20,6 +20,9 @@ const LEAST: f64 = 0.02;
 /// point fit has it, probabilities are too modest: power among 139 tasks with 30 features falls by a fifth.
 const BELIEVED: f64 = 0.25;
 
+/// What a task's variance of 1, the average, weighs in its own, in observations: so that a few directions do not decide it.
+const USUAL: f64 = 10.0;
+
 /// Most tasks for which the pseudo-Gibbs sampler chooses edges without the tasks' common part.
 const FEW: usize = 5;
 
@@ -67,7 +70,7 @@ pub(crate) fn sample(
     let mut chain = Gibbs::new(posterior);
     let mut omega = start.clone();
     let mut step = if settings.exact {
-        let beliefs = Beliefs { strength: BELIEVED, sparsity: candidates.sparsity(), scale: vec![1.0; tasks] };
+        let beliefs = Beliefs { strength: BELIEVED, sparsity: candidates.sparsity(), scale: typical_precisions(posterior, start) };
         Step::Exact(SpikeSlab::new(start, candidates.clone(), beliefs))
     } else {
         // The common part wanders freely: among few tasks it is much of what they share, among many next to nothing of it.
@@ -125,6 +128,13 @@ pub(crate) fn sample(
     }
     let expected_edges = probabilities.iter().sum::<f64>() / settings.sweeps as f64;
     Sampled { graph, expected_edges, moments: moments.mean() }
+}
+
+/// One over the variance of each task among the directions, as the exchangeable posterior expects it.
+fn typical_precisions(posterior: &Posterior, start: &TaskGraph) -> Vec<f64> {
+    let directions = posterior.whitened_deviations().nrows() as f64;
+    let squares = posterior.task_moment_on_graph(&start.without_edges());
+    squares.iter().map(|own| (directions + USUAL) / (own + USUAL)).collect()
 }
 
 fn add(sum: &mut [f64], more: &[f64]) {

@@ -20,7 +20,9 @@ use statrs::function::erf::erfc;
 pub(crate) struct Beliefs {
     pub strength: f64,
     pub sparsity: f64,
-    /// Typical precision of each task, in which the slab is measured.
+    /// Precision of each task when it is seen alone, one over its variance. With it the slab spreads as the unit information of one
+    /// observation at no edge does (Kass and Wasserman 1995), so that the odds of an edge are those of its z-score: with 1 for all,
+    /// weak chance edges between tasks of small variance pass for the strong ones of tasks of large variance.
     pub scale: Vec<f64>,
 }
 
