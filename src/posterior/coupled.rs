@@ -159,6 +159,17 @@ impl Coupled {
         }
     }
 
+    /// Whether the covariances are estimates.
+    pub(crate) fn is_estimated(&self) -> bool {
+        matches!(self.system, System::Iterative { .. })
+    }
+
+    /// L' J_t L Cov(b_t): by A A^-1 = I it is I - sum_s Omega_ts Cov(b_s, b_t), but where the data say little an error in the covariance is
+    /// little of it, and all of that sum.
+    pub(crate) fn seen(&self, task: usize, prior: &Prior) -> DMatrix<f64> {
+        self.crosses[task].select_columns(&prior.varying) * &prior.factor * self.covariance(task, task)
+    }
+
     /// L' J_t over the varying features and all: r x p.
     pub(crate) fn cross(&self, task: usize) -> &DMatrix<f64> {
         &self.crosses[task]
@@ -387,6 +398,20 @@ mod tests {
                 }
             }
             assert!((squares / (3 * tasks) as f64).sqrt() < 0.05, "{}", (squares / (3 * tasks) as f64).sqrt());
+            // Where the data say little, errors are small beside what they say, which decides the slope of K and of the noise.
+            let weak = Prior { factor: &prior.factor * 0.03, ..prior };
+            let exact = Coupled::solve(&quadratics, &weak).unwrap();
+            let found =
+                Coupled::solve_along(&quadratics, &weak, |graph, parts| System::iterative(&Elimination::of(graph), graph, parts)).unwrap();
+            let (Engine::Coupled(exact), Engine::Coupled(found)) = (&exact.engine, &found.engine) else { unreachable!() };
+            for t in 0..tasks {
+                let tied = std::iter::once(t).chain(graph.neighbours(t)).fold(DMatrix::identity(3, 3), |sum, s| {
+                    let precision = if s == t { graph.node(t).precision } else { graph.edge(s, t).unwrap().precision };
+                    sum - exact.covariance(s, t) * precision
+                });
+                assert!((exact.seen(t, &weak) - &tied).norm() < 1e-9);
+                assert!((found.seen(t, &weak) - &tied).norm() < 0.1 * tied.norm());
+            }
         }
     }
 }

@@ -60,9 +60,16 @@ impl Posterior<'_> {
         let root = linalg::semidefinite_factor(&self.mean_covariance);
         let moved = self.moved_by_mean();
         let omega = self.inner.relatedness.precision_elements(self.tasks()).expect("the E-step has factored it");
-        let tied: Vec<f64> =
-            omega.par_iter().map(|(s, t, value)| value * (coupled.trace(*s, *t) + moved.column(*s).dot(&moved.column(*t)))).collect();
-        let mut spread = vec![self.inner.factor.ncols() as f64; self.tasks()];
+        let estimated = coupled.is_estimated();
+        let tied: Vec<f64> = omega
+            .par_iter()
+            .map(|(s, t, value)| {
+                let own = if estimated { 0.0 } else { coupled.trace(*s, *t) };
+                value * (own + moved.column(*s).dot(&moved.column(*t)))
+            })
+            .collect();
+        let without = |t| if estimated { coupled.seen(t, &self.inner).trace() } else { self.inner.factor.ncols() as f64 };
+        let mut spread: Vec<f64> = (0..self.tasks()).into_par_iter().map(without).collect();
         for ((s, t, _), value) in omega.iter().zip(tied) {
             spread[*t] -= value;
             if s != t {
@@ -176,9 +183,14 @@ impl Posterior<'_> {
         let r = factor.ncols();
         match &self.engine {
             Engine::Block(block) => DMatrix::identity(r, r) + factor.transpose() * block.slope() * factor * (2.0 / self.tasks() as f64),
-            Engine::Coupled(_) => {
+            Engine::Coupled(coupled) => {
                 let omega = self.inner.relatedness.precision_elements(self.tasks()).expect("the E-step has factored it");
-                self.feature_moment_at(&omega)
+                if !coupled.is_estimated() {
+                    return self.feature_moment_at(&omega);
+                }
+                let each: Vec<DMatrix<f64>> = (0..self.tasks()).into_par_iter().map(|t| coupled.seen(t, &self.inner)).collect();
+                let tied = each.into_iter().fold(DMatrix::identity(r, r) * self.tasks() as f64, |sum, seen| sum - seen);
+                self.moment_of(&omega, tied)
             }
             Engine::Apart(apart) => self.moment_in_parts(apart, &apart.related().feature_moment()),
         }
@@ -211,22 +223,32 @@ impl Posterior<'_> {
         if let Engine::Apart(apart) = &self.engine {
             return self.moment_in_parts(apart, &apart.related().feature_moment_at(omega));
         }
+        let r = self.inner.factor.ncols();
+        let tied = omega.iter().fold(DMatrix::zeros(r, r), |mut sum, (s, t, value)| {
+            let block = self.engine.covariance(*s, *t);
+            sum += &block * *value;
+            if s != t {
+                sum += block.transpose() * *value;
+            }
+            sum
+        });
+        self.moment_of(omega, tied)
+    }
+
+    /// F at that Omega, `tied` being sum_st Omega_st Cov(b_s, b_t) given the mean.
+    fn moment_of(&self, omega: &[(usize, usize, f64)], tied: DMatrix<f64>) -> DMatrix<f64> {
         let (r, tasks) = (self.inner.factor.ncols(), self.tasks());
         let moved = self.moved_by_mean();
         let (mut weighted, mut weighted_moved) = (DMatrix::zeros(r, tasks), DMatrix::zeros(moved.nrows(), tasks));
-        let mut sum = DMatrix::zeros(r, r);
         for (s, t, value) in omega {
-            let block = self.engine.covariance(*s, *t);
-            sum += &block * *value;
             weighted.column_mut(*t).axpy(*value, &self.deviations.column(*s), 1.0);
             weighted_moved.column_mut(*t).axpy(*value, &moved.column(*s), 1.0);
             if s != t {
-                sum += block.transpose() * *value;
                 weighted.column_mut(*s).axpy(*value, &self.deviations.column(*t), 1.0);
                 weighted_moved.column_mut(*s).axpy(*value, &moved.column(*t), 1.0);
             }
         }
-        sum += &self.deviations * weighted.transpose() + contracted(moved, &weighted_moved, r);
+        let mut sum = tied + &self.deviations * weighted.transpose() + contracted(moved, &weighted_moved, r);
         linalg::symmetrise(&mut sum);
         sum / tasks as f64
     }

@@ -205,22 +205,19 @@ impl Smooth for Known {
         Some(Prior { relatedness, factor: self.space.at(own, q), ..like.clone() })
     }
 
-    /// d log-likelihood / d log gamma = tr((r Sigma - M) dOmega) / 2 with dOmega = c gamma (D - W) + (c - 1) Omega.
+    /// d log-likelihood / d log gamma = tr((r Sigma - M) dOmega) / 2 with dOmega = c (Omega - I), by tr(M Omega) = T tr F.
     fn slope(&self, posterior: &Posterior) -> Vec<f64> {
-        let prior = posterior.prior();
         let mut slope = self.space.slope(posterior);
         let related = posterior.related();
-        if let (Some(laplacian), Relatedness::Graph(omega)) = (&self.laplacian, &prior.relatedness) {
+        if let (Some(laplacian), Relatedness::Graph(omega)) = (&self.laplacian, &posterior.prior().relatedness) {
             let log_gamma = Self::log_gamma(laplacian, omega);
-            let (expected, moment) = (related.prior_task_moment_on_graph(omega), related.task_moment_on_graph(omega));
-            let scale = Self::scale(laplacian, log_gamma.exp());
-            let moved = |own: f64, now: f64| scale * log_gamma.exp() * own + (scale - 1.0) * now;
-            let diagonal = (0..omega.len()).map(|t| moved(laplacian.node(t).precision, omega.node(t).precision));
-            let between = laplacian.edges().zip(omega.edges()).map(|(own, now)| 2.0 * moved(own.2.precision, now.2.precision));
-            let weights = diagonal.chain(between);
-            let trace: f64 = weights.zip(expected.iter().zip(&moment)).map(|(weight, (prior, own))| weight * (prior - own)).sum();
+            let moment = related.feature_moment();
+            let along = omega.len() as f64 * (moment.nrows() as f64 - moment.trace());
+            let alone = omega.without_edges();
+            let (expected, own) = (related.prior_task_moment_on_graph(&alone), related.task_moment_on_graph(&alone));
+            let spread: f64 = expected.iter().zip(&own).map(|(prior, own)| prior - own).sum();
             let inside = log_gamma.abs() < REACH;
-            slope.push(if inside { 0.5 * trace } else { 0.0 });
+            slope.push(if inside { 0.5 * Self::scale(laplacian, log_gamma.exp()) * (along - spread) } else { 0.0 });
         }
         slope
     }
