@@ -53,7 +53,7 @@ impl Display for Fit {
             LikelihoodKind::Maximised => "at the estimated coefficients; not comparable with marginal ones",
         };
         match self.log_likelihood_error() {
-            None => writeln!(out, "Log-likelihood: {:.4} ({kind})", self.log_likelihood())?,
+            None => writeln!(out, "Log-likelihood: {:.2} ({kind})", self.log_likelihood())?,
             Some(error) => writeln!(out, "Log-likelihood: about {:.1}, standard error {error:.1} ({kind})", self.log_likelihood())?,
         }
         if let (Some(aic), Some(bic)) = (self.aic(), self.bic()) {
