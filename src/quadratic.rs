@@ -47,15 +47,17 @@ impl Statistics {
         self.rows += 1;
         self.log_weights += weight.ln();
         self.cross[0] += weight;
+        let add = |cells: &mut [f64], scaled: f64, others: &[f64]| {
+            cells[0] += scaled;
+            cells[1..].iter_mut().zip(others).for_each(|(cell, other)| *cell += scaled * other);
+        };
         let mut start = 1;
-        for (i, value) in x.iter().chain(std::iter::once(&y)).enumerate() {
-            let scaled = weight * value;
-            self.cross[start] += scaled;
-            for (cell, other) in self.cross[start + 1..=start + i + 1].iter_mut().zip(x.iter().chain(std::iter::once(&y))) {
-                *cell += scaled * other;
-            }
+        for (i, value) in x.iter().enumerate() {
+            add(&mut self.cross[start..start + i + 2], weight * value, &x[..=i]);
             start += i + 2;
         }
+        add(&mut self.cross[start..], weight * y, x);
+        self.cross[start + x.len() + 1] += weight * y * y;
     }
 
     /// How many rows were added.

@@ -1,7 +1,10 @@
 //! Small dense kernels on column-major slices, so that the per-task inner loops allocate nothing.
 
-use super::as_faer;
+use super::{BLOCKED, as_faer};
+use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::linalg::cholesky::llt::factor::{cholesky_in_place as blocked_cholesky, cholesky_in_place_scratch};
 use faer::linalg::matmul::matmul;
+use faer::linalg::triangular_inverse::invert_lower_triangular;
 use faer::linalg::triangular_solve::{solve_lower_triangular_in_place, solve_upper_triangular_in_place};
 use faer::{Accum, MatMut, MatRef, Par};
 use nalgebra::DMatrix;
@@ -10,6 +13,12 @@ use rayon::prelude::*;
 /// Replaces the lower triangle of the n x n matrix `a` by its Cholesky factor; false where it is not positive
 /// definite. The strict upper triangle is left as it was.
 pub(crate) fn cholesky_in_place(a: &mut [f64], n: usize) -> bool {
+    if n >= BLOCKED {
+        let mut scratch = MemBuffer::new(cholesky_in_place_scratch::<f64>(n, Par::Seq, Default::default()));
+        let view = MatMut::from_column_major_slice_mut(&mut *a, n, n);
+        let done = blocked_cholesky(view, Default::default(), Par::Seq, MemStack::new(&mut scratch), Default::default());
+        return done.is_ok() && (0..n).all(|k| a[k * n + k].is_finite());
+    }
     for k in 0..n {
         let (left, right) = a.split_at_mut((k + 1) * n);
         let column = &mut left[k * n..];
@@ -73,6 +82,28 @@ pub(crate) fn solve_lower_transpose(l: &[f64], n: usize, right: &mut [f64]) {
     }
 }
 
+/// tr (L L')^-1, the sum of squares of L^-1; `inverse` is n x n and lost. O(n^3 / 3).
+pub(crate) fn trace_of_inverse(l: &[f64], n: usize, inverse: &mut [f64]) -> f64 {
+    inverse.fill(0.0);
+    if n >= BLOCKED {
+        let target = MatMut::from_column_major_slice_mut(&mut *inverse, n, n);
+        invert_lower_triangular(target, MatRef::from_column_major_slice(l, n, n), Par::Seq);
+        return inverse.iter().map(|value| value * value).sum();
+    }
+    let mut trace = 0.0;
+    for k in 0..n {
+        let column = &mut inverse[k * n..(k + 1) * n];
+        column[k] = 1.0;
+        for i in k..n {
+            let value = column[i] / l[i * n + i];
+            column[i] = value;
+            trace += value * value;
+            column[i + 1..].iter_mut().zip(&l[i * n + i + 1..(i + 1) * n]).for_each(|(c, l)| *c -= value * l);
+        }
+    }
+    trace
+}
+
 /// A column-major matrix operand, as it stands or transposed.
 #[derive(Clone, Copy)]
 pub(crate) struct Operand<'a> {
@@ -100,6 +131,13 @@ impl<'a> Operand<'a> {
         let view = MatRef::from_column_major_slice(self.data, self.rows, self.columns);
         if self.transposed { view.transpose() } else { view }
     }
+}
+
+/// The product of two matrices.
+pub(crate) fn product(left: Operand, right: Operand) -> DMatrix<f64> {
+    let mut product = DMatrix::zeros(left.view().nrows(), right.view().ncols());
+    multiply_add(product.as_mut_slice(), 1.0, left, right);
+    product
 }
 
 /// `target += scale * left * right`; `target` is column-major with as many rows as `left`.
@@ -141,6 +179,20 @@ pub(crate) fn subtract_gram(target: &mut DMatrix<f64>, right: &DMatrix<f64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn traces_of_inverses_agree_with_nalgebra_below_and_above_the_blocked_size() {
+        for n in [1, 7, 47, 48, 90] {
+            let root = DMatrix::from_fn(n, n, |i, j| ((i * 7 + j * 13) % 11) as f64 / 11.0 + if i == j { 4.0 } else { 0.0 });
+            let matrix = &root * root.transpose();
+            let expected = matrix.clone().try_inverse().unwrap().trace();
+            let mut factor = matrix.clone();
+            assert!(cholesky_in_place(factor.as_mut_slice(), n));
+            let mut scratch = vec![7.0; n * n];
+            let trace = trace_of_inverse(factor.as_slice(), n, &mut scratch);
+            assert!((trace - expected).abs() < 1e-10 * expected, "{trace} against {expected} at {n}");
+        }
+    }
 
     #[test]
     fn products_agree_with_nalgebra() {

@@ -6,10 +6,14 @@ mod kernels;
 mod lbfgs;
 mod normal;
 pub(crate) mod record;
+mod vectors;
 
-pub(crate) use kernels::{Operand, cholesky_in_place, multiply_add, solve_lower, solve_lower_transpose, subtract_gram};
+pub(crate) use kernels::{
+    Operand, cholesky_in_place, multiply_add, product, solve_lower, solve_lower_transpose, subtract_gram, trace_of_inverse,
+};
 pub(crate) use lbfgs::Lbfgs;
 pub(crate) use normal::normal;
+pub(crate) use vectors::{add_times, transpose_times_both};
 
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt;
@@ -31,16 +35,8 @@ fn from_faer(matrix: MatRef<'_, f64>) -> DMatrix<f64> {
 /// positive definite. O(n^3 / 3).
 pub(crate) fn cholesky(mut matrix: DMatrix<f64>) -> Option<DMatrix<f64>> {
     let n = matrix.nrows();
-    if n < BLOCKED {
-        if !cholesky_in_place(matrix.as_mut_slice(), n) {
-            return None;
-        }
-    } else {
-        let factor = as_faer(&matrix).llt(Side::Lower).ok()?;
-        matrix = from_faer(factor.L());
-        if !matrix.diagonal().iter().all(|value| value.is_finite()) {
-            return None;
-        }
+    if !cholesky_in_place(matrix.as_mut_slice(), n) {
+        return None;
     }
     matrix.fill_upper_triangle(0.0, 1);
     Some(matrix)
@@ -146,6 +142,28 @@ pub(crate) fn semidefinite_factor(matrix: &DMatrix<f64>) -> DMatrix<f64> {
     factor
 }
 
+/// R (n x k) with R R' = `matrix` for a positive semidefinite matrix of rank k, and the row of each column's pivot, above which in that
+/// order it is 0. The largest diagonal element left of the matrix scaled to a correlation is the pivot (Higham 1990), so that two rows
+/// that are nearly alike do not leave rounding behind that looks like a further dimension, as it may in [`semidefinite_factor`].
+pub(crate) fn pivoted_root(matrix: &DMatrix<f64>) -> (DMatrix<f64>, Vec<usize>) {
+    let n = matrix.nrows();
+    let scale: Vec<f64> = matrix.diagonal().iter().map(|value| value.max(0.0).sqrt()).collect();
+    let mut left: Vec<f64> = scale.iter().map(|scale| f64::from(*scale > 0.0)).collect();
+    let (mut columns, mut pivots): (Vec<DVector<f64>>, Vec<usize>) = (Vec::new(), Vec::new());
+    while let Some(pivot) = (0..n).filter(|k| left[*k] > 1e-14 * n as f64).max_by(|a, b| left[*a].total_cmp(&left[*b]).then(b.cmp(a))) {
+        let mut column = DVector::from_fn(n, |i, _| if scale[i] > 0.0 { matrix[(i, pivot)] / (scale[i] * scale[pivot]) } else { 0.0 });
+        columns.iter().for_each(|before| column.axpy(-before[pivot], before, 1.0));
+        column /= left[pivot].sqrt();
+        column[pivot] = left[pivot].sqrt();
+        pivots.iter().for_each(|before| column[*before] = 0.0);
+        left.iter_mut().zip(column.iter()).for_each(|(left, value)| *left -= value * value);
+        left[pivot] = 0.0;
+        pivots.push(pivot);
+        columns.push(column);
+    }
+    (DMatrix::from_fn(n, columns.len(), |i, k| scale[i] * columns[k][i]), pivots)
+}
+
 /// Puts `part` where these rows and columns meet.
 pub(crate) fn place(all: &mut DMatrix<f64>, (rows, columns): (&[usize], &[usize]), part: &DMatrix<f64>) {
     for (j, b) in columns.iter().enumerate() {
@@ -235,6 +253,22 @@ mod tests {
         let a = &column * column.transpose();
         let factor = semidefinite_factor(&a);
         assert!((&factor * factor.transpose() - &a).amax() < 1e-12);
+    }
+
+    #[test]
+    fn a_pivoted_root_has_the_rank_of_the_matrix_also_of_rows_nearly_alike() {
+        let rows = DMatrix::from_row_slice(2, 4, &[1.0, 0.99850, 2.4e5, -0.51, 1.0, 0.99883, 8.0e5, 0.43]);
+        let matrix = rows.transpose() * &rows * 1e8;
+        let (root, pivots) = pivoted_root(&matrix);
+        assert_eq!(pivots.len(), 2);
+        for i in 0..4 {
+            for j in 0..4 {
+                let rebuilt = root.row(i).dot(&root.row(j));
+                assert!((rebuilt - matrix[(i, j)]).abs() < 1e-13 * (matrix[(i, i)] * matrix[(j, j)]).sqrt());
+            }
+        }
+        assert_eq!(root[(pivots[0], 1)], 0.0);
+        assert_eq!(pivoted_root(&DMatrix::zeros(3, 3)).0.ncols(), 0);
     }
 
     #[test]

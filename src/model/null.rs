@@ -1,13 +1,13 @@
 //! Is there structure beyond exchangeable tasks? The same edge sampler on data that have none.
 
 use super::{Fit, Visibility};
-use crate::em;
+use crate::em::{self, Stop};
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
 use crate::likelihood::{Gaussian, Likelihood, Noise, Observations};
 use crate::linalg::{self, normal};
 use crate::posterior::Posterior;
-use crate::prior::{Mean, Prior};
+use crate::prior::{Mean, Prior, Relatedness};
 use crate::quadratic::Quadratics;
 use crate::structure::{Exchangeable, FeatureCovariance, Graph, Setting, Structure};
 use nalgebra::{DMatrix, DVector};
@@ -72,7 +72,7 @@ impl Fit {
     /// [`Error::Arguments`] for [`EdgeMethod::Fast`](crate::EdgeMethod::Fast), which samples nothing, and what
     /// [`Model::fit`](crate::Model::fit) refuses.
     pub fn sample_edges(&self, graph: &Graph) -> Result<SampledEdges> {
-        self.edges_of(&Observations::new(self.tasks(), self.coordinates()), graph)
+        self.edges_of_own(&Observations::new(self.tasks(), self.coordinates()), graph)
     }
 
     /// Compares the edges of this model's data with those of `count` data sets without relations; the same for the same seed
@@ -101,12 +101,12 @@ impl Fit {
                     Null::Parametric => redrawn(&data, &quadratics, &posterior, &mut random),
                     Null::Rotation => rotated(&data, &posterior, &mut random),
                 };
-                let edges = self.edges_of(&drawn, graph);
+                let edges = self.exchangeable(&drawn).and_then(|start| self.edges_of(start, graph));
                 progress();
                 edges
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(NullTest { observed: self.edges_of(&data, graph)?, nulls })
+        Ok(NullTest { observed: self.edges_of_own(&data, graph)?, nulls })
     }
 
     /// The exchangeable prior of highest restricted likelihood and the quadratics at its noise.
@@ -130,14 +130,22 @@ impl Fit {
         Ok((climbed.prior, likelihood.quadratics(data, &climbed.dispersion)))
     }
 
-    fn edges_of(&self, data: &Observations, graph: &Graph) -> Result<SampledEdges> {
+    /// Those of the model's data: where the fit is the exchangeable one already, it is not made again.
+    fn edges_of_own(&self, data: &Observations, graph: &Graph) -> Result<SampledEdges> {
+        let own = self.prior();
+        let made = matches!(own.relatedness, Relatedness::Identity) && own.mean == Mean::Integrated && self.stop() == Stop::Optimum;
+        let start = if made { (own.clone(), Gaussian::default().quadratics(data, self.dispersion())) } else { self.exchangeable(data)? };
+        self.edges_of(start, graph)
+    }
+
+    /// At an exchangeable prior and the quadratics at its noise.
+    fn edges_of(&self, (mut prior, quadratics): (Prior, Quadratics), graph: &Graph) -> Result<SampledEdges> {
         if !self.prior().free.is_empty() || self.prior().varying.is_empty() {
             return Err(Error::Arguments(format!(
                 "the structure '{}' shares no spread of the tasks in which to look for edges; fit with --structure exchangeable or graph",
                 self.structure()
             )));
         }
-        let (mut prior, quadratics) = self.exchangeable(data)?;
         let mut graph = graph.clone().among(self.tasks().names());
         // The first update may only leave out directions without variance.
         for _ in 0..2 {
@@ -165,15 +173,11 @@ fn redrawn<R: Rng + ?Sized>(data: &Observations, quadratics: &Quadratics, poster
         let mut w = posterior.mean().clone();
         let moved = &prior.factor * DVector::from_fn(prior.factor.ncols(), |_, _| normal(random));
         prior.varying.iter().zip(moved.iter()).for_each(|(f, value)| w[*f] += value);
-        let root = linalg::semidefinite_factor(&DMatrix::from_column_slice(p, p, curvature));
+        let (root, pivots) = linalg::pivoted_root(&DMatrix::from_column_slice(p, p, curvature));
         let mut along = root.transpose() * w;
-        let mut rank = 0.0;
-        for k in (0..p).filter(|k| root[(*k, *k)] > 0.0) {
-            along[k] += sd * normal(random);
-            rank += 1.0;
-        }
+        along.iter_mut().for_each(|value| *value += sd * normal(random));
         linear.copy_from_slice((&root * &along).as_slice());
-        let freedom = data.rows[t] - rank;
+        let freedom = data.rows[t] - pivots.len() as f64;
         let rest = if freedom > 0.0 { ChiSquared::new(freedom).map_or(freedom, |chi| chi.sample(random)) } else { 0.0 };
         along.norm_squared() + sd * sd * rest
     });
@@ -218,7 +222,6 @@ fn rotation<R: Rng + ?Sized>(n: usize, random: &mut R) -> DMatrix<f64> {
 mod tests {
     use super::*;
     use crate::model::Model;
-    use crate::prior::Relatedness;
     use crate::simulate::{Layout, NoiseLevel, gaussian, task_graph};
     use crate::structure::EdgeMethod;
     use crate::tasks::Design;

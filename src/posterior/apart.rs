@@ -154,13 +154,12 @@ impl Own {
             matrix: format!("the posterior precision of the features in which task number {} varies by itself", t + 1),
             remedy: "the features all but determine the target: leave features out, or use --standardise both".into(),
         };
-        let lower = linalg::semidefinite_factor(&task.curvature);
-        let mut target = task.linear;
-        for k in 0..target.len() {
-            let own = if lower[(k, k)] > 0.0 { target[k] / lower[(k, k)] } else { 0.0 };
-            target[k] = 0.0;
-            target.axpy(-own, &lower.column(k), 1.0);
-            target[k] = own;
+        let (lower, pivots) = linalg::pivoted_root(&task.curvature);
+        let mut rest = task.linear;
+        let mut target = DVector::zeros(pivots.len());
+        for (k, pivot) in pivots.into_iter().enumerate() {
+            target[k] = rest[pivot] / lower[(pivot, k)];
+            rest.axpy(-target[k], &lower.column(k), 1.0);
         }
         let design = lower.transpose() * spread;
         let mut outer = &design * design.transpose();

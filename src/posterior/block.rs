@@ -2,7 +2,7 @@
 
 use super::{CHUNK, Engine, MeanEstimate, Outcome};
 use crate::error::{Error, Result};
-use crate::linalg::{self, Operand, multiply_add};
+use crate::linalg::{self, Operand, multiply_add, product};
 use crate::prior::{Mean, Prior, Relatedness};
 use crate::quadratic::Quadratics;
 use nalgebra::{DMatrix, DVector};
@@ -277,18 +277,7 @@ impl Block {
                     rest.iter_mut().zip(&curvature[feature * p..(feature + 1) * p]).for_each(|(a, c)| *a -= value * c);
                 }
                 // tr(J C) = r - tr(M^-1).
-                inverse.fill(0.0);
-                (0..r).for_each(|k| inverse[k * r + k] = 1.0);
-                for k in 0..r {
-                    let column = &mut inverse[k * r..(k + 1) * r];
-                    for i in k..r {
-                        let value = column[i] / factor[i * r + i];
-                        column[i] = value;
-                        spread -= value * value;
-                        column[i + 1..].iter_mut().zip(&factor[i * r + i + 1..(i + 1) * r]).for_each(|(c, l)| *c -= value * l);
-                    }
-                }
-                spread += r as f64;
+                spread = r as f64 - linalg::trace_of_inverse(factor, r, &mut inverse);
             }
             for (j, feature) in design.varying.iter().enumerate() {
                 let value = precision * rest[*feature];
@@ -317,9 +306,8 @@ impl Block {
         slope: &mut [f64],
     ) -> f64 {
         let quadratics = design.quadratics;
-        let (p, q, r) = (quadratics.features(), design.varying.len(), design.factor.ncols());
+        let (p, r) = (quadratics.features(), design.factor.ncols());
         let features = &prior.mean_features;
-        let curvature = DMatrix::from_column_slice(p, p, quadratics.curvature(task)) * quadratics.precision(task);
         let mut map = DMatrix::zeros(p, features.len());
         features.iter().enumerate().for_each(|(j, feature)| map[(*feature, j)] = 1.0);
         if r > 0 {
@@ -328,16 +316,22 @@ impl Block {
             let factor = &factors[task * r * r..(task + 1) * r * r];
             linalg::solve_lower(factor, r, moved.as_mut_slice());
             linalg::solve_lower_transpose(factor, r, moved.as_mut_slice());
-            let moved = design.factor * moved * design.scale(task);
+            if let Some(diagonal) = &design.diagonal {
+                moved.row_iter_mut().zip(diagonal).for_each(|(mut row, l)| row *= *l);
+            } else {
+                moved = product(Operand::of(design.factor), Operand::of(&moved));
+            }
+            moved *= design.scale(task);
             for (i, feature) in design.varying.iter().enumerate() {
                 (0..features.len()).for_each(|j| map[(*feature, j)] -= moved[(i, j)]);
             }
         }
-        let projected = curvature * &map;
-        let varying = projected.select_rows(design.varying);
-        let outer = &varying * &mean.covariance * varying.transpose();
-        slope.iter_mut().zip(outer.as_slice()).take(q * q).for_each(|(a, b)| *a += b);
-        (&mean.covariance * (map.transpose() * projected)).trace()
+        let curvature = Operand::new(quadratics.curvature(task), p, p);
+        let projected = product(curvature, Operand::of(&map)) * quadratics.precision(task);
+        let spread = product(Operand::of(&projected), Operand::of(&mean.covariance));
+        let (left, right) = (spread.select_rows(design.varying), projected.select_rows(design.varying));
+        multiply_add(slope, 1.0, Operand::of(&left), Operand::of(&right).transpose());
+        spread.dot(&map)
     }
 
     pub(crate) fn residuals(&self) -> &[f64] {

@@ -81,23 +81,25 @@ impl<'a> Gibbs<'a> {
     /// One sweep given Omega. O(T r^2 + edges r), and O(T p^2) where the mean is drawn with the deviations held.
     pub(crate) fn sweep<R: Rng + ?Sized>(&mut self, omega: &TaskGraph, random: &mut R) {
         for t in 0..self.quadratics.len() {
-            // First the score at b_t = 0, then the shift of the mean.
-            let mut both = DMatrix::zeros(self.shift.len(), 2);
-            both.column_mut(0).copy_from(&self.pulls.column(t));
-            both.column_mut(1).copy_from(&self.shift);
+            let mut score = self.pulls.column(t).into_owned();
             for s in omega.neighbours(t) {
                 let precision = omega.edge(s, t).map_or(0.0, |edge| edge.precision);
-                both.column_mut(0).axpy(-precision, &self.deviations.column(s), 1.0);
+                score.axpy(-precision, &self.deviations.column(s), 1.0);
             }
             let (values, vectors) = &self.curvatures[t];
             let own = omega.node(t).precision;
-            let both = vectors.tr_mul(&both);
-            let rotated = DVector::from_fn(values.len(), |k, _| {
-                let value = values[k].max(0.0);
-                let variance = 1.0 / (own + value);
-                variance * (both[(k, 0)] - value * both[(k, 1)]) + variance.sqrt() * normal(random)
-            });
-            self.deviations.set_column(t, &(vectors * rotated));
+            // The score at b_t = 0, and what the shift of the mean takes off it, in the eigenvectors' coordinates.
+            let (score, shift) = linalg::transpose_times_both(vectors.as_slice(), score.as_slice(), self.shift.as_slice());
+            let rotated: Vec<f64> = (0..values.len())
+                .map(|k| {
+                    let value = values[k].max(0.0);
+                    let variance = 1.0 / (own + value);
+                    variance * (score[k] - value * shift[k]) + variance.sqrt() * normal(random)
+                })
+                .collect();
+            let mut deviation = self.deviations.column_mut(t);
+            deviation.fill(0.0);
+            linalg::add_times(deviation.as_mut_slice(), 1.0, vectors.as_slice(), &rotated);
         }
         self.translate(omega, random);
         self.sweeps += 1;
@@ -109,12 +111,8 @@ impl<'a> Gibbs<'a> {
 
     /// h_t - J_t mean.
     fn score(&self, task: usize) -> DVector<f64> {
-        let p = self.quadratics.features();
-        let (linear, curvature) = (self.quadratics.linear(task), self.quadratics.curvature(task));
-        let mut score = DVector::from_column_slice(linear);
-        for (j, value) in self.mean.iter().enumerate().filter(|(_, value)| **value != 0.0) {
-            score.iter_mut().zip(&curvature[j * p..(j + 1) * p]).for_each(|(a, c)| *a -= value * c);
-        }
+        let mut score = DVector::from_column_slice(self.quadratics.linear(task));
+        linalg::add_times(score.as_mut_slice(), -1.0, self.quadratics.curvature(task), self.mean.as_slice());
         score * self.quadratics.precision(task)
     }
 
@@ -149,12 +147,11 @@ impl<'a> Gibbs<'a> {
             .map(|chunk| {
                 let mut sum = DVector::zeros(p);
                 for t in chunk * super::CHUNK..((chunk + 1) * super::CHUNK).min(self.quadratics.len()) {
-                    let (linear, curvature) = (self.quadratics.linear(t), self.quadratics.curvature(t));
                     let moved = &self.prior.factor * self.deviations.column(t);
-                    let mut own = DVector::from_column_slice(linear);
-                    for (feature, value) in self.prior.varying.iter().zip(moved.iter()) {
-                        own.iter_mut().zip(&curvature[feature * p..(feature + 1) * p]).for_each(|(a, c)| *a -= value * c);
-                    }
+                    let mut whole = DVector::zeros(p);
+                    self.prior.varying.iter().zip(moved.iter()).for_each(|(feature, value)| whole[*feature] = *value);
+                    let mut own = DVector::from_column_slice(self.quadratics.linear(t));
+                    linalg::add_times(own.as_mut_slice(), -1.0, self.quadratics.curvature(t), whole.as_slice());
                     sum.axpy(self.quadratics.precision(t), &own, 1.0);
                 }
                 sum

@@ -218,8 +218,11 @@ impl<'a> Posterior<'a> {
             .into_par_iter()
             .map(|t| {
                 let own = data.task(t).curvature.select_rows(varying).select_columns(varying);
-                let (values, _) = linalg::symmetric_eigen(&(factor.transpose() * own * factor));
-                values.iter().map(|v| v.max(0.0) / (1.0 + v.max(0.0))).sum()
+                let r = factor.ncols();
+                let mut block = factor.transpose() * own * factor + DMatrix::identity(r, r);
+                // tr(A M^-1) = r - tr(M^-1) with M = I + A, which is positive definite whatever the rounding of a finite A.
+                linalg::cholesky_in_place(block.as_mut_slice(), r);
+                r as f64 - linalg::trace_of_inverse(block.as_slice(), r, &mut vec![0.0; r * r])
             })
             .collect();
         each.iter().sum::<f64>() / data.len() as f64
