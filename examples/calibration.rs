@@ -47,16 +47,11 @@ fn run(setting: &Setting, seed: u64) -> cognate::Result<Outcome> {
         "hubs" => task_graph(Layout::Hubs, &names, 0.25..0.45, seed)?,
         _ => TaskGraph::empty(&names),
     };
-    let all: Vec<usize> = (0..features).collect();
-    let prior = Prior {
-        mean: Mean::Given(DVector::from_fn(features, |k, _| (k % 5) as f64 - 2.0)),
-        mean_features: all.clone(),
-        varying: all,
-        free: vec![],
-        unrelated: vec![],
-        relatedness: Relatedness::Graph(truth.clone()),
-        factor: DMatrix::identity(features, features),
-    };
+    let prior = Prior::new(
+        Mean::Given(DVector::from_fn(features, |k, _| (k % 5) as f64 - 2.0)),
+        Relatedness::Graph(truth.clone()),
+        DMatrix::identity(features, features),
+    );
     // Without noise the targets would leave nothing to estimate its variance from.
     let drawn = gaussian(&prior, tasks, 2 * features, NoiseLevel::Ratio(setting.noise.max(1e-4)), seed)?;
     let table = drawn.rows.tasks(&Design::varying(drawn.rows.features()).without_intercept());

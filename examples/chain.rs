@@ -8,15 +8,11 @@ fn main() -> Result<()> {
     let mut truth = TaskGraph::empty(&names);
     (1..12).for_each(|t| truth.connect(t - 1, t, -0.45, None));
     let features = 100;
-    let prior = Prior {
-        mean: Mean::Given(DVector::from_element(features, 0.5)),
-        mean_features: (0..features).collect(),
-        varying: (0..features).collect(),
-        free: vec![],
-        unrelated: vec![],
-        relatedness: Relatedness::Graph(truth.clone()),
-        factor: DMatrix::identity(features, features),
-    };
+    let prior = Prior::new(
+        Mean::Given(DVector::from_element(features, 0.5)),
+        Relatedness::Graph(truth.clone()),
+        DMatrix::identity(features, features),
+    );
     let drawn = simulate::gaussian(&prior, 12, 200, simulate::NoiseLevel::Sd(1.0), 1)?;
     let tasks = drawn.rows.tasks(&Design::varying(drawn.rows.features()).without_intercept());
     let fit = Model::new(Gaussian::default(), Graph::new(FeatureCovariance::Scalar)).fit(&tasks)?;

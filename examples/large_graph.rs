@@ -20,15 +20,7 @@ fn main() -> Result<()> {
     let names: Vec<String> = (1..=tasks).map(|t| format!("t{t}")).collect();
     let weaker = (tasks as f64 / wanted.max(tasks) as f64).sqrt();
     let truth = task_graph(Layout::Random { edges: wanted }, &names, 0.25 * weaker..0.5 * weaker, 1)?;
-    let prior = Prior {
-        mean: Mean::Given(DVector::zeros(features)),
-        mean_features: (0..features).collect(),
-        varying: (0..features).collect(),
-        free: vec![],
-        unrelated: vec![],
-        relatedness: Relatedness::Graph(truth.clone()),
-        factor: DMatrix::identity(features, features),
-    };
+    let prior = Prior::new(Mean::Given(DVector::zeros(features)), Relatedness::Graph(truth.clone()), DMatrix::identity(features, features));
     let drawn = gaussian(&prior, tasks, 2 * features, NoiseLevel::Ratio(0.3), 1)?;
     let table = drawn.rows.tasks(&Design::varying(drawn.rows.features()).without_intercept());
     let clock = Instant::now();

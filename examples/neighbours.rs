@@ -38,16 +38,7 @@ fn main() -> cognate::Result<()> {
             relations.push((names[s].clone(), names[t].clone(), 1.0));
         }
     }
-    let all: Vec<usize> = (0..features).collect();
-    let prior = Prior {
-        mean: Mean::Given(DVector::zeros(features)),
-        mean_features: all.clone(),
-        varying: all,
-        free: vec![],
-        unrelated: vec![],
-        relatedness: Relatedness::Graph(omega),
-        factor: DMatrix::identity(features, features),
-    };
+    let prior = Prior::new(Mean::Given(DVector::zeros(features)), Relatedness::Graph(omega), DMatrix::identity(features, features));
     let drawn = gaussian(&prior, tasks, 2 * features, NoiseLevel::Ratio(1.0), 1)?;
     let table = drawn.rows.tasks(&Design::varying(drawn.rows.features()).without_intercept());
     let kind = FeatureCovariance::Diagonal;

@@ -53,6 +53,20 @@ pub enum Relatedness {
 }
 
 impl Prior {
+    /// With every feature, as many as `factor` L has rows, in the mean, varying and related.
+    ///
+    /// ```
+    /// use cognate::{Mean, Prior, Relatedness};
+    /// use nalgebra::dmatrix;
+    /// let prior = Prior::new(Mean::Profiled, Relatedness::Identity, dmatrix![2.0, 0.0; 1.0, 1.0]);
+    /// assert_eq!(prior.varying, [0, 1]);
+    /// assert_eq!(prior.feature_covariance(), dmatrix![4.0, 2.0; 2.0, 2.0]);
+    /// ```
+    pub fn new(mean: Mean, relatedness: Relatedness, factor: DMatrix<f64>) -> Self {
+        let all: Vec<usize> = (0..factor.nrows()).collect();
+        Prior { mean, mean_features: all.clone(), varying: all, free: Vec::new(), unrelated: Vec::new(), relatedness, factor }
+    }
+
     /// K, q x q.
     pub fn feature_covariance(&self) -> DMatrix<f64> {
         &self.factor * self.factor.transpose()

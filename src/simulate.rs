@@ -131,10 +131,7 @@ fn is_sound_around(graph: &TaskGraph, t: usize) -> bool {
 /// use cognate::simulate::{NoiseLevel, gaussian};
 /// use cognate::{Mean, Prior, Relatedness};
 /// use nalgebra::{DMatrix, DVector};
-/// let prior = Prior {
-///     mean: Mean::Given(DVector::zeros(2)), mean_features: vec![0, 1], varying: vec![0, 1], free: vec![], unrelated: vec![],
-///     relatedness: Relatedness::Identity, factor: DMatrix::identity(2, 2),
-/// };
+/// let prior = Prior::new(Mean::Given(DVector::zeros(2)), Relatedness::Identity, DMatrix::identity(2, 2));
 /// let drawn = gaussian(&prior, 3, 10, NoiseLevel::Sd(1.0), 7)?;
 /// assert_eq!((drawn.rows.len(), drawn.parameters.nrows()), (30, 3));
 /// # Ok::<(), cognate::Error>(())

@@ -12,16 +12,7 @@ fn names() -> Vec<String> {
 }
 
 fn drawn(truth: &TaskGraph, seed: u64) -> Tasks {
-    let all: Vec<usize> = (0..FEATURES).collect();
-    let prior = Prior {
-        mean: Mean::Given(DVector::zeros(FEATURES)),
-        mean_features: all.clone(),
-        varying: all,
-        free: vec![],
-        unrelated: vec![],
-        relatedness: Relatedness::Graph(truth.clone()),
-        factor: DMatrix::identity(FEATURES, FEATURES),
-    };
+    let prior = Prior::new(Mean::Given(DVector::zeros(FEATURES)), Relatedness::Graph(truth.clone()), DMatrix::identity(FEATURES, FEATURES));
     let drawn = gaussian(&prior, TASKS, 2 * FEATURES, NoiseLevel::Ratio(0.2), seed).unwrap();
     drawn.rows.tasks(&Design::varying(drawn.rows.features()).without_intercept())
 }

@@ -16,21 +16,20 @@ fn chain(seed: u64) -> (Relatedness, Tasks) {
     let d = CHOSEN + OTHERS;
     let relatedness = Relatedness::Graph(task_graph(Layout::Chain, &names, 0.44..0.45, seed).unwrap());
     let prior = Prior {
-        mean: Mean::Given(DVector::from_element(d, 1.0)),
-        mean_features: (0..d).collect(),
-        varying: (0..d).collect(),
-        free: vec![],
         unrelated: (CHOSEN..d).collect(),
-        relatedness: relatedness.clone(),
-        factor: DMatrix::from_fn(d, d, |a, b| {
-            if a != b {
-                0.0
-            } else if a < CHOSEN {
-                1.0
-            } else {
-                3.0
-            }
-        }),
+        ..Prior::new(
+            Mean::Given(DVector::from_element(d, 1.0)),
+            relatedness.clone(),
+            DMatrix::from_fn(d, d, |a, b| {
+                if a != b {
+                    0.0
+                } else if a < CHOSEN {
+                    1.0
+                } else {
+                    3.0
+                }
+            }),
+        )
     };
     let drawn = gaussian(&prior, TASKS, 100, NoiseLevel::Sd(1.0), seed).unwrap();
     let chosen: Vec<String> = drawn.rows.features()[..CHOSEN].to_vec();

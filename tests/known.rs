@@ -38,16 +38,11 @@ fn drawn(side: usize, features: usize, gamma: f64, seed: u64) -> Tasks {
             omega[(t, t)] += gamma;
         }
     }
-    let all: Vec<usize> = (0..features).collect();
-    let prior = Prior {
-        mean: Mean::Given(DVector::from_element(features, 1.0)),
-        mean_features: all.clone(),
-        varying: all,
-        free: vec![],
-        unrelated: vec![],
-        relatedness: Relatedness::Graph(TaskGraph::of_precision(&names, &omega)),
-        factor: DMatrix::identity(features, features),
-    };
+    let prior = Prior::new(
+        Mean::Given(DVector::from_element(features, 1.0)),
+        Relatedness::Graph(TaskGraph::of_precision(&names, &omega)),
+        DMatrix::identity(features, features),
+    );
     let drawn = gaussian(&prior, side * side, 3 * features, NoiseLevel::Sd(0.5), seed).unwrap();
     drawn.rows.tasks(&Design::varying(drawn.rows.features()).without_intercept())
 }

@@ -191,15 +191,7 @@ fn posterior_with_all_hyperparameters_fixed() {
     let precision = sigma.clone().try_inverse().unwrap();
     let task_names = tasks.names();
     for relatedness in [Relatedness::Dense(sigma), Relatedness::Graph(TaskGraph::of_precision(task_names, &precision))] {
-        let prior = Prior {
-            mean: Mean::Given(DVector::from_vec(list("mu"))),
-            mean_features: vec![0, 1, 2],
-            varying: vec![0, 1, 2],
-            free: vec![],
-            unrelated: vec![],
-            relatedness,
-            factor: matrix(&oracle["K"]).cholesky().unwrap().l(),
-        };
+        let prior = Prior::new(Mean::Given(DVector::from_vec(list("mu"))), relatedness, matrix(&oracle["K"]).cholesky().unwrap().l());
         let posterior = Posterior::given(&quadratics, &prior).unwrap();
         assert!((posterior.log_likelihood() - oracle["log_marginal_likelihood"].as_f64().unwrap()).abs() < 1e-10 * 196.0);
         let (mean, covariance) = (list("posterior_mean"), matrix(&oracle["posterior_cov"]));

@@ -195,7 +195,7 @@ proptest! {
         let mean = Mean::Given(DVector::from_element(d + 1, 0.3));
         let expected = dense(&few, (&sigma, &k, &varying, &unrelated), noise, &mean);
         let factor = k.cholesky().unwrap().l();
-        let prior = Prior { mean, mean_features: varying.clone(), varying, free: vec![], unrelated, relatedness: Relatedness::Dense(sigma), factor };
+        let prior = Prior { unrelated, ..Prior::new(mean, Relatedness::Dense(sigma), factor) };
         let posterior = Posterior::given(&quadratics, &prior).unwrap();
         prop_assert!(close(posterior.log_likelihood(), expected.log_likelihood, 1e-5), "{} {}", posterior.log_likelihood(), expected.log_likelihood);
         for t in 0..tasks {
@@ -235,7 +235,7 @@ proptest! {
             // An eigenvector of a matrix in parts has rounding errors in the other part.
             let factor = factor.map(|v| if v.abs() < 1e-12 { 0.0 } else { v });
             let (mean, relatedness, unrelated) = (mean.clone(), relatedness.clone(), unrelated.clone());
-            Prior { mean, mean_features: all.clone(), varying: all.clone(), free: vec![], unrelated, relatedness, factor }
+            Prior { unrelated, ..Prior::new(mean, relatedness, factor) }
         };
         let slope = Posterior::given(&quadratics, &at(&base)).unwrap().covariance_slope();
         // Inwards only where K is singular: a three-point rule from one side.
@@ -366,15 +366,7 @@ fn vanishing_and_growing_feature_covariance_are_pooling_and_separation() {
     let tasks = tasks_of(&rows);
     let data = Observations::new(&tasks, &Coordinates::identity(tasks.design()));
     let quadratics = Gaussian::default().quadratics(&data, &Dispersion::shared(0.5));
-    let at = |scale: f64| Prior {
-        mean: Mean::Profiled,
-        mean_features: vec![0, 1],
-        varying: vec![0, 1],
-        free: vec![],
-        unrelated: vec![],
-        relatedness: Relatedness::Identity,
-        factor: DMatrix::identity(2, 2) * scale,
-    };
+    let at = |scale: f64| Prior::new(Mean::Profiled, Relatedness::Identity, DMatrix::identity(2, 2) * scale);
     let pooled = (0..4).map(|t| quadratics.task(t)).reduce(|a, b| a + &b).unwrap().maximiser().unwrap();
     let (near, far) = (at(1e-6), at(1e6));
     let (near, far) = (Posterior::given(&quadratics, &near).unwrap(), Posterior::given(&quadratics, &far).unwrap());

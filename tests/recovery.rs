@@ -11,15 +11,11 @@ fn normal(n: usize, seed: u64) -> DVector<f64> {
 }
 
 fn simulated(graph: &TaskGraph, features: usize, rows: usize, mean_scale: f64, seed: u64) -> cognate::Tasks {
-    let prior = Prior {
-        mean: Mean::Given(normal(features, seed + 1000) * mean_scale),
-        mean_features: (0..features).collect(),
-        varying: (0..features).collect(),
-        free: vec![],
-        unrelated: vec![],
-        relatedness: Relatedness::Graph(graph.clone()),
-        factor: DMatrix::identity(features, features),
-    };
+    let prior = Prior::new(
+        Mean::Given(normal(features, seed + 1000) * mean_scale),
+        Relatedness::Graph(graph.clone()),
+        DMatrix::identity(features, features),
+    );
     let drawn = simulate::gaussian(&prior, graph.len(), rows, simulate::NoiseLevel::Sd(1.0), seed).unwrap();
     drawn.rows.tasks(&Design::varying(drawn.rows.features()).without_intercept())
 }

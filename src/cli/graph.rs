@@ -90,8 +90,8 @@ fn null_tests(fit: &Fit, args: &GraphArgs, method: Option<EdgeMethod>, progress:
     [Null::Parametric, Null::Rotation]
         .into_iter()
         .map(|null| {
-            progress.say(format!("{count} nulls by {}", report::null_name(null)));
-            Ok((null, fit.null_test(null, &graph, count, args.seed, &|| {})?))
+            let done = progress.count(format!("nulls by {}", report::null_name(null)), count);
+            Ok((null, fit.null_test(null, &graph, count, args.seed, &done)?))
         })
         .collect()
 }

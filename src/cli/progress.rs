@@ -1,20 +1,21 @@
 //! A spinner on stderr for work that lasts longer than a second.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::cell::RefCell;
 use std::io::Read;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Shows nothing in the first second, and nothing at all when quiet or where stderr is no terminal.
 pub(super) struct Progress {
     begin: Instant,
     quiet: bool,
-    bar: RefCell<Option<ProgressBar>>,
+    bar: OnceLock<ProgressBar>,
 }
 
 impl Progress {
     pub(super) fn new(quiet: bool) -> Self {
-        Progress { begin: Instant::now(), quiet, bar: RefCell::new(None) }
+        Progress { begin: Instant::now(), quiet, bar: OnceLock::new() }
     }
 
     /// Says what is being done now.
@@ -22,8 +23,7 @@ impl Progress {
         if self.quiet || self.begin.elapsed() < Duration::from_secs(1) {
             return;
         }
-        let mut slot = self.bar.borrow_mut();
-        let bar = slot.get_or_insert_with(|| {
+        let bar = self.bar.get_or_init(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {msg}") {
                 bar.set_style(style);
@@ -32,6 +32,12 @@ impl Progress {
         });
         bar.set_message(message);
         bar.tick();
+    }
+
+    /// Says `what` and how many of `all` are done, one more with every call; from any thread.
+    pub(super) fn count(&self, what: String, all: usize) -> impl Fn() + Sync {
+        let done = AtomicUsize::new(0);
+        move || self.say(format!("{what}, {} of {all}", done.fetch_add(1, Ordering::Relaxed) + 1))
     }
 }
 
@@ -63,7 +69,7 @@ impl<R: Read> Read for Watched<'_, R> {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Some(bar) = self.bar.borrow().as_ref() {
+        if let Some(bar) = self.bar.get() {
             bar.finish_and_clear();
         }
     }

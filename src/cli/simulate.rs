@@ -69,16 +69,11 @@ fn from_flags(args: &SimulateArgs) -> Result<Drawn> {
     let names: Vec<String> = (1..=args.tasks).map(|t| format!("t{t}")).collect();
     let mut random = ChaCha8Rng::seed_from_u64(args.seed ^ 0x6d65_616e);
     let mean = DVector::from_fn(args.features, |_, _| args.mean_sd * linalg::normal(&mut random));
-    let all: Vec<usize> = (0..args.features).collect();
-    let prior = Prior {
-        mean: Mean::Given(mean),
-        mean_features: all.clone(),
-        varying: all,
-        free: Vec::new(),
-        unrelated: Vec::new(),
-        relatedness: relatedness(args, &names)?.unwrap_or(Relatedness::Identity),
-        factor: DMatrix::identity(args.features, args.features),
-    };
+    let prior = Prior::new(
+        Mean::Given(mean),
+        relatedness(args, &names)?.unwrap_or(Relatedness::Identity),
+        DMatrix::identity(args.features, args.features),
+    );
     let simulated = simulate::gaussian(&prior, args.tasks, args.rows, noise(args, 1.0)?, args.seed)?;
     let design = Design::varying(simulated.rows.features()).without_intercept();
     let coordinates = Coordinates::identity(&design);

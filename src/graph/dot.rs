@@ -19,7 +19,8 @@ impl TaskGraph {
             let colour = if weight.partial_correlation >= 0.0 { "steelblue" } else { "firebrick" };
             let width = 0.5 + 6.0 * weight.partial_correlation.abs();
             let probability = weight.probability.map(|p| format!(", tooltip=\"probability {p:.3}\"")).unwrap_or_default();
-            format!("label=\"{:.2}\", color={colour}, penwidth={width:.2}{probability}", weight.partial_correlation)
+            let strength = weight.partial_correlation;
+            format!("label=\"{strength:.2}\", partial_correlation=\"{strength}\", color={colour}, penwidth={width:.2}{probability}")
         };
         let node = |_: &UnGraph<Node, Edge>, (_, node): (NodeIndex, &Node)| format!("label={}", quoted(&node.task));
         let config = [Config::EdgeNoLabel, Config::NodeNoLabel];
@@ -49,7 +50,7 @@ fn unquoted(text: &str, node: Option<&str>) -> String {
 
 /// Reads a known graph from DOT text as (task, task, weight), one for every edge, directed or not; a chain has an edge for every link, an
 /// edge to a subgraph one for every node in it. A node is called by its attribute `label`, else by its id; the weight is the edge's
-/// attribute `weight`, else 1. `name` is the file's, for messages. Cost: linear in the text.
+/// attribute `weight`, else `partial_correlation` (as task graphs are written), else 1. `name` is the file's, for messages. Cost: linear in the text.
 ///
 /// ```
 /// let edges = cognate::read_dot("graph { a -- b -- c [weight=2]; b [label=\"the middle\"] }", "g.dot")?;
@@ -151,7 +152,8 @@ fn attribute<'a>(attributes: &'a [ast::Attribute], wanted: &str) -> Option<&'a s
 }
 
 fn weight_in(attributes: &[ast::Attribute], usual: f64) -> std::result::Result<f64, String> {
-    attribute(attributes, "weight").map_or(Ok(usual), |value| weight(&unquoted(value, None)))
+    let given = ["weight", "partial_correlation"].into_iter().find_map(|wanted| attribute(attributes, wanted));
+    given.map_or(Ok(usual), |value| weight(&unquoted(value, None)))
 }
 
 /// The text with its names in quotes, without comments, and with `subgraph` before every inner brace. As it stands the parser would

@@ -49,15 +49,14 @@ mod tests {
         let mut graph = TaskGraph::empty(&NAMES);
         let pairs = [(0, 1, -0.4), (0, 5, 0.25), (1, 2, -0.1), (2, 3, -0.3), (3, 4, -1.0 / 3.0)];
         pairs.iter().for_each(|(s, t, precision)| graph.connect(*s, *t, *precision, Some(0.9)));
-        let expected = |weight: fn(f64) -> f64| -> Vec<(String, String, f64)> {
-            pairs.iter().map(|(s, t, precision)| (NAMES[*s].into(), NAMES[*t].into(), weight(-precision))).collect()
-        };
+        let expected: Vec<(String, String, f64)> =
+            pairs.iter().map(|(s, t, precision)| (NAMES[*s].into(), NAMES[*t].into(), -precision)).collect();
         let sorted = |mut edges: Vec<(String, String, f64)>| {
             edges.sort_by_key(|(s, t, _)| [s, t].map(|name| NAMES.iter().position(|own| own == name)));
             edges
         };
-        assert_eq!(sorted(read_graphml(&graph.to_graphml(), "x").unwrap()), expected(|w| w));
-        assert_eq!(sorted(read_dot(&graph.to_dot(), "x").unwrap()), expected(|_| 1.0));
+        assert_eq!(sorted(read_graphml(&graph.to_graphml(), "x").unwrap()), expected);
+        assert_eq!(sorted(read_dot(&graph.to_dot(), "x").unwrap()), expected);
     }
 
     #[test]

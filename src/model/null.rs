@@ -229,15 +229,7 @@ mod tests {
     fn fitted(layout: Option<Layout>, seed: u64) -> Fit {
         let names: Vec<String> = (0..8).map(|t| t.to_string()).collect();
         let relatedness = layout.map_or(Relatedness::Identity, |l| Relatedness::Graph(task_graph(l, &names, 0.4..0.45, seed).unwrap()));
-        let prior = Prior {
-            mean: Mean::Given(DVector::from_element(30, 2.0)),
-            mean_features: (0..30).collect(),
-            varying: (0..30).collect(),
-            free: vec![],
-            unrelated: vec![],
-            relatedness,
-            factor: DMatrix::identity(30, 30),
-        };
+        let prior = Prior::new(Mean::Given(DVector::from_element(30, 2.0)), relatedness, DMatrix::identity(30, 30));
         let drawn = gaussian(&prior, 8, 60, NoiseLevel::Ratio(0.2), seed).unwrap();
         let tasks = drawn.rows.tasks(&Design::varying(drawn.rows.features()).without_intercept());
         Model::new(Gaussian::default(), Exchangeable::new(FeatureCovariance::Scalar)).fit(&tasks).unwrap()

@@ -201,13 +201,8 @@ mod tests {
             graph.connect(0, 1, -0.5, None);
             graph.connect(1, 2, 0.3, None);
             let prior = Prior {
-                mean: Mean::Integrated,
                 mean_features: features,
-                varying: vec![0, 1],
-                free: vec![],
-                unrelated: vec![],
-                relatedness: Relatedness::Graph(graph.clone()),
-                factor: DMatrix::from_row_slice(2, 2, &[0.8, 0.0, 0.3, 0.5]),
+                ..Prior::new(Mean::Integrated, Relatedness::Graph(graph.clone()), DMatrix::from_row_slice(2, 2, &[0.8, 0.0, 0.3, 0.5]))
             };
             let posterior = Posterior::given(&quadratics, &prior).unwrap();
             let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(3);

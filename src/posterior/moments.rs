@@ -105,10 +105,7 @@ impl Posterior<'_> {
     /// use nalgebra::{DMatrix, DVector, dmatrix, dvector};
     /// let task = |h: f64| Quadratic { constant: 0.0, linear: dvector![h], curvature: dmatrix![1.0] };
     /// let quadratics = Quadratics::new(&[task(2.0), task(-2.0)])?;
-    /// let prior = Prior {
-    ///     mean: Mean::Given(dvector![0.0]), mean_features: vec![0], varying: vec![0], free: vec![], unrelated: vec![],
-    ///     relatedness: Relatedness::Identity, factor: DMatrix::zeros(1, 1),
-    /// };
+    /// let prior = Prior::new(Mean::Given(dvector![0.0]), Relatedness::Identity, DMatrix::zeros(1, 1));
     /// // At K = 0 each task contributes (h^2 - J) / 2.
     /// assert_eq!(Posterior::given(&quadratics, &prior)?.covariance_slope()[(0, 0)], 3.0);
     /// # Ok::<(), cognate::Error>(())

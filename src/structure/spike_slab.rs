@@ -247,15 +247,7 @@ mod tests {
                 })
                 .collect();
             let quadratics = Quadratics::new(&quadratics).unwrap();
-            let prior = Prior {
-                mean: Mean::Integrated,
-                mean_features: (0..DIRECTIONS).collect(),
-                varying: (0..DIRECTIONS).collect(),
-                free: vec![],
-                unrelated: vec![],
-                relatedness: Relatedness::Identity,
-                factor: DMatrix::identity(DIRECTIONS, DIRECTIONS),
-            };
+            let prior = Prior::new(Mean::Integrated, Relatedness::Identity, DMatrix::identity(DIRECTIONS, DIRECTIONS));
             let posterior = Posterior::given(&quadratics, &prior).unwrap();
             let mut chain = Gibbs::new(&posterior);
             let mut sampler = SpikeSlab::new(&TaskGraph::empty(&names()), Candidates::all(TASKS), beliefs());
