@@ -74,6 +74,18 @@ pub enum Error {
         /// The weight.
         value: f64,
     },
+    /// A target that its family cannot have.
+    #[error("row {row}, column '{column}': {value:?} {problem}")]
+    BadTarget {
+        /// Row, from 1.
+        row: u64,
+        /// Target name.
+        column: String,
+        /// The value.
+        value: f64,
+        /// Why not, and what to do.
+        problem: String,
+    },
     /// A feature has one value only.
     #[error(
         "feature '{column}' has the same value ({value:?}) in every row, to double precision, so it cannot be told from the intercept; leave it out of the features"

@@ -43,7 +43,9 @@ mod tasks;
 pub use error::{Error, Result};
 pub use formula::Formula;
 pub use graph::{Edge, Node, TaskGraph, read_dot, read_graphml};
-pub use likelihood::{Dispersion, Gaussian, Likelihood, Noise, Observations};
+pub use likelihood::{
+    Approximation, Binomial, Dispersion, Family, FamilyRows, Gaussian, Inference, Likelihood, Link, Local, Noise, Observations, Poisson,
+};
 pub use model::{Fit, LikelihoodKind, Model, Null, NullTest, Prediction, SampledEdges, Standardise, Visibility};
 pub use posterior::Posterior;
 pub use prior::{Mean, Prior, Relatedness};

@@ -1,7 +1,11 @@
 //! How rows speak about parameters: a likelihood turns a task's rows into a quadratic and learns its own dispersion.
 
+mod approximation;
+mod family;
 mod gaussian;
 
+pub use approximation::{Approximation, FamilyRows, Inference};
+pub use family::{Binomial, Family, Link, Local, Poisson};
 pub use gaussian::{Gaussian, Noise};
 
 use crate::quadratic::Quadratics;

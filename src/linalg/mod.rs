@@ -5,6 +5,7 @@
 mod kernels;
 mod lbfgs;
 mod normal;
+mod quadrature;
 pub(crate) mod record;
 mod vectors;
 
@@ -13,6 +14,7 @@ pub(crate) use kernels::{
 };
 pub(crate) use lbfgs::Lbfgs;
 pub(crate) use normal::normal;
+pub(crate) use quadrature::normal_rule;
 pub(crate) use vectors::{add_times, transpose_times_both};
 
 use faer::dyn_stack::{MemBuffer, MemStack};

@@ -107,6 +107,11 @@ impl<'a> Posterior<'a> {
         Self::of(Rows::All(quadratics), given)
     }
 
+    /// As [`Posterior::given`], the quadratics its own.
+    pub(crate) fn owning(quadratics: Quadratics, given: &Prior) -> Result<Posterior<'static>> {
+        Posterior::of(Rows::Own(quadratics), given)
+    }
+
     fn of(rows: Rows<'a>, given: &Prior) -> Result<Self> {
         let mut prior = given.clone();
         let rows = if prior.free.is_empty() { rows } else { Rows::Eliminated(Eliminated::new(rows.quadratics(), &mut prior)?) };
@@ -237,6 +242,12 @@ impl<'a> Posterior<'a> {
         }
     }
 
+    /// Those of all tasks: d x T.
+    pub(crate) fn all_coefficients(&self) -> DMatrix<f64> {
+        let each: Vec<DVector<f64>> = (0..self.tasks()).map(|t| self.coefficients(t)).collect();
+        DMatrix::from_columns(&each)
+    }
+
     fn kept_coefficients(&self, task: usize) -> DVector<f64> {
         let mut w = self.mean.clone();
         let u = &self.inner.factor * self.deviations.column(task);
@@ -246,17 +257,22 @@ impl<'a> Posterior<'a> {
 
     /// Posterior covariance of w_t over all features, the uncertainty of the mean included. O(d^3).
     pub fn covariance(&self, task: usize) -> DMatrix<f64> {
-        self.covariance_of(task, &self.within(task))
+        self.covariance_of(task, &self.within(task), !matches!(self.inner.mean, Mean::Given(_)))
+    }
+
+    /// That of the Gaussian whose log-likelihood this is: with the uncertainty of the mean where it is integrated.
+    pub(crate) fn approximating_covariance(&self, task: usize) -> DMatrix<f64> {
+        self.covariance_of(task, &self.within(task), matches!(self.inner.mean, Mean::Integrated))
     }
 
     /// [`Posterior::covariance`] and [`Posterior::own_share`] of one task, the block of the inverse made once.
     pub(crate) fn covariance_and_own_share(&self, task: usize) -> (DMatrix<f64>, Option<f64>) {
         let within = self.within(task);
-        (self.covariance_of(task, &within), self.own_share_of(task, &within))
+        (self.covariance_of(task, &within, !matches!(self.inner.mean, Mean::Given(_))), self.own_share_of(task, &within))
     }
 
-    fn covariance_of(&self, task: usize, within: &DMatrix<f64>) -> DMatrix<f64> {
-        let all = self.kept_covariance(task, within, !matches!(self.inner.mean, Mean::Given(_)));
+    fn covariance_of(&self, task: usize, within: &DMatrix<f64>, of_mean_too: bool) -> DMatrix<f64> {
+        let all = self.kept_covariance(task, within, of_mean_too);
         match &self.quadratics {
             Rows::All(_) | Rows::Own(_) => all,
             Rows::Eliminated(eliminated) => eliminated.covariance(task, &all),

@@ -1,0 +1,233 @@
+//! Posteriors of targets that are not Gaussian, against lme4, adaptive quadrature, importance sampling and the exact mode.
+
+use cognate::{
+    Approximation, Binomial, Coordinates, Design, Family, FamilyRows, Inference, Mean, Poisson, Prior, Relatedness, Rows, TaskGraph,
+};
+use nalgebra::{DMatrix, DVector};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+fn path(file: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/oracles").join(file)
+}
+
+fn json(file: &str) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(path(file)).unwrap()).unwrap()
+}
+
+fn list(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+}
+
+fn matrix(value: &Value) -> DMatrix<f64> {
+    let rows: Vec<Vec<f64>> = value.as_array().unwrap().iter().map(list).collect();
+    DMatrix::from_fn(rows.len(), rows[0].len(), |i, j| rows[i][j])
+}
+
+/// A table by its header.
+fn table(file: &str) -> Vec<HashMap<String, f64>> {
+    let mut reader = csv::Reader::from_path(path(file)).unwrap();
+    reader.deserialize().map(|row| row.unwrap()).collect()
+}
+
+/// The rows of a file; `trials` names the column of the number of trials.
+fn rows(file: &str, task: &str, target: &str, trials: Option<&str>, features: &[String]) -> Rows {
+    let mut rows = Rows::new(target, features);
+    for row in table(file) {
+        let x: Vec<f64> = features.iter().map(|name| row[name]).collect();
+        let size = trials.map_or(1.0, |column| row[column]);
+        rows.push(&row[task].to_string(), &x, row[target] / size, size).unwrap();
+    }
+    rows
+}
+
+struct Mixed {
+    reference: Value,
+    rows: Rows,
+    design: Design,
+    family: Box<dyn Family>,
+}
+
+impl Mixed {
+    fn approximation(&self, mean: &Value, covariance: &Value, inference: Inference) -> Approximation {
+        let kept = FamilyRows::new(&self.rows, &self.design, &Coordinates::identity(&self.design), self.family.as_ref()).unwrap();
+        let features = self.design.features();
+        let mean = DVector::from_vec(features.iter().map(|name| mean[name].as_f64().unwrap()).collect());
+        let prior = Prior {
+            mean_features: (0..features.len()).collect(),
+            varying: self.design.varying_features(),
+            ..Prior::new(Mean::Given(mean), Relatedness::Identity, matrix(covariance).cholesky().unwrap().l())
+        };
+        Approximation::of(&kept, self.family.as_ref(), &prior, inference).unwrap()
+    }
+}
+
+/// The generalised linear mixed models of lme4_families.json, each once for every fit.
+fn mixed_models() -> Vec<Mixed> {
+    let models = json("lme4_families.json");
+    let models = models["models"].as_array().unwrap().iter().filter(|model| model.get("laplace_ML_recomputed").is_some());
+    models
+        .map(|model| {
+            let (file, task) = (model["data"].as_str().unwrap(), model["group"].as_str().unwrap());
+            let features: Vec<String> = model["fixef"].as_object().unwrap().keys().filter(|k| *k != "(Intercept)").cloned().collect();
+            let (target, trials, family): (_, _, Box<dyn Family>) = match file {
+                "contraception.csv" => ("use", None, Box::new(Binomial::default())),
+                "grouseticks.csv" => ("ticks", None, Box::new(Poisson)),
+                _ => ("incidence", Some("size"), Box::new(Binomial::default())),
+            };
+            let rows = rows(file, task, target, trials, &features);
+            let random: Vec<String> = match &model["random_columns"] {
+                Value::Array(columns) => columns.iter().map(|c| c.as_str().unwrap().to_string()).collect(),
+                column => vec![column.as_str().unwrap().to_string()],
+            };
+            let varies = |name: &str| random.iter().any(|column| column == if name == "(Intercept)" { "1" } else { name });
+            let design = Design::varying(rows.features()).with_varying(varies);
+            Mixed { reference: model.clone(), rows, design, family }
+        })
+        .collect()
+}
+
+#[test]
+fn laplace_log_likelihoods_and_conditional_modes_are_those_of_lme4() {
+    let models = mixed_models();
+    assert_eq!(models.len(), 7);
+    for model in models {
+        let (reference, id) = (&model.reference, model.reference["id"].as_str().unwrap());
+        let best = &reference["laplace_ML_recomputed"];
+        for (at, expected) in [(reference, &reference["laplace_logLik_here_recomputed"]), (best, &best["logLik"])] {
+            let found = model.approximation(&at["fixef"], &at["G"], Inference::Laplace);
+            assert!(found.converged, "{id} after {} steps", found.steps);
+            let expected = expected.as_f64().unwrap();
+            assert!((found.log_likelihood - expected).abs() < 1e-7, "{id}: {} against {expected}", found.log_likelihood);
+        }
+        let found = model.approximation(&reference["fixef"], &reference["G"], Inference::Laplace);
+        for conditional in reference["conditional_first5"].as_array().unwrap() {
+            let task = model.rows.names().iter().position(|name| *name == conditional["group"].to_string()).unwrap();
+            let (mode, covariance) = found.posterior.conditional(task);
+            let expected = match &conditional["mode"] {
+                Value::Array(_) => list(&conditional["mode"]),
+                one => vec![one.as_f64().unwrap()],
+            };
+            assert!(mode.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-6), "{id}: {mode} against {expected:?}");
+            assert!((covariance - matrix(&conditional["cov"])).amax() < 1e-6, "{id}");
+        }
+    }
+}
+
+/// By at most one in a thousand of it.
+#[test]
+fn bounds_are_below_what_adaptive_quadrature_gives() {
+    for model in mixed_models() {
+        let reference = &model.reference;
+        let exact = reference["exact_logLik_here_adaptive_gh"].as_object().unwrap().values().last().unwrap().as_f64().unwrap();
+        let found = model.approximation(&reference["fixef"], &reference["G"], Inference::Variational);
+        let short = exact - found.log_likelihood;
+        assert!(found.converged && (-1e-6..1e-3 * exact.abs()).contains(&short), "{}: {short}", reference["id"]);
+    }
+}
+
+struct Simulated {
+    reference: Value,
+    kept: FamilyRows,
+    family: Box<dyn Family>,
+    priors: Vec<Prior>,
+}
+
+fn simulated() -> Vec<Simulated> {
+    let families: [(&str, Box<dyn Family>); 2] = [("logistic", Box::new(Binomial::default())), ("poisson", Box::new(Poisson))];
+    families
+        .into_iter()
+        .map(|(name, family)| {
+            let reference = json(&format!("posterior_{name}.json"));
+            let features = ["x0", "x1", "x2"].map(String::from);
+            let rows = rows("posterior_data.csv", "task", reference["y_column"].as_str().unwrap(), None, &features);
+            let design = Design::varying(&features).without_intercept();
+            let kept = FamilyRows::new(&rows, &design, &Coordinates::identity(&design), family.as_ref()).unwrap();
+            let sigma = matrix(&reference["Sigma"]);
+            let omega = TaskGraph::of_precision(rows.names(), &sigma.clone().try_inverse().unwrap());
+            let prior = |relatedness| {
+                let mean = Mean::Given(DVector::from_vec(list(&reference["mu"])));
+                Prior::new(mean, relatedness, matrix(&reference["K"]).cholesky().unwrap().l())
+            };
+            let priors = vec![prior(Relatedness::Dense(sigma)), prior(Relatedness::Graph(omega))];
+            Simulated { kept, family, priors, reference }
+        })
+        .collect()
+}
+
+#[test]
+fn laplace_is_at_the_mode_and_has_its_hessian() {
+    for Simulated { reference, kept, family, priors } in simulated() {
+        let laplace = &reference["laplace"];
+        let covariance = matrix(&laplace["neg_hessian_at_mode"]).try_inverse().unwrap();
+        for prior in &priors {
+            let found = Approximation::of(&kept, family.as_ref(), prior, Inference::Laplace).unwrap();
+            assert!((found.log_likelihood - laplace["log_marginal_laplace"].as_f64().unwrap()).abs() < 1e-7);
+            for (k, mode) in list(&laplace["mode"]).iter().enumerate() {
+                assert!((found.posterior.coefficients(k / 3)[k % 3] - mode).abs() < 1e-6);
+                let own = found.posterior.covariance(k / 3);
+                (0..3).for_each(|j| assert!((own[(k % 3, j)] - covariance[(k, k / 3 * 3 + j)]).abs() < 1e-6));
+            }
+        }
+    }
+}
+
+/// Means within .05 posterior sd of importance sampling, the largest error at most half of Laplace's, sds within 3 %.
+#[test]
+fn variational_means_and_spreads_are_those_of_importance_sampling() {
+    for Simulated { reference, kept, family, priors } in simulated() {
+        let exact = &reference["importance_sampling"];
+        let (means, covariance) = (list(&exact["mean_B"]), matrix(&exact["cov_B"]));
+        for prior in &priors {
+            let of = |inference| Approximation::of(&kept, family.as_ref(), prior, inference).unwrap();
+            let (variational, laplace) = (of(Inference::Variational), of(Inference::Laplace));
+            assert!(variational.converged);
+            let error = |found: &Approximation| -> f64 {
+                let each = means.iter().enumerate();
+                each.map(|(k, mean)| (found.posterior.coefficients(k / 3)[k % 3] - mean).abs() / covariance[(k, k)].sqrt())
+                    .fold(0.0, f64::max)
+            };
+            let (own, other) = (error(&variational), error(&laplace));
+            let spread = (0..means.len())
+                .map(|k| (variational.posterior.covariance(k / 3)[(k % 3, k % 3)] / covariance[(k, k)]).sqrt() - 1.0)
+                .fold(0.0, |worst: f64, ratio| worst.max(ratio.abs()));
+            assert!(own <= 0.05 && own <= 0.5 * other && spread <= 0.03);
+            let evidence = reference["log_marginal_likelihood"].as_f64().unwrap();
+            let short = evidence - variational.log_likelihood;
+            assert!((-0.003..0.2).contains(&short), "{}: {short}", family.name());
+        }
+    }
+}
+
+/// Tasks of one class, of zeros only, and counts of a million give finite, wide answers.
+#[test]
+fn what_maximum_likelihood_cannot_fit_is_finite_and_wide() {
+    let families: [(Box<dyn Family>, [f64; 2]); 2] = [(Box::new(Binomial::default()), [1.0, 0.0]), (Box::new(Poisson), [0.0, 1e6])];
+    for (family, [first, last]) in families {
+        let mut rows = Rows::new("y", &["x"]);
+        for i in 0..20 {
+            let x = f64::from(i) / 10.0 - 1.0;
+            rows.push("same", &[x], first, 1.0).unwrap();
+            rows.push("separated", &[x], if x < 0.0 { first } else { last }, 1.0).unwrap();
+        }
+        let design = Design::varying(rows.features());
+        let kept = FamilyRows::new(&rows, &design, &Coordinates::identity(&design), family.as_ref()).unwrap();
+        for inference in [Inference::Variational, Inference::Laplace] {
+            let prior = Prior::new(Mean::Given(DVector::zeros(2)), Relatedness::Identity, DMatrix::identity(2, 2) * 3.0);
+            let found = Approximation::of(&kept, family.as_ref(), &prior, inference).unwrap();
+            assert!(found.converged && found.log_likelihood.is_finite(), "{family:?} {inference:?}");
+            assert!(found.posterior.covariance(0)[(0, 0)] > 0.3);
+        }
+    }
+}
+
+#[test]
+fn a_target_that_the_family_cannot_have_is_refused_by_its_row() {
+    let mut rows = Rows::new("ticks", &["x"]);
+    rows.push("a", &[0.0], 2.0, 1.0).unwrap();
+    rows.push("a", &[1.0], 2.5, 1.0).unwrap();
+    let design = Design::varying(rows.features());
+    let refused = FamilyRows::new(&rows, &design, &Coordinates::identity(&design), &Poisson).unwrap_err();
+    assert_eq!(refused.to_string(), "row 2, column 'ticks': 2.5 is no count; give a whole number from 0 on");
+}
