@@ -1,7 +1,8 @@
 //! Posteriors of targets that are not Gaussian, against lme4, adaptive quadrature, importance sampling and the exact mode.
 
 use cognate::{
-    Approximation, Binomial, Coordinates, Design, Family, FamilyRows, Inference, Mean, Poisson, Prior, Relatedness, Rows, TaskGraph,
+    Approximation, Binomial, Coordinates, Design, Dispersion, Family, FamilyRows, Gaussian, Inference, Likelihood, Local, Mean,
+    Observations, Poisson, Posterior, Prior, Relatedness, Rows, TaskGraph,
 };
 use nalgebra::{DMatrix, DVector};
 use serde_json::Value;
@@ -103,7 +104,8 @@ fn laplace_log_likelihoods_and_conditional_modes_are_those_of_lme4() {
         }
         let found = model.approximation(&reference["fixef"], &reference["G"], Inference::Laplace);
         for conditional in reference["conditional_first5"].as_array().unwrap() {
-            let task = model.rows.names().iter().position(|name| *name == conditional["group"].to_string()).unwrap();
+            let group = conditional["group"].to_string();
+            let task = model.rows.names().iter().position(|name| *name == group).unwrap();
             let (mode, covariance) = found.posterior.conditional(task);
             let expected = match &conditional["mode"] {
                 Value::Array(_) => list(&conditional["mode"]),
@@ -120,7 +122,7 @@ fn laplace_log_likelihoods_and_conditional_modes_are_those_of_lme4() {
 fn bounds_are_below_what_adaptive_quadrature_gives() {
     for model in mixed_models() {
         let reference = &model.reference;
-        let exact = reference["exact_logLik_here_adaptive_gh"].as_object().unwrap().values().last().unwrap().as_f64().unwrap();
+        let exact = reference["exact_logLik_here_adaptive_gh"].as_object().unwrap().values().next_back().unwrap().as_f64().unwrap();
         let found = model.approximation(&reference["fixef"], &reference["G"], Inference::Variational);
         let short = exact - found.log_likelihood;
         assert!(found.converged && (-1e-6..1e-3 * exact.abs()).contains(&short), "{}: {short}", reference["id"]);
@@ -196,6 +198,65 @@ fn variational_means_and_spreads_are_those_of_importance_sampling() {
             let evidence = reference["log_marginal_likelihood"].as_f64().unwrap();
             let short = evidence - variational.log_likelihood;
             assert!((-0.003..0.2).contains(&short), "{}: {short}", family.name());
+        }
+    }
+}
+
+/// Gaussian targets as a family of somebody else's.
+#[derive(Debug)]
+struct Normal;
+
+impl Family for Normal {
+    fn name(&self) -> &'static str {
+        "normal"
+    }
+
+    fn at(&self, y: f64, weight: f64, eta: f64) -> Local {
+        let rest = y - eta;
+        let value = 0.5 * (weight.ln() - (2.0 * std::f64::consts::PI).ln() - weight * rest * rest);
+        Local { value, slope: weight * rest, curvature: weight }
+    }
+
+    fn mean(&self, eta: f64) -> f64 {
+        eta
+    }
+
+    fn start(&self, _: f64, _: f64) -> f64 {
+        0.0
+    }
+
+    fn refuses(&self, _: f64, _: f64) -> Option<&'static str> {
+        None
+    }
+}
+
+/// Where the quadratics are exact, so are bound and Laplace's approximation, whatever becomes of the mean and of some features.
+#[test]
+fn a_gaussian_family_gives_the_exact_posterior() {
+    let mut rows = Rows::new("y", &["a", "b"]);
+    for i in 0..30 {
+        let (a, b) = (f64::from(i * 7 % 11) / 5.0 - 1.0, f64::from(i * 5 % 13) / 6.0 - 1.0);
+        rows.push(["s", "t", "u"][(i % 3) as usize], &[a, b], a - 2.0 * b + f64::from(i % 4), 0.5 + f64::from(i % 2)).unwrap();
+    }
+    let design = Design::varying(rows.features());
+    let tasks = rows.tasks(&design);
+    let identity = Coordinates::identity(&design);
+    let exact = Gaussian::default().quadratics(&Observations::new(&tasks, &identity), &Dispersion::shared(1.0));
+    let kept = FamilyRows::new(&rows, &design, &identity, &Normal).unwrap();
+    let mut graph = TaskGraph::empty(rows.names());
+    graph.connect(0, 1, -0.4, None);
+    for mean in [Mean::Given(DVector::from_vec(vec![0.5, 1.0, -1.0])), Mean::Profiled, Mean::Integrated] {
+        for relatedness in [Relatedness::Identity, Relatedness::Graph(graph.clone())] {
+            for unrelated in [vec![], vec![0]] {
+                let prior = Prior { unrelated, ..Prior::new(mean.clone(), relatedness.clone(), DMatrix::identity(3, 3) * 0.8) };
+                let expected = Posterior::given(&exact, &prior).unwrap();
+                for inference in [Inference::Variational, Inference::Laplace] {
+                    let found = Approximation::of(&kept, &Normal, &prior, inference).unwrap();
+                    assert!(found.converged && found.steps <= 3, "{} steps", found.steps);
+                    assert!((found.log_likelihood - expected.log_likelihood()).abs() < 1e-9);
+                    (0..3).for_each(|t| assert!((found.posterior.coefficients(t) - expected.coefficients(t)).amax() < 1e-9));
+                }
+            }
         }
     }
 }

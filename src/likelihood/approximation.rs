@@ -54,8 +54,12 @@ impl FamilyRows {
         self.begins.len() - 1
     }
 
-    /// Adds up what `local(features, target, weight)` says of a task's rows, as a quadratic about the predictors it returns too; its
-    /// value at these is the sum of the rows' values.
+    /// What `local(task, features, target, weight)` says of each row about the predictor it returns too, added up over each task's rows:
+    /// there the quadratic's value is the sum of the rows' values.
+    fn quadratics(&self, local: impl Fn(usize, &[f64], f64, f64) -> (f64, Local) + Sync) -> Vec<Quadratic> {
+        (0..self.tasks()).into_par_iter().map(|t| self.quadratic(t, |x, y, v| local(t, x, y, v))).collect()
+    }
+
     fn quadratic(&self, task: usize, local: impl Fn(&[f64], f64, f64) -> (f64, Local)) -> Quadratic {
         let p = self.features;
         let mut sum = Quadratic { constant: 0.0, linear: DVector::zeros(p), curvature: DMatrix::zeros(p, p) };
@@ -128,9 +132,6 @@ impl Approximation {
     /// # Errors
     /// What [`Posterior::given`] refuses.
     pub fn of(rows: &FamilyRows, family: &dyn Family, prior: &Prior, inference: Inference) -> Result<Self> {
-        let each = |local: &(dyn Fn(usize, &[f64], f64, f64) -> (f64, Local) + Sync)| -> Vec<Quadratic> {
-            (0..rows.tasks()).into_par_iter().map(|t| rows.quadratic(t, |x, y, v| local(t, x, y, v))).collect()
-        };
         let at = |sites: Vec<Quadratic>| -> Result<(Place, Vec<Quadratic>)> {
             let posterior = Posterior::owning(Quadratics::new(&sites)?, prior)?;
             let (means, covariances): (Vec<DVector<f64>>, Vec<DMatrix<f64>>) = (0..rows.tasks())
@@ -143,7 +144,7 @@ impl Approximation {
                     (posterior.coefficients(t), covariance)
                 })
                 .unzip();
-            let around = each(&|t, x, y, v| {
+            let around = rows.quadratics(|t, x, y, v| {
                 let eta: f64 = x.iter().zip(means[t].iter()).map(|(a, b)| a * b).sum();
                 (eta, family.expected(y, v, eta, deviation(&covariances[t], x)))
             });
@@ -164,7 +165,7 @@ impl Approximation {
             };
             Ok((Place { posterior, height, log_likelihood, around }, sites))
         };
-        let start = each(&|_, _, y, v| {
+        let start = rows.quadratics(|_, _, y, v| {
             let eta = family.start(y, v);
             (eta, family.at(y, v, eta))
         });

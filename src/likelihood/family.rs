@@ -186,7 +186,10 @@ impl Family for Poisson {
 mod tests {
     use super::*;
 
-    const FAMILIES: [(&dyn Family, [(f64, f64); 3]); 3] = [
+    /// A family and targets with their weights.
+    type Case = (&'static dyn Family, [(f64, f64); 3]);
+
+    const FAMILIES: [Case; 3] = [
         (&Binomial { link: Link::Logit }, [(0.0, 1.0), (1.0, 1.0), (0.25, 8.0)]),
         (&Binomial { link: Link::Probit }, [(0.0, 1.0), (1.0, 1.0), (0.25, 8.0)]),
         (&Poisson, [(0.0, 1.0), (4.0, 1.0), (2.0, 3.0)]),
