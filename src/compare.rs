@@ -100,12 +100,17 @@ pub fn folds(
     }
     let fold = stratified(rows, folds, seed);
     let all = rows.tasks(design);
+    let whole = needs_rows(candidates)?;
     let mut plans = Vec::with_capacity(folds);
     for k in 0..folds {
         let held: Vec<usize> = (0..rows.len()).filter(|i| fold[*i] == Some(k)).collect();
         if !held.is_empty() {
-            let part = rows.tasks_of(design, |i| fold[i] == Some(k));
-            plans.push((all.without(&part)?, held));
+            let training = if whole {
+                with_rows(rows, design, |i| fold[i] != Some(k))?
+            } else {
+                all.without(&rows.tasks_of(design, |i| fold[i] == Some(k)))?
+            };
+            plans.push((training, held));
         }
     }
     Ok(evaluate(rows, &plans, candidates, progress)?.0)
@@ -123,7 +128,18 @@ pub fn holdout(
     progress: &dyn Fn(&str),
 ) -> Result<(Comparison, Vec<Option<Fit>>)> {
     let held: Vec<usize> = (0..rows.len()).filter(|i| !train(*i)).collect();
-    evaluate(rows, &[(rows.tasks_of(design, &train), held)], candidates, progress)
+    let training = if needs_rows(candidates)? { with_rows(rows, design, &train)? } else { rows.tasks_of(design, &train) };
+    evaluate(rows, &[(training, held)], candidates, progress)
+}
+
+/// Whether any candidate fits rows and not their sums alone.
+fn needs_rows(candidates: &[Candidate]) -> Result<bool> {
+    candidates.iter().try_fold(false, |any, candidate| Ok(any || (candidate.build)()?.needs_rows()))
+}
+
+fn with_rows(rows: &Rows, design: &Design, keep: impl Fn(usize) -> bool) -> Result<Tasks> {
+    let part = rows.subset(keep);
+    part.tasks(design).with_rows(part)
 }
 
 /// A fold for every row, equally often within each task; none for a task's only row.

@@ -1,10 +1,11 @@
 //! The only loop: rows become quadratics, quadratics and prior a posterior, the posterior's moments a better prior.
 
 use crate::error::Result;
-use crate::likelihood::{Dispersion, Likelihood, Observations};
+use crate::likelihood::{Approximation, Dispersion, Likelihood, Observations};
 use crate::linalg::Lbfgs;
 use crate::posterior::Posterior;
 use crate::prior::{Mean, Prior};
+use crate::quadratic::Quadratics;
 use crate::structure::{Setting, Smooth, Structure};
 use serde::{Deserialize, Serialize};
 
@@ -90,25 +91,24 @@ pub(crate) fn climb(
         (prior, dispersion) = (climbed.prior, climbed.dispersion);
     }
     if let Some(own) = fixed {
-        let quadratics = likelihood.quadratics(data, &own);
-        trace.push(step(&Posterior::given(&quadratics, &prior)?, 0.0));
+        trace.push(step(&likelihood.posterior(data, &own, &prior, None)?, 0.0));
         return Ok(Climbed { prior, dispersion: own, trace, stop: Stop::Optimum });
     }
 
     let mut seen = Seen::default();
+    let mut quadratics = None;
     let mut stop = Stop::IterationLimit;
     while trace.len() < options.max_iterations {
-        let quadratics = likelihood.quadratics(data, &dispersion); //           rows -> quadratics
-        let posterior = Posterior::given(&quadratics, &prior)?; //              E-step
-        trace.push(step(&posterior, structure.log_prior(&prior) + likelihood.log_prior(&dispersion)));
+        let found = likelihood.posterior(data, &dispersion, &prior, quadratics.as_ref())?; //    rows -> quadratics -> E-step
+        trace.push(step(&found, structure.log_prior(&prior) + likelihood.log_prior(&dispersion)));
         progress(&trace[trace.len() - 1]);
         if let Some(reason) = seen.reason(structure, &trace, &prior, &dispersion, options) {
             stop = reason;
             break;
         }
-        let next = structure.update(&posterior)?; //                            M-step: prior and its graph
-        dispersion = likelihood.update(data, &posterior.residuals(), &dispersion);
-        prior = next;
+        let next = structure.update(&found.posterior)?; //                                        M-step: prior and its graph
+        dispersion = likelihood.update(data, &found.posterior, &dispersion);
+        (prior, quadratics) = (next, Some(found.quadratics));
     }
     match structure.smooth() {
         Some(smooth) => finish(likelihood, structure, smooth, data, (prior, dispersion), trace, options, progress),
@@ -121,10 +121,9 @@ pub(crate) fn climb(
     }
 }
 
-fn step(posterior: &Posterior, log_prior: f64) -> Step {
-    let edges = posterior.prior().relatedness.as_graph().map_or(0, |graph| graph.edges().count());
-    let log_likelihood = posterior.log_likelihood();
-    Step { log_likelihood, log_posterior: log_likelihood + log_prior, edges }
+fn step(found: &Approximation, log_prior: f64) -> Step {
+    let edges = found.posterior.prior().relatedness.as_graph().map_or(0, |graph| graph.edges().count());
+    Step { log_likelihood: found.log_likelihood, log_posterior: found.log_likelihood + log_prior, edges }
 }
 
 /// Iterations a structure with discrete choices may take before its recurring edge sets count as a cycle.
@@ -176,6 +175,7 @@ fn finish(
     const RELEASES: usize = 20;
     let (mut prior, mut dispersion) = start;
     let mut stop = Stop::IterationLimit;
+    let mut quadratics: Option<Quadratics> = None;
     for _ in 0..RELEASES {
         let own = smooth.coordinates(&prior);
         let anchor: Vec<f64> = dispersion.variances.iter().map(|v| v.ln()).collect();
@@ -191,18 +191,18 @@ fn finish(
         let search = Lbfgs { memory: 30, evaluations, gain, curvature: smooth.curvature(&prior) };
         let found = search.minimise(point, |point| {
             let Some((next, noise)) = at(point) else { return Ok(None) };
-            let quadratics = likelihood.quadratics(data, &noise);
-            let Ok(posterior) = Posterior::given(&quadratics, &next) else { return Ok(None) };
-            trace.push(step(&posterior, structure.log_prior(&next) + likelihood.log_prior(&noise)));
+            let Ok(found) = likelihood.posterior(data, &noise, &next, quadratics.as_ref()) else { return Ok(None) };
+            quadratics = Some(found.quadratics.clone());
+            trace.push(step(&found, structure.log_prior(&next) + likelihood.log_prior(&noise)));
             let latest = &trace[trace.len() - 1];
             progress(latest);
             if !latest.log_posterior.is_finite() {
                 return Ok(None);
             }
-            let mut slope = smooth.slope(&posterior);
-            slope.extend(likelihood.slope(data, &posterior.residuals(), &noise));
+            let mut slope = smooth.slope(&found.posterior);
+            slope.extend(likelihood.slope(data, &found.posterior, &noise));
             slope.iter_mut().for_each(|v| *v = -*v);
-            let value = match posterior.log_likelihood_error() {
+            let value = match found.posterior.log_likelihood_error() {
                 0.0 => -latest.log_posterior,
                 error => path.value(point, &slope, (-latest.log_posterior, error)),
             };
@@ -211,17 +211,16 @@ fn finish(
         if let Some(best) = at(&found.point) {
             (prior, dispersion) = best;
         }
-        let quadratics = likelihood.quadratics(data, &dispersion);
-        let mut posterior = Posterior::given(&quadratics, &prior)?;
-        trace.push(step(&posterior, structure.log_prior(&prior) + likelihood.log_prior(&dispersion)));
+        let mut here = likelihood.posterior(data, &dispersion, &prior, quadratics.as_ref())?;
+        trace.push(step(&here, structure.log_prior(&prior) + likelihood.log_prior(&dispersion)));
         if let Some(snapped) = smooth.snap(&prior) {
-            let there = Posterior::given(&quadratics, &snapped)?;
-            let tolerance = 10.0 * options.tolerance + posterior.log_likelihood_error();
-            if there.log_likelihood() > posterior.log_likelihood() - tolerance {
-                (prior, posterior) = (snapped, there);
+            let there = likelihood.posterior(data, &dispersion, &snapped, Some(&here.quadratics))?;
+            let tolerance = 10.0 * options.tolerance + here.posterior.log_likelihood_error();
+            if there.log_likelihood > here.log_likelihood - tolerance {
+                (prior, here) = (snapped, there);
             }
         }
-        match smooth.release(&posterior) {
+        match smooth.release(&here.posterior) {
             Some(released) => prior = released,
             None => {
                 stop = if found.converged { Stop::Optimum } else { Stop::IterationLimit };

@@ -1,8 +1,9 @@
 //! Posteriors of targets that are not Gaussian, against lme4, adaptive quadrature, importance sampling and the exact mode.
 
 use cognate::{
-    Approximation, Binomial, Coordinates, Design, Dispersion, Family, FamilyRows, Gaussian, Inference, Likelihood, Local, Mean,
-    Observations, Poisson, Posterior, Prior, Relatedness, Rows, TaskGraph,
+    Approximation, Binomial, Coordinates, Design, Dispersion, EdgeMethod, Exchangeable, Family, FamilyRows, FeatureCovariance, Fit,
+    Gaussian, Graph, Inference, Likelihood, Local, Mean, Model, Null, Observations, Poisson, Pooled, Posterior, Prior, Relatedness, Rows,
+    TaskGraph,
 };
 use nalgebra::{DMatrix, DVector};
 use serde_json::Value;
@@ -129,6 +130,75 @@ fn bounds_are_below_what_adaptive_quadrature_gives() {
     }
 }
 
+/// Fits end where no other mean or covariance has a higher bound, near what maximises the exact likelihood.
+#[test]
+fn fits_have_the_highest_bound() {
+    for model in mixed_models().into_iter().filter(|model| model.reference["id"].as_str().unwrap().ends_with("laplace")) {
+        let (reference, id) = (&model.reference, model.reference["id"].as_str().unwrap());
+        let tasks = model.rows.tasks(&model.design).with_rows(model.rows.clone()).unwrap();
+        let likelihood: Box<dyn Likelihood> = match model.family.name() {
+            "poisson" => Box::new(Poisson),
+            _ => Box::new(Binomial::default()),
+        };
+        let fit = Model::of(likelihood, Box::new(Exchangeable::new(FeatureCovariance::Full))).fit(&tasks).unwrap();
+        assert!(fit.converged() && fit.log_likelihood_is_bound(), "{id}");
+        let exact = &reference["exact_ML"];
+        let features = model.design.features();
+        let at = |mean: &DVector<f64>, covariance: &DMatrix<f64>| {
+            let mean = serde_json::json!(features.iter().zip(mean.iter()).map(|(name, v)| (name.clone(), *v)).collect::<HashMap<_, _>>());
+            let rows: Vec<Vec<f64>> = covariance.row_iter().map(|row| row.iter().copied().collect()).collect();
+            model.approximation(&mean, &serde_json::json!(rows), Inference::Variational).log_likelihood
+        };
+        let (mean, covariance) = (fit.mean(), fit.feature_covariance().1);
+        assert!((at(&mean, &covariance) - fit.log_likelihood()).abs() < 1e-6, "{id}");
+        let step = |value: f64| value * 1.01 + 1e-4;
+        for k in 0..mean.len() {
+            let mut moved = mean.clone();
+            moved[k] = step(moved[k]);
+            assert!(at(&moved, &covariance) < fit.log_likelihood(), "{id}, mean {k}");
+        }
+        for scale in [0.98, 1.02] {
+            assert!(at(&mean, &(&covariance * scale)) < fit.log_likelihood(), "{id}, K times {scale}");
+        }
+        for (k, name) in features.iter().enumerate() {
+            let se = reference["fixef_se"][name].as_f64().unwrap();
+            assert!((mean[k] - exact["fixef"][name].as_f64().unwrap()).abs() < 0.05 * se, "{id}, {name}");
+        }
+        assert!((&covariance - matrix(&exact["G"])).amax() < 0.05 * covariance.amax(), "{id}: {covariance}");
+    }
+}
+
+/// Saved, loaded and asked for predictions, a fit of a family is the same; what needs its rows is refused.
+#[test]
+fn a_fit_of_a_family_predicts_and_is_kept() {
+    let features = ["x0", "x1", "x2"].map(String::from);
+    for (target, likelihood) in [("y_logistic", Box::new(Binomial::default()) as Box<dyn Likelihood>), ("y_poisson", Box::new(Poisson))] {
+        let rows = rows("posterior_data.csv", "task", target, None, &features);
+        let design = Design::varying(&features).without_intercept();
+        let tasks = rows.tasks(&design).with_rows(rows.clone()).unwrap();
+        let bare = rows.tasks(&design);
+        let fit = Model::of(likelihood, Box::new(Exchangeable::new(FeatureCovariance::Diagonal))).restricted(true).fit(&tasks).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.cognate");
+        fit.save(&path).unwrap();
+        let loaded = Fit::load(&path).unwrap();
+        let name = &rows.names()[2];
+        let (a, b) = (fit.predict(name, rows.x(5), 0.9).unwrap(), loaded.predict(name, rows.x(5), 0.9).unwrap());
+        assert_eq!((a.mean, a.sd, a.lower, a.upper, a.log_density(1.0)), (b.mean, b.sd, b.lower, b.upper, b.log_density(1.0)));
+        assert!(a.lower < a.mean && a.mean < a.upper && a.lower > 0.0);
+        let unseen = loaded.predict("another", rows.x(5), 0.9).unwrap();
+        assert!(unseen.upper - unseen.lower > a.upper - a.lower);
+        let posterior = loaded.with_posterior(|posterior| posterior.coefficients(2)).unwrap();
+        assert!((loaded.coordinates().parameters(&posterior) - loaded.coefficients(2)).amax() < 1e-9);
+        let sampled = loaded.sample_edges(&Graph::new(FeatureCovariance::Diagonal).with_edges(EdgeMethod::Exact { sweeps: 50 })).unwrap();
+        assert_eq!(sampled.graph.len(), rows.names().len());
+        let refused = loaded.null_test(Null::Parametric, &Graph::new(FeatureCovariance::Diagonal), 2, 0, &|| {}).unwrap_err().to_string();
+        assert!(refused.contains("holds no rows"), "{refused}");
+        let refused = Model::new(Poisson, Pooled { task_intercepts: false }).fit(&bare).unwrap_err().to_string();
+        assert!(refused.contains("Tasks::with_rows"), "{refused}");
+    }
+}
+
 struct Simulated {
     reference: Value,
     kept: FamilyRows,
@@ -219,6 +289,10 @@ impl Family for Normal {
 
     fn mean(&self, eta: f64) -> f64 {
         eta
+    }
+
+    fn variance(&self, weight: f64, _: f64) -> f64 {
+        1.0 / weight
     }
 
     fn start(&self, _: f64, _: f64) -> f64 {

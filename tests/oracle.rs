@@ -2,8 +2,8 @@
 
 use cognate::csv::{Columns, Varying};
 use cognate::{
-    Coordinates, Dispersion, Exchangeable, FeatureCovariance, Fit, Gaussian, Likelihood, Mean, Model, Observations, Posterior, Prior,
-    Relatedness, Standardise, TaskGraph,
+    Coordinates, Dispersion, Exchangeable, FeatureCovariance, Fit, Gaussian, Mean, Model, Observations, Posterior, Prior, Relatedness,
+    Standardise, TaskGraph,
 };
 use nalgebra::{DMatrix, DVector};
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
 //! Properties that hold for every data set, against dense brute force where there is one.
 
 use cognate::{
-    Coordinates, Design, Dispersion, Exchangeable, FeatureCovariance, Fit, Full, Gaussian, Graph, Independent, Likelihood, Mean, Model,
-    Noise, Observations, Pooled, Posterior, Prior, Relatedness, Rows, Standardise, TaskGraph, Tasks,
+    Coordinates, Design, Dispersion, Exchangeable, FeatureCovariance, Fit, Full, Gaussian, Graph, Independent, Mean, Model, Noise,
+    Observations, Pooled, Posterior, Prior, Relatedness, Rows, Standardise, TaskGraph, Tasks,
 };
 use nalgebra::{DMatrix, DVector};
 use proptest::prelude::*;

@@ -1,10 +1,11 @@
 //! The flags, each once (those about where edges are looked for are in `edges`).
 
 use super::edges::EdgeArgs;
+use super::simulate::SimulateArgs;
 use crate::csv::{self, Columns, Varying};
 use crate::error::{Error, Result};
 use crate::formula::Formula;
-use crate::likelihood::{Gaussian, Noise};
+use crate::likelihood::{Binomial, Gaussian, Likelihood, Link, Noise, Poisson};
 use crate::model::{Fit, Model, Standardise};
 use crate::structure::{self, CandidateRule, EdgeMethod, FeatureCovariance, Graph, KnownRelation, Structure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -26,11 +27,6 @@ pub(super) struct Cli {
 
 fn parse_threads(text: &str) -> std::result::Result<usize, String> {
     text.parse().ok().filter(|n| (1..=256).contains(n)).ok_or_else(|| "give a number of threads from 1 to 256".to_string())
-}
-
-fn parse_range(text: &str) -> std::result::Result<std::ops::Range<f64>, String> {
-    let ends = text.split_once(',').and_then(|(low, high)| Some(low.trim().parse().ok()?..high.trim().parse().ok()?));
-    ends.ok_or_else(|| "give two numbers, such as 0.25,0.5".to_string())
 }
 
 #[derive(Debug, Subcommand)]
@@ -98,8 +94,9 @@ pub(super) enum Missing {
 /// What is fitted.
 #[derive(Debug, Args)]
 pub(super) struct ModelArgs {
-    /// Family of the target
-    #[arg(long, default_value = "gaussian", value_parser = ["gaussian"])]
+    /// Family of the target: gaussian, bernoulli (0 or 1) or binomial (a share of successes, the number of trials as --weights) with
+    /// logit link, probit (the same with probit link), poisson (counts, log link); all but gaussian by variational inference
+    #[arg(long, default_value = "gaussian", value_parser = ["gaussian", "bernoulli", "binomial", "probit", "poisson"])]
     family: String,
     /// Shape of the covariance between varying features (default: diagonal; with --formula full, or diagonal for ||)
     #[arg(long, value_enum)]
@@ -293,68 +290,6 @@ pub(super) struct GraphArgs {
     pub format: GraphFormat,
 }
 
-#[derive(Debug, Args)]
-pub(super) struct SimulateArgs {
-    /// Draw from the mean, feature covariance, relatedness and noise of this model, for the rows of --data, instead of a prior
-    /// made of the options below
-    #[arg(long, requires = "data", conflicts_with_all = ["tasks", "features", "rows", "mean_sd"])]
-    pub model: Option<PathBuf>,
-    /// Table whose targets are drawn anew
-    #[arg(long, requires = "model")]
-    pub data: Option<PathBuf>,
-    /// Number of tasks
-    #[arg(long, default_value_t = 20)]
-    pub tasks: usize,
-    /// Number of features, standard normal, all varying with variance 1 between tasks; there is no intercept
-    #[arg(long, default_value_t = 5)]
-    pub features: usize,
-    /// Rows of every task
-    #[arg(long, default_value_t = 50)]
-    pub rows: usize,
-    /// Standard deviation of the common mean's coefficients
-    #[arg(long, default_value_t = 1.0)]
-    pub mean_sd: f64,
-    /// Task graph (default: none, or the model's own relatedness)
-    #[arg(long, value_enum)]
-    pub graph: Option<LayoutArg>,
-    /// Edges of a random graph (default: as many as tasks)
-    #[arg(long)]
-    pub edges: Option<usize>,
-    /// Smallest and largest size of the edges' partial correlations
-    #[arg(long, value_name = "LOW,HIGH", value_parser = parse_range, default_value = "0.25,0.5")]
-    pub strength: std::ops::Range<f64>,
-    /// Standard deviation of the noise (default: 1, or the model's)
-    #[arg(long, conflicts_with = "noise_ratio")]
-    pub noise_sd: Option<f64>,
-    /// Sampling variance of a task's own estimate over its prior variance, instead of --noise-sd
-    #[arg(long)]
-    pub noise_ratio: Option<f64>,
-    /// Seed of what is drawn
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    /// File to write the table to instead of stdout
-    #[arg(short, long)]
-    pub output: Option<PathBuf>,
-    /// File for the truth, as JSON: mean, K, Sigma, edges, parameters, noise
-    #[arg(long)]
-    pub truth: Option<PathBuf>,
-    /// Instead of rows, each task's least-squares estimate and its covariance
-    #[arg(long)]
-    pub summaries: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-pub(super) enum LayoutArg {
-    /// No edges
-    None,
-    /// Every task with the next
-    Chain,
-    /// Pairs at random
-    Random,
-    /// Every sixth task with the five after it
-    Hubs,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub(super) enum GraphFormat {
     Text,
@@ -437,6 +372,7 @@ impl ModelArgs {
             ("--edges", !matches!(self.edges, EdgesArg::Auto) && structure.name() != "graph"),
             ("--covariance", self.covariance.is_some() && structure.name() != "known"),
             ("--reml", self.reml && !structure.has_marginal()),
+            ("--noise", self.family != "gaussian" && matches!(self.noise, NoiseArg::Task)),
         ];
         given.into_iter().filter(|(_, idle)| *idle).map(|(flag, _)| flag).collect()
     }
@@ -492,6 +428,15 @@ impl ModelArgs {
             None => Standardise::Both,
         };
         let (restricted, zero) = (self.reml, self.mean == MeanArg::Zero);
-        move |structure| Model::of(Box::new(Gaussian { noise }), structure).standardise(standardise).restricted(restricted).zero_mean(zero)
+        let family = self.family.clone();
+        move |structure| {
+            let likelihood: Box<dyn Likelihood> = match family.as_str() {
+                "bernoulli" | "binomial" => Box::new(Binomial { link: Link::Logit }),
+                "probit" => Box::new(Binomial { link: Link::Probit }),
+                "poisson" => Box::new(Poisson),
+                _ => Box::new(Gaussian { noise }),
+            };
+            Model::of(likelihood, structure).standardise(standardise).restricted(restricted).zero_mean(zero)
+        }
     }
 }

@@ -118,10 +118,11 @@ fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
         );
     }
     let model = args.model.builder(args.table.formula.is_some())(structure);
-    let tasks = table.rows.tasks(&table.design);
+    let Table { rows, design, schema, .. } = table;
+    let tasks = if model.needs_rows() { rows.tasks(&design).with_rows(rows)? } else { rows.tasks(&design) };
     let fit = model.fit_with(&tasks, &|step| progress.say(describe(step)))?;
     if let Some(path) = args.save.as_ref().filter(|_| fit.converged() || !args.strict) {
-        fit.save_with(&table.schema, path)?;
+        fit.save_with(&schema, path)?;
     }
     let text = match args.format {
         Format::Text => fit.to_string(),

@@ -1,6 +1,5 @@
 //! `cognate simulate`: a table from a prior made of flags or of a model, and the truth beside it.
 
-use super::args::{LayoutArg, SimulateArgs};
 use super::progress::Progress;
 use super::run::{check_output, csv_text, json, source_name};
 use crate::csv::{self, Schema};
@@ -11,9 +10,78 @@ use crate::prior::{Mean, Prior, Relatedness};
 use crate::report;
 use crate::simulate::{self, Layout, NoiseLevel, Simulated};
 use crate::tasks::{Coordinates, Design, Rows};
+use clap::{Args, ValueEnum};
 use nalgebra::{DMatrix, DVector};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(super) struct SimulateArgs {
+    /// Draw from the mean, feature covariance, relatedness and noise of this model, for the rows of --data, instead of a prior
+    /// made of the options below
+    #[arg(long, requires = "data", conflicts_with_all = ["tasks", "features", "rows", "mean_sd"])]
+    pub model: Option<PathBuf>,
+    /// Table whose targets are drawn anew
+    #[arg(long, requires = "model")]
+    pub data: Option<PathBuf>,
+    /// Number of tasks
+    #[arg(long, default_value_t = 20)]
+    pub tasks: usize,
+    /// Number of features, standard normal, all varying with variance 1 between tasks; there is no intercept
+    #[arg(long, default_value_t = 5)]
+    pub features: usize,
+    /// Rows of every task
+    #[arg(long, default_value_t = 50)]
+    pub rows: usize,
+    /// Standard deviation of the common mean's coefficients
+    #[arg(long, default_value_t = 1.0)]
+    pub mean_sd: f64,
+    /// Task graph (default: none, or the model's own relatedness)
+    #[arg(long, value_enum)]
+    pub graph: Option<LayoutArg>,
+    /// Edges of a random graph (default: as many as tasks)
+    #[arg(long)]
+    pub edges: Option<usize>,
+    /// Smallest and largest size of the edges' partial correlations
+    #[arg(long, value_name = "LOW,HIGH", value_parser = parse_range, default_value = "0.25,0.5")]
+    pub strength: std::ops::Range<f64>,
+    /// Standard deviation of the noise (default: 1, or the model's)
+    #[arg(long, conflicts_with = "noise_ratio")]
+    pub noise_sd: Option<f64>,
+    /// Sampling variance of a task's own estimate over its prior variance, instead of --noise-sd
+    #[arg(long)]
+    pub noise_ratio: Option<f64>,
+    /// Seed of what is drawn
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// File to write the table to instead of stdout
+    #[arg(short, long)]
+    pub output: Option<PathBuf>,
+    /// File for the truth, as JSON: mean, K, Sigma, edges, parameters, noise
+    #[arg(long)]
+    pub truth: Option<PathBuf>,
+    /// Instead of rows, each task's least-squares estimate and its covariance
+    #[arg(long)]
+    pub summaries: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub(super) enum LayoutArg {
+    /// No edges
+    None,
+    /// Every task with the next
+    Chain,
+    /// Pairs at random
+    Random,
+    /// Every sixth task with the five after it
+    Hubs,
+}
+
+fn parse_range(text: &str) -> std::result::Result<std::ops::Range<f64>, String> {
+    let ends = text.split_once(',').and_then(|(low, high)| Some(low.trim().parse().ok()?..high.trim().parse().ok()?));
+    ends.ok_or_else(|| "give two numbers, such as 0.25,0.5".to_string())
+}
 
 /// What was drawn, from what, and in which coordinates.
 struct Drawn {
@@ -92,6 +160,9 @@ fn from_model(args: &SimulateArgs, model: &std::path::Path, data: &std::path::Pa
     let own = fit.prior();
     if !own.free.is_empty() {
         return Err(Error::Arguments(format!("the structure '{}' is no distribution of tasks to draw from; fit another", fit.structure())));
+    }
+    if fit.family() != "gaussian" {
+        return Err(Error::Arguments(format!("targets are drawn from Gaussian models only, and this one is {}; fit one", fit.family())));
     }
     if rows.names() != fit.tasks().names() && own.relatedness.is_learned() && args.graph.is_none() {
         return Err(Error::Arguments("the tasks of --data are not those of the model, in order; give the table it was fitted to".into()));

@@ -107,8 +107,10 @@ pub enum Inference {
 /// # Ok::<(), cognate::Error>(())
 /// ```
 pub struct Approximation {
-    /// The Gaussian, as the posterior given the quadratics around it.
+    /// The Gaussian, as the posterior given `quadratics`.
     pub posterior: Posterior<'static>,
+    /// Those around it.
+    pub quadratics: Quadratics,
     /// The variational lower bound of the log marginal likelihood, or Laplace's approximation of it.
     pub log_likelihood: f64,
     /// E-steps taken.
@@ -119,6 +121,7 @@ pub struct Approximation {
 
 /// An approximation on the way, what is climbed, and the quadratics around it.
 struct Place {
+    sites: Vec<Quadratic>,
     posterior: Posterior<'static>,
     height: f64,
     log_likelihood: f64,
@@ -132,7 +135,25 @@ impl Approximation {
     /// # Errors
     /// What [`Posterior::given`] refuses.
     pub fn of(rows: &FamilyRows, family: &dyn Family, prior: &Prior, inference: Inference) -> Result<Self> {
-        let at = |sites: Vec<Quadratic>| -> Result<(Place, Vec<Quadratic>)> {
+        Self::beginning(None, rows, family, prior, inference)
+    }
+
+    /// Where the quadratics need not be looked for.
+    pub(crate) fn exact(quadratics: Quadratics, prior: &Prior) -> Result<Self> {
+        let posterior = Posterior::owning(quadratics.clone(), prior)?;
+        let log_likelihood = posterior.log_likelihood();
+        Ok(Approximation { posterior, quadratics, log_likelihood, steps: 1, converged: true })
+    }
+
+    /// As [`Approximation::of`], from quadratics that stood at a neighbouring prior.
+    pub(crate) fn beginning(
+        from: Option<&Quadratics>,
+        rows: &FamilyRows,
+        family: &dyn Family,
+        prior: &Prior,
+        inference: Inference,
+    ) -> Result<Self> {
+        let at = |sites: Vec<Quadratic>| -> Result<Place> {
             let posterior = Posterior::owning(Quadratics::new(&sites)?, prior)?;
             let (means, covariances): (Vec<DVector<f64>>, Vec<DMatrix<f64>>) = (0..rows.tasks())
                 .into_par_iter()
@@ -163,31 +184,34 @@ impl Approximation {
                 }
                 Inference::Laplace => (said - 0.5 * energy, posterior.log_likelihood() + said - stood),
             };
-            Ok((Place { posterior, height, log_likelihood, around }, sites))
+            Ok(Place { sites, posterior, height, log_likelihood, around })
         };
-        let start = rows.quadratics(|_, _, y, v| {
-            let eta = family.start(y, v);
-            (eta, family.at(y, v, eta))
-        });
-        let (mut here, mut sites) = at(start)?;
+        let start = || {
+            rows.quadratics(|_, _, y, v| {
+                let eta = family.start(y, v);
+                (eta, family.at(y, v, eta))
+            })
+        };
+        let mut here = at(from.map_or_else(start, |from| (0..from.len()).map(|t| from.task(t)).collect()))?;
         let (mut steps, mut share, mut change) = (1, 1.0, f64::INFINITY);
         let mut before = DMatrix::zeros(rows.features, rows.tasks());
         while change >= STILL && steps < STEPS && share > LEAST_SHARE {
-            let mixed: Vec<Quadratic> = sites.iter().zip(&here.around).map(|(old, new)| mix(old, new, share)).collect();
+            let mixed: Vec<Quadratic> = here.sites.iter().zip(&here.around).map(|(old, new)| mix(old, new, share)).collect();
             steps += 1;
             match at(mixed) {
-                Ok((there, mixed)) if there.height >= here.height - 1e-12 * here.height.abs() => {
+                Ok(there) if there.height >= here.height - 1e-12 * here.height.abs() => {
                     let moved = there.posterior.all_coefficients() - here.posterior.all_coefficients();
                     change = moved.amax() / share;
                     // Whole steps may swing to and fro about where it stands.
                     share = if moved.dot(&before) < 0.0 { 0.5 * share } else { f64::min(1.0, 1.5 * share) };
-                    (here, sites, before) = (there, mixed, moved);
+                    (here, before) = (there, moved);
                 }
                 _ => share *= 0.5,
             }
         }
-        let Place { posterior, log_likelihood, .. } = here;
-        Ok(Approximation { posterior, log_likelihood, steps, converged: change < STILL })
+        let Place { sites, posterior, log_likelihood, .. } = here;
+        let quadratics = Quadratics::new(&sites)?;
+        Ok(Approximation { posterior, quadratics, log_likelihood, steps, converged: change < STILL })
     }
 }
 

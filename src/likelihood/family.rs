@@ -35,6 +35,9 @@ pub trait Family: std::fmt::Debug + Send + Sync {
     /// E(y | eta).
     fn mean(&self, eta: f64) -> f64;
 
+    /// Var(y | eta) of a target of that weight.
+    fn variance(&self, weight: f64, eta: f64) -> f64;
+
     /// A predictor at which y is not unlikely.
     fn start(&self, y: f64, weight: f64) -> f64;
 
@@ -51,6 +54,64 @@ pub trait Family: std::fmt::Debug + Send + Sync {
             Local { value: sum.value + v * own.value, slope: sum.slope + v * own.slope, curvature: sum.curvature + v * own.curvature }
         })
     }
+}
+
+/// What is known of a new target whose linear predictor is N(mean, sd^2), by Gauss-Hermite quadrature.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outlook {
+    pub family: &'static dyn Family,
+    pub weight: f64,
+    pub mean: f64,
+    pub sd: f64,
+}
+
+impl Outlook {
+    fn average(&self, f: impl Fn(f64) -> f64) -> f64 {
+        normal_rule().iter().map(|(z, v)| v * f(self.mean + self.sd * z)).sum()
+    }
+
+    /// E y and its standard deviation.
+    pub(crate) fn moments(&self) -> (f64, f64) {
+        let mean = self.average(|eta| self.family.mean(eta));
+        let between = self.average(|eta| (self.family.mean(eta) - mean).powi(2));
+        (mean, (between + self.average(|eta| self.family.variance(self.weight, eta))).sqrt())
+    }
+
+    /// E(y | eta) at the ends of eta's central interval, which reaches so many standard deviations.
+    pub(crate) fn interval(&self, reach: f64) -> (f64, f64) {
+        (self.family.mean(self.mean - reach * self.sd), self.family.mean(self.mean + reach * self.sd))
+    }
+
+    /// ln E p(y | eta), by nodes about the peak of the integrand, which may be far narrower than eta's distribution.
+    pub(crate) fn log_density(&self, y: f64) -> f64 {
+        let square = self.sd * self.sd;
+        if square == 0.0 {
+            return self.family.at(y, self.weight, self.mean).value;
+        }
+        let log_integrand = |eta: f64| self.family.at(y, self.weight, eta).value - 0.5 * (eta - self.mean).powi(2) / square;
+        let (mut peak, mut height) = (self.mean, log_integrand(self.mean));
+        let mut own = self.family.at(y, self.weight, peak);
+        for _ in 0..50 {
+            let mut step = (own.slope - (peak - self.mean) / square) / (own.curvature + square.recip());
+            while step.abs() > 1e-9 && log_integrand(peak + step).partial_cmp(&height) != Some(std::cmp::Ordering::Greater) {
+                step *= 0.5;
+            }
+            if step.abs() <= 1e-9 {
+                break;
+            }
+            peak += step;
+            (own, height) = (self.family.at(y, self.weight, peak), log_integrand(peak));
+        }
+        let width = (own.curvature + square.recip()).sqrt().recip();
+        let sum: f64 = normal_rule().iter().map(|(z, v)| v * (log_integrand(peak + width * z) - height + 0.5 * z * z).exp()).sum();
+        height + (width / self.sd).ln() + sum.ln()
+    }
+}
+
+/// The families that a model file may name.
+pub(crate) fn family(name: &str) -> Option<&'static dyn Family> {
+    const FAMILIES: [&dyn Family; 3] = [&Binomial { link: Link::Logit }, &Binomial { link: Link::Probit }, &Poisson];
+    FAMILIES.into_iter().find(|family| family.name() == name)
 }
 
 /// How a probability follows from the linear predictor.
@@ -90,7 +151,10 @@ pub struct Poisson;
 
 impl Family for Binomial {
     fn name(&self) -> &'static str {
-        "binomial"
+        match self.link {
+            Link::Logit => "binomial",
+            Link::Probit => "probit",
+        }
     }
 
     fn at(&self, y: f64, weight: f64, eta: f64) -> Local {
@@ -122,6 +186,10 @@ impl Family for Binomial {
             Link::Logit => 1.0 / (1.0 + (-eta).exp()),
             Link::Probit => 0.5 * erfc(-eta * FRAC_1_SQRT_2),
         }
+    }
+
+    fn variance(&self, weight: f64, eta: f64) -> f64 {
+        self.mean(eta) * self.mean(-eta) / weight
     }
 
     fn start(&self, y: f64, weight: f64) -> f64 {
@@ -167,6 +235,10 @@ impl Family for Poisson {
         eta.exp()
     }
 
+    fn variance(&self, weight: f64, eta: f64) -> f64 {
+        eta.exp() / weight
+    }
+
     fn start(&self, y: f64, _: f64) -> f64 {
         (y + 0.5).ln()
     }
@@ -207,7 +279,9 @@ mod tests {
                 let p: Vec<f64> = support.iter().map(|(y, v)| family.at(*y, *v, eta).value.exp()).collect();
                 assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-12, "{family:?} at {eta}");
                 let mean: f64 = p.iter().zip(&support).map(|(p, (y, _))| p * y).sum();
+                let variance: f64 = p.iter().zip(&support).map(|(p, (y, _))| p * (y - mean).powi(2)).sum();
                 assert!((mean - family.mean(eta)).abs() < 1e-12);
+                assert!((variance - family.variance(support[0].1, eta)).abs() < 1e-10);
             }
         }
     }
@@ -233,6 +307,33 @@ mod tests {
                 assert!((expected.curvature - by_rule(|own| own.curvature)).abs() < 1e-9);
             }
         }
+    }
+
+    /// Against sums over the support with 4,000 equal steps of the predictor.
+    #[test]
+    fn outlooks_average_over_the_predictor() {
+        let outlook = Outlook { family: family("poisson").unwrap(), weight: 1.0, mean: 0.4, sd: 0.7 };
+        let steps: Vec<(f64, f64)> = (0..4000)
+            .map(|k| {
+                let z = (f64::from(k) + 0.5) / 250.0 - 8.0;
+                (outlook.mean + outlook.sd * z, (-0.5 * z * z - LOG_ROOT_2_PI).exp() / 250.0)
+            })
+            .collect();
+        let p = |y: f64| steps.iter().map(|(eta, v)| v * Poisson.at(y, 1.0, *eta).value.exp()).sum::<f64>();
+        let all: Vec<f64> = (0..400).map(|y| p(f64::from(y))).collect();
+        let mean: f64 = all.iter().enumerate().map(|(y, p)| y as f64 * p).sum();
+        let variance: f64 = all.iter().enumerate().map(|(y, p)| (y as f64 - mean).powi(2) * p).sum();
+        let (found, sd) = outlook.moments();
+        assert!((found - mean).abs() < 1e-8 && (sd - variance.sqrt()).abs() < 1e-6, "{found} {sd}");
+        assert!((outlook.log_density(3.0) - all[3].ln()).abs() < 1e-8);
+        assert!(family("gaussian").is_none());
+        // A count that is far more certain of its rate than what is known of it.
+        let wide = Outlook { mean: 2.0, sd: 1.5, ..outlook };
+        let step = 1e-4;
+        let density = |eta: f64| (Poisson.at(1000.0, 1.0, eta).value - 0.5 * ((eta - 2.0) / 1.5).powi(2)).exp();
+        let sum: f64 = (0..40_000).map(|k| step * density(5.0 + step * f64::from(k))).sum();
+        let expected = sum.ln() - LOG_ROOT_2_PI - 1.5f64.ln();
+        assert!((wide.log_density(1000.0) - expected).abs() < 1e-6, "{} {expected}", wide.log_density(1000.0));
     }
 
     #[test]

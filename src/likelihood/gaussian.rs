@@ -1,7 +1,10 @@
 //! Gaussian targets: the quadratic is exact, and the noise variance only scales it.
 
-use super::{Dispersion, Likelihood, Observations};
+use super::{Approximation, Dispersion, Likelihood, Observations};
+use crate::error::Result;
 use crate::linalg;
+use crate::posterior::Posterior;
+use crate::prior::Prior;
 use crate::quadratic::Quadratics;
 use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
@@ -37,6 +40,37 @@ const FLOOR: f64 = 1e-10;
 
 const LOG_2_PI: f64 = 1.837_877_066_409_345_3;
 
+impl Gaussian {
+    /// The quadratics of all tasks at a dispersion: the same whatever the parameters.
+    pub fn quadratics(&self, data: &Observations, dispersion: &Dispersion) -> Quadratics {
+        let q = &data.quadratics;
+        let logs: Vec<f64> = dispersion.variances.iter().map(|v| LOG_2_PI + v.ln()).collect();
+        let (precision, constant) = (0..q.len())
+            .map(|t| {
+                let precision = 1.0 / dispersion.variance(t);
+                let normal = data.rows[t] * logs[if logs.len() == 1 { 0 } else { t }] - data.log_weights[t];
+                (precision, -0.5 * (normal + q.squares(t) * precision))
+            })
+            .unzip();
+        q.with(precision, constant)
+    }
+
+    /// The variances of highest expected log posterior given each task's expected residual sum of squares.
+    fn shrunk(&self, data: &Observations, residuals: &[f64], dispersion: &Dispersion) -> Dispersion {
+        if dispersion.variances.len() == 1 {
+            let variance = residuals.iter().sum::<f64>() / data.total_rows();
+            return Dispersion::shared(variance.max(FLOOR));
+        }
+        let prior = dispersion.strength * dispersion.common;
+        let variances = residuals
+            .iter()
+            .zip(&data.rows)
+            .map(|(residual, rows)| ((residual + prior) / (rows + dispersion.strength)).max(FLOOR))
+            .collect();
+        self.with_variances(variances, dispersion)
+    }
+}
+
 impl Likelihood for Gaussian {
     fn name(&self) -> &'static str {
         "gaussian"
@@ -64,39 +98,21 @@ impl Likelihood for Gaussian {
             Noise::Task => {
                 let strength = prior_rows(&within_tasks(data));
                 let start = Dispersion { variances: vec![common; q.len()], common, strength };
-                self.update(data, &residuals, &start)
+                self.shrunk(data, &residuals, &start)
             }
         }
     }
 
-    fn quadratics(&self, data: &Observations, dispersion: &Dispersion) -> Quadratics {
-        let q = &data.quadratics;
-        let logs: Vec<f64> = dispersion.variances.iter().map(|v| LOG_2_PI + v.ln()).collect();
-        let (precision, constant) = (0..q.len())
-            .map(|t| {
-                let precision = 1.0 / dispersion.variance(t);
-                let normal = data.rows[t] * logs[if logs.len() == 1 { 0 } else { t }] - data.log_weights[t];
-                (precision, -0.5 * (normal + q.squares(t) * precision))
-            })
-            .unzip();
-        q.with(precision, constant)
+    fn posterior(&self, data: &Observations, dispersion: &Dispersion, prior: &Prior, _: Option<&Quadratics>) -> Result<Approximation> {
+        Approximation::exact(self.quadratics(data, dispersion), prior)
     }
 
-    fn update(&self, data: &Observations, residuals: &[f64], dispersion: &Dispersion) -> Dispersion {
-        if dispersion.variances.len() == 1 {
-            let variance = residuals.iter().sum::<f64>() / data.total_rows();
-            return Dispersion::shared(variance.max(FLOOR));
-        }
-        let prior = dispersion.strength * dispersion.common;
-        let variances = residuals
-            .iter()
-            .zip(&data.rows)
-            .map(|(residual, rows)| ((residual + prior) / (rows + dispersion.strength)).max(FLOOR))
-            .collect();
-        self.with_variances(variances, dispersion)
+    fn update(&self, data: &Observations, posterior: &Posterior, dispersion: &Dispersion) -> Dispersion {
+        self.shrunk(data, &posterior.residuals(), dispersion)
     }
 
-    fn slope(&self, data: &Observations, residuals: &[f64], dispersion: &Dispersion) -> Vec<f64> {
+    fn slope(&self, data: &Observations, posterior: &Posterior, dispersion: &Dispersion) -> Vec<f64> {
+        let residuals = posterior.residuals();
         let held = |variance: f64, slope: f64| if variance <= FLOOR && slope < 0.0 { 0.0 } else { slope };
         if dispersion.variances.len() == 1 {
             let variance = dispersion.variances[0];

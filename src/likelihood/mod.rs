@@ -6,8 +6,12 @@ mod gaussian;
 
 pub use approximation::{Approximation, FamilyRows, Inference};
 pub use family::{Binomial, Family, Link, Local, Poisson};
+pub(crate) use family::{Outlook, family};
 pub use gaussian::{Gaussian, Noise};
 
+use crate::error::{Error, Result};
+use crate::posterior::Posterior;
+use crate::prior::{Prior, Relatedness};
 use crate::quadratic::Quadratics;
 use crate::tasks::{Coordinates, Tasks};
 use serde::{Deserialize, Serialize};
@@ -20,6 +24,8 @@ pub struct Observations {
     pub rows: Vec<f64>,
     /// Sum of the logarithms of each task's row weights.
     pub log_weights: Vec<f64>,
+    /// The rows themselves, for a family whose quadratics depend on the parameters.
+    pub each: Option<FamilyRows>,
 }
 
 impl Observations {
@@ -30,6 +36,7 @@ impl Observations {
             quadratics: tasks.quadratics(coordinates),
             rows: each.clone().map(|t| tasks.statistics(t).rows() as f64).collect(),
             log_weights: each.map(|t| tasks.statistics(t).log_weights()).collect(),
+            each: None,
         }
     }
 
@@ -56,34 +63,97 @@ impl Dispersion {
         Dispersion { variances: vec![variance], common: variance, strength: 0.0 }
     }
 
+    /// Of a family whose spread follows from its mean: no variance, and 1 where one is asked for.
+    pub fn none() -> Self {
+        Dispersion { variances: Vec::new(), common: 1.0, strength: 0.0 }
+    }
+
     /// The variance of a task.
     pub fn variance(&self, task: usize) -> f64 {
-        if self.variances.len() == 1 { self.variances[0] } else { self.variances[task] }
+        match self.variances.as_slice() {
+            [] => 1.0,
+            [shared] => *shared,
+            each => each[task],
+        }
     }
 }
 
-/// A family of targets.
+/// How targets speak about parameters: Gaussian, or a [`Family`].
 ///
 /// To add one, put a file beside `gaussian.rs` that implements this trait; nothing below the quadratics changes.
 pub trait Likelihood: std::fmt::Debug + Send + Sync {
-    /// Its name on the command line.
+    /// Its name.
     fn name(&self) -> &'static str;
+
+    /// The family, where quadratics depend on the parameters.
+    fn family(&self) -> Option<&dyn Family> {
+        None
+    }
 
     /// A dispersion to start from.
     fn start(&self, data: &Observations, mean_features: &[usize]) -> Dispersion;
 
-    /// The quadratics of all tasks at a dispersion.
-    fn quadratics(&self, data: &Observations, dispersion: &Dispersion) -> Quadratics;
+    /// The E-step at a dispersion, where quadratics have to be looked for beginning with `from`.
+    ///
+    /// # Errors
+    /// What [`Posterior::given`] refuses.
+    fn posterior(&self, data: &Observations, dispersion: &Dispersion, prior: &Prior, from: Option<&Quadratics>) -> Result<Approximation>;
 
-    /// The M-step, given each task's expected residual sum of squares.
-    fn update(&self, data: &Observations, residuals: &[f64], dispersion: &Dispersion) -> Dispersion;
+    /// The M-step.
+    fn update(&self, data: &Observations, posterior: &Posterior, dispersion: &Dispersion) -> Dispersion;
 
     /// d (log-likelihood + log prior) / d log variance, one for each variance.
-    fn slope(&self, data: &Observations, residuals: &[f64], dispersion: &Dispersion) -> Vec<f64>;
+    fn slope(&self, data: &Observations, posterior: &Posterior, dispersion: &Dispersion) -> Vec<f64>;
 
     /// The dispersion with other variances, its common variance at their best.
     fn with_variances(&self, variances: Vec<f64>, dispersion: &Dispersion) -> Dispersion;
 
     /// Log prior density of the dispersion (0 without one).
     fn log_prior(&self, dispersion: &Dispersion) -> f64;
+}
+
+/// Every family is a likelihood without a dispersion, its posterior approximated by variational inference.
+impl<F: Family> Likelihood for F {
+    fn name(&self) -> &'static str {
+        Family::name(self)
+    }
+
+    fn family(&self) -> Option<&dyn Family> {
+        Some(self)
+    }
+
+    fn start(&self, _: &Observations, _: &[usize]) -> Dispersion {
+        Dispersion::none()
+    }
+
+    fn posterior(&self, data: &Observations, _: &Dispersion, prior: &Prior, from: Option<&Quadratics>) -> Result<Approximation> {
+        let rows = data.each.as_ref().ok_or_else(|| rows_are_missing(Family::name(self)))?;
+        if !prior.free.is_empty() || matches!(prior.relatedness, Relatedness::Diagonal(_)) {
+            let problem =
+                "this structure leaves parameters without a common prior, which needs Gaussian targets; use pooled or exchangeable";
+            return Err(Error::Arguments(problem.into()));
+        }
+        Approximation::beginning(from, rows, self, prior, Inference::Variational)
+    }
+
+    fn update(&self, _: &Observations, _: &Posterior, dispersion: &Dispersion) -> Dispersion {
+        dispersion.clone()
+    }
+
+    fn slope(&self, _: &Observations, _: &Posterior, _: &Dispersion) -> Vec<f64> {
+        Vec::new()
+    }
+
+    fn with_variances(&self, _: Vec<f64>, dispersion: &Dispersion) -> Dispersion {
+        dispersion.clone()
+    }
+
+    fn log_prior(&self, _: &Dispersion) -> f64 {
+        0.0
+    }
+}
+
+/// What a family without its rows is refused with.
+pub(crate) fn rows_are_missing(family: &str) -> Error {
+    Error::Arguments(format!("the family '{family}' needs the rows themselves, which sums do not hold; give them to Tasks::with_rows"))
 }

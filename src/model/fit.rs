@@ -1,13 +1,13 @@
 //! What came out of a fit, in the units of the table.
 
+use super::sites::Sites;
 use super::{Standardise, Visibility};
 use crate::em::{Climbed, Step, Stop};
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
-use crate::likelihood::{Dispersion, Observations};
+use crate::likelihood::{Approximation, Dispersion, Observations};
 use crate::posterior::Posterior;
 use crate::prior::Prior;
-use crate::quadratic::Quadratics;
 use crate::structure::{CandidateRule, FeatureCovariance};
 use crate::tasks::{Coordinates, Rows, Tasks};
 use nalgebra::{DMatrix, DVector};
@@ -70,6 +70,9 @@ pub struct Fit {
     pub(super) visibility: Option<Visibility>,
     pub(super) warnings: Vec<String>,
     pub(super) own_shares: Vec<Option<f64>>,
+    /// Where they are not the sums of the tasks.
+    #[serde(default)]
+    pub(super) sites: Option<Sites>,
     #[serde(with = "crate::linalg::record::vector")]
     pub(super) mean: DVector<f64>,
     #[serde(with = "crate::linalg::record::matrix")]
@@ -89,9 +92,9 @@ impl Fit {
         data: &Observations,
         coordinates: Coordinates,
         climbed: Climbed,
-        quadratics: &Quadratics,
-        posterior: &Posterior,
+        found: &Approximation,
     ) -> Fit {
+        let posterior = &found.posterior;
         let Climbed { prior, dispersion, trace, stop } = climbed;
         let (count, p) = (tasks.len(), tasks.design().len());
         let mut coefficients = DMatrix::zeros(p, count);
@@ -112,8 +115,10 @@ impl Fit {
         // From fitted to table units: the density of y, and for a restricted likelihood the volume of the mean.
         let mut units = -data.total_rows() * coordinates.target_scale.ln();
         let fitted = match kind {
-            LikelihoodKind::Maximised => (0..count).map(|t| quadratics.task(t).value(&coefficients.column(t).into_owned())).sum(),
-            _ => posterior.log_likelihood(),
+            LikelihoodKind::Maximised if data.each.is_none() => {
+                (0..count).map(|t| found.quadratics.task(t).value(&coefficients.column(t).into_owned())).sum()
+            }
+            _ => found.log_likelihood,
         };
         if kind == LikelihoodKind::Restricted {
             let scales = coordinates.scales();
@@ -146,6 +151,7 @@ impl Fit {
             visibility,
             warnings: Vec::new(),
             own_shares,
+            sites: data.each.is_some().then(|| Sites::of(&found.quadratics)),
             mean,
             mean_covariance,
             coefficients,
@@ -163,6 +169,7 @@ impl Fit {
         let scales = [&coordinates.centre[..], &coordinates.scale, &[coordinates.target_centre, coordinates.target_scale]];
         self.coefficients.shape() == (p, tasks)
             && self.own_shares.len() == tasks
+            && self.sites.as_ref().is_none_or(|sites| sites.are_consistent(p, tasks))
             && self.covariances.shape() == (p * p, tasks)
             && self.mean.len() == p
             && self.mean_covariance.shape() == (p, p)
@@ -218,6 +225,11 @@ impl Fit {
     /// Log-likelihood in the target's units, of [`Fit::log_likelihood_kind`].
     pub fn log_likelihood(&self) -> f64 {
         self.log_likelihood
+    }
+
+    /// Whether it is a lower bound of that, as variational inference gives it for families other than the Gaussian.
+    pub fn log_likelihood_is_bound(&self) -> bool {
+        self.sites.is_some() && self.log_likelihood_kind != LikelihoodKind::Maximised
     }
 
     /// What the log-likelihood is.

@@ -4,6 +4,7 @@ mod file;
 mod fit;
 mod null;
 mod predict;
+mod sites;
 mod visibility;
 mod warnings;
 
@@ -15,10 +16,11 @@ pub use visibility::Visibility;
 
 use crate::em::{self, Step};
 use crate::error::{Error, Result};
-use crate::likelihood::{Likelihood, Observations};
+use crate::likelihood::{FamilyRows, Gaussian, Likelihood, Observations, rows_are_missing};
 use crate::linalg;
 use crate::posterior::{Posterior, trace_along};
 use crate::prior::{Mean, Prior, Relatedness};
+use crate::quadratic::Quadratics;
 use crate::structure::{FeatureCovariance, Setting, Structure};
 use crate::tasks::{Coordinates, Tasks};
 use nalgebra::DMatrix;
@@ -99,6 +101,11 @@ impl Model {
         self
     }
 
+    /// Whether it fits only tasks that keep their rows ([`Tasks::with_rows`]).
+    pub fn needs_rows(&self) -> bool {
+        self.likelihood.family().is_some()
+    }
+
     /// Fits the tasks.
     ///
     /// # Errors
@@ -123,7 +130,11 @@ impl Model {
             });
         }
         let coordinates = self.coordinates(tasks);
-        let data = Observations::new(tasks, &coordinates);
+        let mut data = Observations::new(tasks, &coordinates);
+        if let Some(family) = self.likelihood.family() {
+            let rows = tasks.kept_rows().ok_or_else(|| rows_are_missing(family.name()))?;
+            data.each = Some(FamilyRows::new(rows, tasks.design(), &coordinates, family)?);
+        }
         let design = tasks.design();
         let varying = design.varying_features();
         let unrelated = if self.structure.relates() { design.unrelated_features() } else { Vec::new() };
@@ -154,8 +165,7 @@ impl Model {
         let has_mean = !climbed.prior.mean_features.is_empty();
         let dropped = with_mean.iter().filter(|f| has_mean && !used(f)).map(|f| design.features()[*f].clone()).collect();
         climbed.prior = normalise(climbed.prior, tasks.len());
-        let quadratics = self.likelihood.quadratics(&data, &climbed.dispersion);
-        let posterior = Posterior::given(&quadratics, &climbed.prior)?;
+        let found = self.likelihood.posterior(&data, &climbed.dispersion, &climbed.prior, None)?;
         let plan = fit::Plan {
             family: self.likelihood.name().into(),
             structure: self.structure.name().into(),
@@ -168,7 +178,7 @@ impl Model {
             edge_probabilities: self.structure.edge_probabilities().cloned(),
             candidates: self.structure.candidates().cloned(),
         };
-        Ok(Fit::assemble(plan, tasks, &data, coordinates, climbed, &quadratics, &posterior))
+        Ok(Fit::assemble(plan, tasks, &data, coordinates, climbed, &found))
     }
 
     /// A full K is the same model in any coordinates as long as the intercept varies, has a mean and is related as the slopes are, and
@@ -186,7 +196,12 @@ impl Model {
         };
         let free_to_scale = kind != Some(FeatureCovariance::Scalar);
         let centred = (self.standardise == Standardise::Both && !self.zero_mean) || free_to_centre;
-        tasks.coordinates(centred, self.standardise != Standardise::None || free_to_scale)
+        let coordinates = tasks.coordinates(centred, self.standardise != Standardise::None || free_to_scale);
+        match self.likelihood.family() {
+            // Its targets are what they are.
+            Some(_) => coordinates.of_plain_target(),
+            None => coordinates,
+        }
     }
 }
 
@@ -213,9 +228,15 @@ fn normalise(prior: Prior, tasks: usize) -> Prior {
 impl Fit {
     /// The posterior over fitted coordinates, made again from the kept statistics: for draws and joint covariances.
     pub fn with_posterior<T>(&self, use_it: impl FnOnce(&Posterior) -> T) -> Result<T> {
-        let data = Observations::new(self.tasks(), self.coordinates());
-        let quadratics = crate::likelihood::Gaussian::default().quadratics(&data, self.dispersion());
-        Ok(use_it(&Posterior::given(&quadratics, self.prior())?))
+        Ok(use_it(&Posterior::given(&self.quadratics()?, self.prior())?))
+    }
+
+    /// What the rows said: sums, or for a family what it kept of them.
+    fn quadratics(&self) -> Result<Quadratics> {
+        match &self.sites {
+            Some(sites) => sites.quadratics(),
+            None => Ok(Gaussian::default().quadratics(&Observations::new(self.tasks(), self.coordinates()), self.dispersion())),
+        }
     }
 }
 

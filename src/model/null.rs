@@ -112,6 +112,12 @@ impl Fit {
     /// The exchangeable prior of highest restricted likelihood and the quadratics at its noise.
     fn exchangeable(&self, data: &Observations) -> Result<(Prior, Quadratics)> {
         let own = self.prior();
+        if self.sites.is_some() {
+            return Err(Error::Arguments(format!(
+                "a {} model holds no rows to fit anew; fit with --structure graph, or sample edges from an exchangeable fit with --reml",
+                self.family()
+            )));
+        }
         let noise = if self.dispersion().variances.len() > 1 { Noise::Task } else { Noise::Shared };
         let likelihood = Gaussian { noise };
         let mean = if own.mean_features.is_empty() { Mean::Given(DVector::zeros(0)) } else { Mean::Integrated };
@@ -134,7 +140,7 @@ impl Fit {
     fn edges_of_own(&self, data: &Observations, graph: &Graph) -> Result<SampledEdges> {
         let own = self.prior();
         let made = matches!(own.relatedness, Relatedness::Identity) && own.mean == Mean::Integrated && self.stop() == Stop::Optimum;
-        let start = if made { (own.clone(), Gaussian::default().quadratics(data, self.dispersion())) } else { self.exchangeable(data)? };
+        let start = if made { (own.clone(), self.quadratics()?) } else { self.exchangeable(data)? };
         self.edges_of(start, graph)
     }
 
@@ -181,7 +187,7 @@ fn redrawn<R: Rng + ?Sized>(data: &Observations, quadratics: &Quadratics, poster
         let rest = if freedom > 0.0 { ChiSquared::new(freedom).map_or(freedom, |chi| chi.sample(random)) } else { 0.0 };
         along.norm_squared() + sd * sd * rest
     });
-    Observations { quadratics: drawn, rows: data.rows.clone(), log_weights: data.log_weights.clone() }
+    Observations { quadratics: drawn, rows: data.rows.clone(), log_weights: data.log_weights.clone(), each: None }
 }
 
 /// Deviations from the mean, each task's features mapped by M' with M = L R' L^+ + (I - L L^+), R a random rotation; L is of the
@@ -207,7 +213,7 @@ fn rotated<R: Rng + ?Sized>(data: &Observations, posterior: &Posterior, random: 
         linear.copy_from_slice((map.transpose() * along).as_slice());
         data.quadratics.residual(t, posterior.mean().as_slice()).max(0.0)
     });
-    Observations { quadratics: drawn, rows: data.rows.clone(), log_weights: data.log_weights.clone() }
+    Observations { quadratics: drawn, rows: data.rows.clone(), log_weights: data.log_weights.clone(), each: None }
 }
 
 /// A uniformly distributed orthogonal matrix: Q of a Gaussian one, its signs by R's diagonal (Stewart 1980).

@@ -2,26 +2,34 @@
 
 use super::Fit;
 use crate::error::{Error, Result};
+use crate::likelihood::{Outlook, family};
 use nalgebra::DMatrix;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, Normal};
 
 /// The predictive distribution of one new observation.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Prediction {
     /// Its expectation.
     pub mean: f64,
     /// Its standard deviation, noise included.
     pub sd: f64,
-    /// Lower end of the central interval.
+    /// Lower end of the central interval: of the observation, or for a family other than the Gaussian of its expectation given the
+    /// parameters (a probability, a rate).
     pub lower: f64,
     /// Upper end of the central interval.
     pub upper: f64,
+    /// For such a family.
+    #[serde(skip)]
+    outlook: Option<Outlook>,
 }
 
 impl Prediction {
     /// Log predictive density of an observed target.
     pub fn log_density(&self, target: f64) -> f64 {
+        if let Some(outlook) = &self.outlook {
+            return outlook.log_density(target);
+        }
         -0.5 * ((target - self.mean) / self.sd).powi(2) - self.sd.ln() - 0.5 * (2.0 * std::f64::consts::PI).ln()
     }
 }
@@ -74,9 +82,20 @@ impl Fit {
                 (z.dot(&self.mean), z.dot(&(covariance * &z)), self.dispersion.common)
             }
         };
+        let reach = Normal::standard().inverse_cdf(0.5 + 0.5 * level);
+        if self.family != "gaussian" {
+            let family = family(&self.family).ok_or_else(|| {
+                Error::Arguments(format!(
+                    "'{}' is no family of cognate's; make predictions from Fit::coefficients and Fit::covariance",
+                    self.family
+                ))
+            })?;
+            let outlook = Outlook { family, weight, mean: centre, sd: spread.max(0.0).sqrt() };
+            let ((mean, sd), (lower, upper)) = (outlook.moments(), outlook.interval(reach));
+            return Ok(Prediction { mean, sd, lower, upper, outlook: Some(outlook) });
+        }
         let mean = self.coordinates.target(centre);
         let sd = (spread.max(0.0) + noise / weight).sqrt() * self.coordinates.target_scale;
-        let reach = Normal::standard().inverse_cdf(0.5 + 0.5 * level) * sd;
-        Ok(Prediction { mean, sd, lower: mean - reach, upper: mean + reach })
+        Ok(Prediction { mean, sd, lower: mean - reach * sd, upper: mean + reach * sd, outlook: None })
     }
 }

@@ -99,10 +99,10 @@ pub fn fit_json(fit: &Fit) -> Value {
     let (mean, errors) = (fit.mean(), fit.mean_covariance());
     let coordinates = fit.coordinates();
     let columns = &features[usize::from(design.has_intercept())..];
-    let noise = if fit.dispersion().variances.len() == 1 {
-        number(fit.noise_variance(0))
-    } else {
-        named(tasks.names(), (0..tasks.len()).map(|t| fit.noise_variance(t)))
+    let noise = match fit.dispersion().variances.len() {
+        0 => Value::Null,
+        1 => number(fit.noise_variance(0)),
+        _ => named(tasks.names(), (0..tasks.len()).map(|t| fit.noise_variance(t))),
     };
     let relatedness = if tasks.len() <= MOST_TASKS {
         fit.relatedness().map_or(Value::Null, |r| json!({"tasks": tasks.names(), "matrix": matrix(&r)}))
@@ -123,6 +123,7 @@ pub fn fit_json(fit: &Fit) -> Value {
         "log_likelihood": if fit.log_likelihood_error().is_none() { number(fit.log_likelihood()) } else { Value::Null },
         "log_likelihood_estimate": fit.log_likelihood_error().map_or(Value::Null, |_| number(fit.log_likelihood())),
         "log_likelihood_estimate_se": fit.log_likelihood_error().map_or(Value::Null, number),
+        "log_likelihood_is_bound": fit.log_likelihood_is_bound(),
         "log_likelihood_kind": fit.log_likelihood_kind(),
         "log_posterior": number(fit.log_posterior()),
         "parameters": fit.parameters(),

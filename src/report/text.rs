@@ -53,6 +53,9 @@ impl Display for Fit {
             LikelihoodKind::Maximised => "at the estimated coefficients; not comparable with marginal ones",
         };
         match self.log_likelihood_error() {
+            None if self.log_likelihood_is_bound() => {
+                writeln!(out, "Log-likelihood: at least {:.2} ({kind}; a variational bound)", self.log_likelihood())?
+            }
             None => writeln!(out, "Log-likelihood: {:.2} ({kind})", self.log_likelihood())?,
             Some(error) => writeln!(out, "Log-likelihood: about {:.1}, standard error {error:.1} ({kind})", self.log_likelihood())?,
         }
@@ -91,7 +94,9 @@ impl Display for Fit {
                 writeln!(out, "  ... and {} more", varying.len() - 40)?;
             }
         }
-        if self.dispersion().variances.len() == 1 {
+        if self.dispersion().variances.is_empty() {
+            // The family's spread follows from its mean.
+        } else if self.dispersion().variances.len() == 1 {
             writeln!(out, "  noise variance {}  sd {}", figure(self.noise_variance(0)), figure(self.noise_variance(0).sqrt()))?;
         } else {
             let mut all: Vec<f64> = (0..tasks.len()).map(|t| self.noise_variance(t)).collect();

@@ -234,7 +234,7 @@ impl Smooth for Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::likelihood::{Gaussian, Likelihood, Observations};
+    use crate::likelihood::{Gaussian, Observations};
     use crate::prior::Mean;
     use crate::tasks::{Coordinates, Design, Rows};
 

@@ -31,6 +31,11 @@ impl Coordinates {
         }
     }
 
+    /// With the target as it stands in the table.
+    pub(crate) fn of_plain_target(self) -> Self {
+        Coordinates { target_centre: 0.0, target_scale: 1.0, ..self }
+    }
+
     /// The fitted features of a row, the intercept first.
     pub fn features(&self, x: &[f64]) -> DVector<f64> {
         let lead = usize::from(self.intercept);

@@ -1,13 +1,16 @@
 //! Rows grouped into tasks: what was measured, on which features, and in which coordinates it is fitted.
 
 mod coordinates;
+mod design;
 
 pub use coordinates::Coordinates;
+pub use design::Design;
 
 use crate::error::{Error, Result};
 use crate::quadratic::{Quadratics, Statistics};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Largest size of a value: squares and their sums stay finite.
 pub(crate) const LARGEST: f64 = 1e100;
@@ -26,7 +29,7 @@ pub const INTERCEPT: &str = "(Intercept)";
 /// assert_eq!(tasks.names(), ["north", "south"]);
 /// # Ok::<(), cognate::Error>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
     target_name: String,
     features: Vec<String>,
@@ -135,6 +138,18 @@ impl Rows {
         self.weight[i]
     }
 
+    /// The rows for which `keep(row)` holds; tasks left without rows stay, empty.
+    pub fn subset(&self, keep: impl Fn(usize) -> bool) -> Rows {
+        let mut part = Rows { names: self.names.clone(), index: self.index.clone(), ..Rows::new(&self.target_name, &self.features) };
+        for i in (0..self.len()).filter(|i| keep(*i)) {
+            part.task.push(self.task[i]);
+            part.x.extend_from_slice(self.x(i));
+            part.y.push(self.y[i]);
+            part.weight.push(self.weight[i]);
+        }
+        part
+    }
+
     /// Folds the rows into one set of statistics a task. O(n d^2), one pass.
     pub fn tasks(&self, design: &Design) -> Tasks {
         self.tasks_of(design, |_| true)
@@ -152,113 +167,7 @@ impl Rows {
             }
             statistics[self.task(i)].add_row(&row, self.y[i] - shift[d], self.weight[i]);
         }
-        Tasks { target: self.target_name.clone(), names: self.names.clone(), design: design.clone(), shift, statistics }
-    }
-}
-
-/// Which features the model has and what part each plays: in the common mean, varying between tasks, and in the task graph.
-///
-/// The intercept, where there is one, is feature 0.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Design {
-    features: Vec<String>,
-    intercept: bool,
-    mean: Vec<bool>,
-    varying: Vec<bool>,
-    /// Names of those in whose directions tasks may be related; none for all.
-    #[serde(default)]
-    graph_features: Option<Vec<String>>,
-}
-
-impl Design {
-    /// An intercept and `features`, all in the mean and all varying.
-    pub fn varying<S: AsRef<str>>(features: &[S]) -> Self {
-        let features: Vec<String> = std::iter::once(INTERCEPT.to_string()).chain(features.iter().map(|f| f.as_ref().to_string())).collect();
-        let all = vec![true; features.len()];
-        Design { features, intercept: true, mean: all.clone(), varying: all, graph_features: None }
-    }
-
-    /// The same features, of which only those for which `varies(name)` holds vary; the intercept is `(Intercept)`.
-    pub fn with_varying(mut self, varies: impl Fn(&str) -> bool) -> Self {
-        self.varying = self.features.iter().map(|name| varies(name)).collect();
-        self
-    }
-
-    /// The same features, of which only those for which `has_mean(name)` holds have a mean other than 0.
-    pub fn with_mean(mut self, has_mean: impl Fn(&str) -> bool) -> Self {
-        self.mean = self.features.iter().map(|name| has_mean(name)).collect();
-        self
-    }
-
-    /// The same features, of which those that vary have mean 0.
-    pub fn without_varying_means(mut self) -> Self {
-        self.mean = self.mean.iter().zip(&self.varying).map(|(mean, varies)| *mean && !varies).collect();
-        self
-    }
-
-    /// The same features, of which only those for which `relates(name)` holds are graph features: tasks may be related in their
-    /// directions, and vary in the others each by itself.
-    ///
-    /// ```
-    /// use cognate::Design;
-    /// let slopes = Design::varying(&["x", "z"]).with_graph_features(|name| name != "(Intercept)");
-    /// assert_eq!(slopes.unrelated_features(), [0]);
-    /// ```
-    pub fn with_graph_features(mut self, relates: impl Fn(&str) -> bool) -> Self {
-        self.graph_features = Some(self.features.iter().filter(|name| relates(name)).cloned().collect());
-        self
-    }
-
-    /// The same features without the intercept.
-    pub fn without_intercept(mut self) -> Self {
-        if self.intercept {
-            self.features.remove(0);
-            self.mean.remove(0);
-            self.varying.remove(0);
-            self.intercept = false;
-        }
-        self
-    }
-
-    /// Feature names, the intercept first.
-    pub fn features(&self) -> &[String] {
-        &self.features
-    }
-
-    /// How many features there are, the intercept included.
-    pub fn len(&self) -> usize {
-        self.features.len()
-    }
-
-    /// Whether there is no feature.
-    pub fn is_empty(&self) -> bool {
-        self.features.is_empty()
-    }
-
-    /// Whether there is an intercept.
-    pub fn has_intercept(&self) -> bool {
-        self.intercept
-    }
-
-    /// Numbers of the varying features.
-    pub fn varying_features(&self) -> Vec<usize> {
-        (0..self.len()).filter(|i| self.varying[*i]).collect()
-    }
-
-    /// Numbers of the varying features that are not graph features.
-    pub fn unrelated_features(&self) -> Vec<usize> {
-        let Some(chosen) = &self.graph_features else { return Vec::new() };
-        self.varying_features().into_iter().filter(|i| !chosen.contains(&self.features[*i])).collect()
-    }
-
-    /// Numbers of the features with a mean.
-    pub fn mean_features(&self) -> Vec<usize> {
-        (0..self.len()).filter(|i| self.mean[*i]).collect()
-    }
-
-    /// How many of the features come from columns (all but the intercept).
-    pub(crate) fn columns(&self) -> usize {
-        self.len() - usize::from(self.intercept)
+        Tasks { target: self.target_name.clone(), names: self.names.clone(), design: design.clone(), shift, statistics, rows: None }
     }
 }
 
@@ -271,6 +180,9 @@ pub struct Tasks {
     /// What was subtracted from the features and the target before they were multiplied.
     shift: Vec<f64>,
     statistics: Vec<Statistics>,
+    /// The rows themselves, where they were given; no part of a model file.
+    #[serde(skip)]
+    rows: Option<Arc<Rows>>,
 }
 
 impl Tasks {
@@ -318,7 +230,39 @@ impl Tasks {
             return Err(Error::Shape { what: "a fold's tasks".into(), found: fold.len(), expected: self.len() });
         }
         let statistics = self.statistics.iter().zip(&fold.statistics).map(|(all, part)| all - part).collect();
-        Ok(Tasks { statistics, ..self.clone() })
+        Ok(Tasks { statistics, rows: None, ..self.clone() })
+    }
+
+    /// With the rows from which they were made, which families other than the Gaussian need.
+    ///
+    /// ```
+    /// use cognate::{Binomial, Design, Exchangeable, FeatureCovariance, Model, Rows};
+    /// let mut rows = Rows::new("well", &["dose"]);
+    /// for i in 0..60 {
+    ///     let (ward, dose) = (i % 6, f64::from(i / 6) / 5.0 - 1.0);
+    ///     let well = f64::from(u8::from(dose + f64::from(ward) / 3.0 + f64::from(i * 7 % 11) / 5.0 > 1.5));
+    ///     rows.push(&format!("ward {ward}"), &[dose], well, 1.0)?;
+    /// }
+    /// let tasks = rows.tasks(&Design::varying(rows.features())).with_rows(rows)?;
+    /// let fit = Model::new(Binomial::default(), Exchangeable::new(FeatureCovariance::Diagonal)).fit(&tasks)?;
+    /// let chance = fit.predict("ward 5", &[0.5], 0.95)?;
+    /// assert!(0.5 < chance.mean && chance.mean < 1.0);
+    /// # Ok::<(), cognate::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for rows of other tasks.
+    pub fn with_rows(mut self, rows: Rows) -> Result<Tasks> {
+        if rows.names != self.names || rows.len() as u64 != self.rows() {
+            return Err(Error::Shape { what: "the rows of the tasks".into(), found: rows.len(), expected: self.rows() as usize });
+        }
+        self.rows = Some(Arc::new(rows));
+        Ok(self)
+    }
+
+    /// The rows, where they were given.
+    pub(crate) fn kept_rows(&self) -> Option<&Rows> {
+        self.rows.as_deref()
     }
 
     /// The same rows under another design of the same columns.

@@ -1,0 +1,49 @@
+//! What the rows of a family said at the fit: kept so that the posterior can be made again without them.
+
+use crate::error::Result;
+use crate::quadratic::{Quadratic, Quadratics};
+use nalgebra::DMatrix;
+use serde::{Deserialize, Serialize};
+
+/// The quadratics of all tasks as a plain record.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Sites {
+    constants: Vec<f64>,
+    /// d x T.
+    #[serde(with = "crate::linalg::record::matrix")]
+    linear: DMatrix<f64>,
+    /// d^2 x T.
+    #[serde(with = "crate::linalg::record::matrix")]
+    curvatures: DMatrix<f64>,
+}
+
+impl Sites {
+    pub(super) fn of(quadratics: &Quadratics) -> Self {
+        let each: Vec<Quadratic> = (0..quadratics.len()).map(|t| quadratics.task(t)).collect();
+        let d = quadratics.features();
+        Sites {
+            constants: each.iter().map(|own| own.constant).collect(),
+            linear: DMatrix::from_fn(d, each.len(), |k, t| each[t].linear[k]),
+            curvatures: DMatrix::from_fn(d * d, each.len(), |k, t| each[t].curvature[k]),
+        }
+    }
+
+    pub(super) fn quadratics(&self) -> Result<Quadratics> {
+        let d = self.linear.nrows();
+        let task = |(t, constant): (usize, &f64)| Quadratic {
+            constant: *constant,
+            linear: self.linear.column(t).into_owned(),
+            curvature: DMatrix::from_column_slice(d, d, self.curvatures.column(t).as_slice()),
+        };
+        Quadratics::new(&self.constants.iter().enumerate().map(task).collect::<Vec<_>>())
+    }
+
+    /// Whether there is one for each of so many tasks over so many features, and every number is finite.
+    pub(super) fn are_consistent(&self, features: usize, tasks: usize) -> bool {
+        let numbers = [&self.constants[..], self.linear.as_slice(), self.curvatures.as_slice()];
+        self.constants.len() == tasks
+            && self.linear.shape() == (features, tasks)
+            && self.curvatures.shape() == (features * features, tasks)
+            && numbers.iter().all(|list| list.iter().all(|value| value.is_finite()))
+    }
+}
