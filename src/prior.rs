@@ -26,6 +26,9 @@ pub struct Prior {
     pub factor: DMatrix<f64>,
 }
 
+/// Largest partial correlation that an inverted covariance has by rounding.
+const ROUNDING: f64 = 1e-12;
+
 /// How the common mean is treated.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Mean {
@@ -154,7 +157,19 @@ impl Relatedness {
         match self {
             Relatedness::Graph(graph) => graph.clone(),
             Relatedness::Dense(sigma) => match crate::linalg::cholesky(sigma.clone()) {
-                Some(factor) => TaskGraph::of_precision(names, &crate::linalg::inverse_of_cholesky(&factor)),
+                Some(factor) => {
+                    let mut omega = crate::linalg::inverse_of_cholesky(&factor);
+                    let scale: Vec<f64> = omega.diagonal().iter().map(|own| own.sqrt()).collect();
+                    // What is nothing but the rounding of the inversion is no edge.
+                    for (t, mut column) in omega.column_iter_mut().enumerate() {
+                        column.iter_mut().zip(&scale).for_each(|(value, own)| {
+                            if value.abs() <= ROUNDING * own * scale[t] {
+                                *value = 0.0;
+                            }
+                        });
+                    }
+                    TaskGraph::of_precision(names, &omega)
+                }
                 None => TaskGraph::empty(names),
             },
             _ => TaskGraph::empty(names),

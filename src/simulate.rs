@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
 use crate::linalg::{self, normal};
-use crate::posterior::draw_along;
+use crate::posterior::{draw_along, trace_along};
 use crate::prior::{Mean, Prior, Relatedness};
 use crate::quadratic::Quadratics;
 use crate::tasks::{Coordinates, Design, Rows};
@@ -51,8 +51,8 @@ pub enum Layout {
     Hubs,
 }
 
-/// A task graph with unit diagonal precision whose partial correlations have a size in `strength` and either sign; the same for
-/// the same seed. An edge that would let the precision matrix of the tasks within four steps have an eigenvalue below .1 is drawn
+/// A task graph whose partial correlations have a size in `strength` and either sign, with the same precision on the diagonal
+/// everywhere, such that tr Sigma = T: a task's variance is 1 on average, and less given its neighbours. The same for the same seed. An edge that would let the precision matrix of the tasks within four steps have an eigenvalue below .1 is drawn
 /// again: else some combination of tasks may vary a hundred times as much as a task does given its neighbours.
 ///
 /// ```
@@ -105,7 +105,13 @@ pub fn task_graph<S: AsRef<str>>(layout: Layout, tasks: &[S], strength: Range<f6
             )));
         }
     }
-    Ok(graph)
+    match trace_along(&graph) {
+        Some(trace) => Ok(graph.scaled(trace / n.max(1) as f64)),
+        None => Err(Error::NotPositiveDefinite {
+            matrix: "the precision matrix of the simulated tasks".into(),
+            remedy: "ask for fewer or weaker edges, or another seed".into(),
+        }),
+    }
 }
 
 /// Whether the precision of the tasks within four steps of `t` has no eigenvalue below .1.

@@ -450,8 +450,46 @@ fn a_graph_is_compared_with_nulls_and_exported() {
     assert!(graphml.contains("<graphml") && graphml.contains("partial_correlation"), "{graphml}");
     assert!(cognate(folder.path(), &["graph", "m.cognate", "--edges", "pseudo-gibbs", "--fdr", "0.2"]).out.contains("edges"));
     let fast = cognate(folder.path(), &["graph", "m.cognate", "--edges", "fast"]);
-    assert!(fast.status == 1 && fast.err.contains("cognate fit"), "{}", fast.err);
+    assert!(fast.status == 2 && fast.err.contains("pseudo-gibbs"), "{}", fast.err);
     assert_eq!(cognate(folder.path(), &["graph", "m.cognate", "--null", "0"]).status, 1);
+}
+
+#[test]
+fn targets_of_other_families_are_fitted_compared_and_predicted() {
+    let mut table = String::from("ward,dose,well,falls\n");
+    for i in 0..240 {
+        let (ward, dose) = (i % 8, f64::from(i / 8 % 15) / 7.0 - 1.0);
+        let well = u8::from(dose + f64::from(ward) / 4.0 + f64::from(i * 7 % 11) / 5.0 > 2.0);
+        table.push_str(&format!("w{ward},{dose},{well},{}\n", (i * 5 % 7 + ward) / 3));
+    }
+    let folder = folder_with(&table);
+    let run = |words: &str| cognate(folder.path(), &words.split(' ').collect::<Vec<_>>());
+    for (family, target) in [("bernoulli", "well"), ("probit", "well"), ("poisson", "falls")] {
+        let fit =
+            run(&format!("fit t.csv --task ward --target {target} --features dose --family {family} --model m.cognate --format json"));
+        let report: serde_json::Value = serde_json::from_str(&fit.out).unwrap();
+        assert_eq!((report["converged"].as_bool(), report["log_likelihood_is_bound"].as_bool()), (Some(true), Some(true)), "{}", fit.err);
+        assert!(report["noise_variance"].is_null() && report["log_likelihood"].as_f64().unwrap() < 0.0);
+        let predicted = run("predict m.cognate t.csv --score");
+        assert!(predicted.status == 0 && predicted.err.contains("log predictive density"), "{}", predicted.err);
+        let means: Vec<f64> = predicted.out.lines().skip(1).map(|line| line.split(',').nth(2).unwrap().parse().unwrap()).collect();
+        assert!(means.iter().all(|mean| *mean > 0.0 && (target == "falls" || *mean < 1.0)));
+        let compared = run(&format!(
+            "compare t.csv --task ward --target {target} --features dose --family {family} --structures pooled,exchangeable --format json"
+        ));
+        let comparison: serde_json::Value = serde_json::from_str(&compared.out).unwrap();
+        assert_eq!(comparison["best"], "exchangeable", "{}", compared.out);
+        let nulls = run("graph m.cognate --null 3");
+        assert!(nulls.status == 1 && nulls.err.contains("holds no rows"), "{}", nulls.err);
+    }
+    for (words, sentence) in [
+        ("fit t.csv --task ward --target falls --features dose --family bernoulli", "column 'falls': 2.0 is no share of successes"),
+        ("fit t.csv --task ward --target dose --features well --family poisson", "is no count"),
+        ("fit t.csv --task ward --target well --features dose --family poisson --structure independent", "needs Gaussian targets"),
+    ] {
+        let refused = run(words);
+        assert!(refused.status == 1 && refused.err.contains(sentence), "{words}: {}", refused.err);
+    }
 }
 
 #[test]

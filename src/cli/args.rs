@@ -8,6 +8,7 @@ use crate::formula::Formula;
 use crate::likelihood::{Binomial, Gaussian, Likelihood, Link, Noise, Poisson};
 use crate::model::{Fit, Model, Standardise};
 use crate::structure::{self, CandidateRule, EdgeMethod, FeatureCovariance, Graph, KnownRelation, Structure};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -143,6 +144,12 @@ enum EdgesArg {
     Fast,
 }
 
+/// The ways that sample.
+fn sampled_edges() -> impl TypedValueParser<Value = EdgesArg> {
+    let names = EdgesArg::value_variants().iter().filter(|edges| !matches!(edges, EdgesArg::Fast)).filter_map(ValueEnum::to_possible_value);
+    PossibleValuesParser::new(names).map(|name| EdgesArg::from_str(&name, false).unwrap_or(EdgesArg::Auto))
+}
+
 impl From<EdgesArg> for EdgeMethod {
     fn from(edges: EdgesArg) -> EdgeMethod {
         match edges {
@@ -271,7 +278,7 @@ pub(super) struct GraphArgs {
     pub model: PathBuf,
     /// Sample the edge probabilities anew, at the exchangeable fit to the model's statistics and where the model looked for edges,
     /// unless --graph or --candidates says otherwise
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = sampled_edges())]
     edges: Option<EdgesArg>,
     #[command(flatten)]
     search: EdgeArgs,
@@ -301,14 +308,11 @@ pub(super) enum GraphFormat {
 
 impl GraphArgs {
     /// How edges are to be sampled anew, if at all.
-    pub(super) fn method(&self) -> Result<Option<EdgeMethod>> {
+    pub(super) fn method(&self) -> Option<EdgeMethod> {
         let elsewhere = self.search.graph.is_some() || self.search.candidates.is_some();
         match self.edges.map(EdgeMethod::from) {
-            Some(EdgeMethod::Fast) => {
-                Err(Error::Arguments("scores of EM belong to a fit; make them with cognate fit --structure graph --edges fast".into()))
-            }
-            None if self.null.is_some() || elsewhere => Ok(Some(EdgeMethod::Auto)),
-            given => Ok(given),
+            None if self.null.is_some() || elsewhere => Some(EdgeMethod::Auto),
+            given => given,
         }
     }
 

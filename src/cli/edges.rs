@@ -14,7 +14,8 @@ type Edges = Vec<(String, String, f64)>;
 #[derive(Debug, Args)]
 pub(super) struct EdgeArgs {
     /// What is known of the task graph, as GraphML (.graphml, .xml), as DOT (.dot, .gv), or else as CSV with the columns source,
-    /// target and weight (default 1): for the structure known who is whose neighbour, for graph the only pairs that may have an edge
+    /// target and weight (or partial_correlation; default 1): for the structure known who is whose neighbour, for graph the only pairs
+    /// that may have an edge, which must not have been chosen by these data
     #[arg(long, value_name = "FILE")]
     pub graph: Option<PathBuf>,
     /// Look for edges only between each task and so many that are nearest to it, beside those of --graph (default: all pairs of up

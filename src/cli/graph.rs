@@ -24,7 +24,7 @@ pub(super) fn graph(args: &GraphArgs, quiet: bool, progress: &Progress) -> Resul
         return Err(Error::Arguments("--null 0 compares with nothing; give a number such as 200".into()));
     }
     let fit = Fit::load(&args.model)?;
-    let method = args.method()?;
+    let method = args.method();
     let tests = null_tests(&fit, args, method, progress)?;
     let fresh = match method {
         Some(method) => Some(fit.sample_edges(&args.sampler(&fit, method)?)?),
@@ -40,14 +40,17 @@ pub(super) fn graph(args: &GraphArgs, quiet: bool, progress: &Progress) -> Resul
         }
         (None, _) => sampled.map_or_else(|| fit.graph(), TaskGraph::likely),
     };
+    if !quiet {
+        fit.warnings().iter().for_each(|warning| eprintln!("cognate: {warning}"));
+    }
     let none_learned = !fit.learns_relatedness() && fit.structure() != "graph" && graph.edges().next().is_none();
     if none_learned && fresh.is_none() && !quiet {
         eprintln!(
-            "cognate: the structure '{}' learns no graph, so there are no edges; fit with --structure graph, or sample them with --edges auto",
-            fit.structure()
+            "cognate: the structure '{}' learns no graph, so there are no edges; fit with --structure graph{}",
+            fit.structure(),
+            if fit.prior().varying.is_empty() || !fit.prior().free.is_empty() { "" } else { ", or sample them with --edges auto" }
         );
     }
-    let scores = fit.edge_probabilities().is_none() && fresh.is_none();
     let rate = args.fdr.unwrap_or(RATE);
     let lines: Vec<String> = tests.iter().map(|(null, test)| report::null_text(*null, test, rate)).collect();
     if !matches!(args.format, GraphFormat::Text | GraphFormat::Json) && !quiet {
@@ -56,6 +59,8 @@ pub(super) fn graph(args: &GraphArgs, quiet: bool, progress: &Progress) -> Resul
     Ok(match args.format {
         GraphFormat::Json => {
             let mut value = report::graph_json(&graph);
+            value["visibility"] = serde_json::json!(fresh.as_ref().map(|edges| edges.visibility).or(fit.visibility()));
+            value["warnings"] = serde_json::json!(fit.warnings());
             if !tests.is_empty() {
                 let each = tests.iter().map(|(null, test)| report::null_json(*null, test, rate)).collect();
                 value["nulls"] = serde_json::Value::Array(each);
@@ -67,7 +72,12 @@ pub(super) fn graph(args: &GraphArgs, quiet: bool, progress: &Progress) -> Resul
         GraphFormat::Csv => edges_csv(&graph)?,
         GraphFormat::Text => {
             let strongest = graph.strongest();
-            let mut text = format!("{} tasks, {} edges, {} components\n", graph.len(), strongest.len(), graph.components().len());
+            let mut text = format!(
+                "{}, {}, {}\n",
+                report::counted(graph.len(), "task"),
+                report::counted(strongest.len(), "edge"),
+                report::counted(graph.components().len(), "component")
+            );
             if let Some(visibility) = fresh.as_ref().map(|edges| edges.visibility).or(fit.visibility()) {
                 let _ = writeln!(text, "{}", report::visibility_text(visibility));
             }
@@ -77,7 +87,7 @@ pub(super) fn graph(args: &GraphArgs, quiet: bool, progress: &Progress) -> Resul
             }
             for (s, t, edge) in strongest {
                 let (a, b) = (&graph.node(s).task, &graph.node(t).task);
-                let _ = writeln!(text, "{a} -- {b}  {}", report::edge_text(edge, scores));
+                let _ = writeln!(text, "{a} -- {b}  {}", report::edge_text(edge));
             }
             text
         }
@@ -97,11 +107,11 @@ fn null_tests(fit: &Fit, args: &GraphArgs, method: Option<EdgeMethod>, progress:
 }
 
 fn edges_csv(graph: &TaskGraph) -> Result<String> {
-    let header = ["source", "target", "partial_correlation", "low", "high", "probability", "sign_probability", "lfsr"];
+    let header = ["source", "target", "partial_correlation", "low", "high", "probability", "sign_probability", "lfsr", "score"];
     let header = header.map(String::from).to_vec();
     let rows = graph.edges().map(|(s, t, edge)| {
         let (low, high) = edge.interval.unzip();
-        let rest = [low, high, edge.probability, edge.sign_probability, edge.local_false_sign_rate()];
+        let rest = [low, high, edge.probability, edge.sign_probability, edge.local_false_sign_rate(), edge.score];
         let mut row = vec![graph.node(s).task.clone(), graph.node(t).task.clone(), edge.partial_correlation.to_string()];
         row.extend(rest.map(|value| value.map(|v| v.to_string()).unwrap_or_default()));
         row

@@ -28,14 +28,14 @@ pub(super) struct SimulateArgs {
     /// Number of tasks
     #[arg(long, default_value_t = 20)]
     pub tasks: usize,
-    /// Number of features, standard normal, all varying with variance 1 between tasks; there is no intercept
+    /// Number of features, standard normal, all varying with variance 1 between tasks on average; there is no intercept
     #[arg(long, default_value_t = 5)]
     pub features: usize,
     /// Rows of every task
     #[arg(long, default_value_t = 50)]
     pub rows: usize,
     /// Standard deviation of the common mean's coefficients
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     pub mean_sd: f64,
     /// Task graph (default: none, or the model's own relatedness)
     #[arg(long, value_enum)]
@@ -43,14 +43,14 @@ pub(super) struct SimulateArgs {
     /// Edges of a random graph (default: as many as tasks)
     #[arg(long)]
     pub edges: Option<usize>,
-    /// Smallest and largest size of the edges' partial correlations
-    #[arg(long, value_name = "LOW,HIGH", value_parser = parse_range, default_value = "0.25,0.5")]
-    pub strength: std::ops::Range<f64>,
+    /// Smallest and largest size of the graph's partial correlations (default: 0.25,0.5)
+    #[arg(long, value_name = "LOW,HIGH", value_parser = parse_range)]
+    pub strength: Option<std::ops::Range<f64>>,
     /// Standard deviation of the noise (default: 1, or the model's)
-    #[arg(long, conflicts_with = "noise_ratio")]
+    #[arg(long, conflicts_with = "noise_ratio", allow_negative_numbers = true)]
     pub noise_sd: Option<f64>,
     /// Sampling variance of a task's own estimate over its prior variance, instead of --noise-sd
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub noise_ratio: Option<f64>,
     /// Seed of what is drawn
     #[arg(long, default_value_t = 0)]
@@ -61,7 +61,7 @@ pub(super) struct SimulateArgs {
     /// File for the truth, as JSON: mean, K, Sigma, edges, parameters, noise
     #[arg(long)]
     pub truth: Option<PathBuf>,
-    /// Instead of rows, each task's least-squares estimate and its covariance
+    /// Instead of rows, each task's least-squares estimate and its covariance, for programs that work on estimates
     #[arg(long)]
     pub summaries: bool,
 }
@@ -120,6 +120,12 @@ fn noise(args: &SimulateArgs, otherwise: f64) -> Result<NoiseLevel> {
 
 /// The relatedness of the flags; none where they name no graph.
 fn relatedness(args: &SimulateArgs, tasks: &[String]) -> Result<Option<Relatedness>> {
+    if args.edges.is_some() && args.graph != Some(LayoutArg::Random) {
+        return Err(Error::Arguments("--edges counts the edges of a random graph; add --graph random, or leave it out".into()));
+    }
+    if args.strength.is_some() && matches!(args.graph, None | Some(LayoutArg::None)) {
+        return Err(Error::Arguments("--strength is that of a graph's edges; add --graph, or leave it out".into()));
+    }
     let layout = match args.graph {
         None => return Ok(None),
         Some(LayoutArg::None) => return Ok(Some(Relatedness::Identity)),
@@ -127,12 +133,15 @@ fn relatedness(args: &SimulateArgs, tasks: &[String]) -> Result<Option<Relatedne
         Some(LayoutArg::Hubs) => Layout::Hubs,
         Some(LayoutArg::Random) => Layout::Random { edges: args.edges.unwrap_or(tasks.len()) },
     };
-    simulate::task_graph(layout, tasks, args.strength.clone(), args.seed).map(|graph| Some(Relatedness::Graph(graph)))
+    simulate::task_graph(layout, tasks, args.strength.clone().unwrap_or(0.25..0.5), args.seed).map(|graph| Some(Relatedness::Graph(graph)))
 }
 
 fn from_flags(args: &SimulateArgs) -> Result<Drawn> {
     if let Some((_, what)) = [(args.tasks, "--tasks"), (args.features, "--features"), (args.rows, "--rows")].iter().find(|(n, _)| *n == 0) {
         return Err(Error::Arguments(format!("{what} 0 leaves nothing to draw; give at least 1")));
+    }
+    if !(args.mean_sd >= 0.0 && args.mean_sd.is_finite()) {
+        return Err(Error::Arguments(format!("--mean-sd {} is none; give a number from 0 upwards", args.mean_sd)));
     }
     let names: Vec<String> = (1..=args.tasks).map(|t| format!("t{t}")).collect();
     let mut random = ChaCha8Rng::seed_from_u64(args.seed ^ 0x6d65_616e);

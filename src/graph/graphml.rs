@@ -9,23 +9,43 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 impl TaskGraph {
-    /// GraphML text: nodes with `task`, edges with `partial_correlation`, and `probability` where there is one.
+    /// GraphML text: nodes with `task`, edges with `partial_correlation` and, where there are, `low`, `high`, `probability`,
+    /// `sign_probability` and `score`.
     ///
     /// ```
     /// let graph = cognate::TaskGraph::empty(&["a & b", "c"]);
     /// assert!(graph.to_graphml().contains("a &amp; b"));
     /// ```
     pub fn to_graphml(&self) -> String {
-        GraphMl::new(self.as_petgraph())
+        let text = GraphMl::new(self.as_petgraph())
             .pretty_print(true)
             .export_node_weights(Box::new(|node| vec![("task".into(), Cow::Owned(node.task.clone()))]))
             .export_edge_weights(Box::new(|edge| {
-                let strength = ("partial_correlation".into(), Cow::Owned(edge.partial_correlation.to_string()));
-                let probability = edge.probability.map(|p| ("probability".into(), Cow::Owned(p.to_string())));
-                std::iter::once(strength).chain(probability).collect()
+                let (low, high) = edge.interval.unzip();
+                let numbers = [Some(edge.partial_correlation), low, high, edge.probability, edge.sign_probability, edge.score];
+                let named = NUMBERS.into_iter().zip(numbers);
+                named.filter_map(|(name, number)| Some((name.into(), Cow::Owned(number?.to_string())))).collect()
             }))
-            .to_string()
+            .to_string();
+        keys_in_order(&text)
     }
+}
+
+/// What an edge may have.
+const NUMBERS: [&str; 6] = ["partial_correlation", "low", "high", "probability", "sign_probability", "score"];
+
+/// The declarations, which come in any order and as text, in one order, those of numbers as such.
+fn keys_in_order(text: &str) -> String {
+    let mut lines: Vec<String> = text.lines().map(String::from).collect();
+    let is_key = |line: &String| line.trim_start().starts_with("<key ");
+    let first = lines.iter().position(is_key).unwrap_or(0);
+    let count = lines[first..].iter().take_while(|line| is_key(line)).count();
+    let keys = &mut lines[first..first + count];
+    keys.sort();
+    for line in keys.iter_mut().filter(|line| NUMBERS.iter().any(|name| line.contains(&format!("id=\"{name}\"")))) {
+        *line = line.replace("attr.type=\"string\"", "attr.type=\"double\"");
+    }
+    lines.join("\n")
 }
 
 /// Reads a known graph from GraphML text as (task, task, weight), one for every edge, directed or not. A node is called by its data `task`,

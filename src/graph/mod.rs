@@ -29,7 +29,7 @@ pub struct Node {
 pub struct Edge {
     /// Off-diagonal element of the precision matrix.
     pub precision: f64,
-    /// -precision / sqrt(product of both diagonals), in (-1, 1).
+    /// -precision / sqrt(product of both diagonals), in (-1, 1); where it was sampled, its mean given that the edge exists.
     pub partial_correlation: f64,
     /// Probability that the edge exists; none where the structure does not select edges.
     pub probability: Option<f64>,
@@ -39,6 +39,9 @@ pub struct Edge {
     /// Given that it exists, the ends of the 95 % interval of its partial correlation.
     #[serde(default)]
     pub interval: Option<(f64, f64)>,
+    /// Instead of a probability, what EM alone makes of the edge: it ranks edges, and is too sure where tasks are noisy.
+    #[serde(default)]
+    pub score: Option<f64>,
 }
 
 impl Edge {
@@ -89,6 +92,23 @@ impl TaskGraph {
             }
         }
         graph
+    }
+
+    /// The same precisions; edges that `sampled` has too have its partial correlation.
+    pub(crate) fn with_partial_correlations_of(mut self, sampled: &TaskGraph) -> Self {
+        for edge in self.graph.edge_indices() {
+            let Some((s, t)) = self.graph.edge_endpoints(edge) else { continue };
+            if let Some(other) = sampled.edge(s.index(), t.index()) {
+                self.graph[edge].partial_correlation = other.partial_correlation;
+            }
+        }
+        self
+    }
+
+    /// The same edges, what was a probability being a score.
+    pub(crate) fn scored(mut self) -> Self {
+        self.graph.edge_weights_mut().for_each(|edge| edge.score = edge.score.or(edge.probability.take()));
+        self
     }
 
     /// The same tasks with another precision matrix.
@@ -158,7 +178,8 @@ impl TaskGraph {
     /// Sets the element between `s` and `t`.
     pub fn connect(&mut self, s: usize, t: usize, precision: f64, probability: Option<f64>) {
         let scale = (self.node(s).precision * self.node(t).precision).sqrt();
-        let edge = Edge { precision, partial_correlation: -precision / scale, probability, sign_probability: None, interval: None };
+        let edge =
+            Edge { precision, partial_correlation: -precision / scale, probability, sign_probability: None, interval: None, score: None };
         self.graph.update_edge(NodeIndex::new(s), NodeIndex::new(t), edge);
     }
 

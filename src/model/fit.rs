@@ -390,9 +390,14 @@ impl Fit {
         self.prior.relatedness.correlation(self.tasks.len())
     }
 
-    /// The task graph: learned edges, all pairs for a dense Sigma, none for exchangeable or independent tasks.
+    /// The task graph: learned edges, all pairs for a dense Sigma, none for exchangeable or independent tasks. Precisions are the fitted
+    /// ones; sampled edges have the partial correlation of [`Fit::edge_probabilities`], others that of the precisions.
     pub fn graph(&self) -> TaskGraph {
-        self.prior.relatedness.graph(self.tasks.names())
+        let graph = self.prior.relatedness.graph(self.tasks.names());
+        match &self.edge_probabilities {
+            Some(sampled) => graph.with_partial_correlations_of(sampled),
+            None => graph.scored(),
+        }
     }
 
     /// Where edges were looked for; none where no graph was learned.

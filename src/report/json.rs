@@ -38,6 +38,8 @@ pub fn graph_json(graph: &TaskGraph) -> Value {
                 "sign_probability": edge.sign_probability.map_or(Value::Null, number),
                 "low": edge.interval.map_or(Value::Null, |(low, _)| number(low)),
                 "high": edge.interval.map_or(Value::Null, |(_, high)| number(high)),
+                "lfsr": edge.local_false_sign_rate().map_or(Value::Null, number),
+                "score": edge.score.map_or(Value::Null, number),
             })
         })
         .collect();

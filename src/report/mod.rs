@@ -8,7 +8,7 @@ use crate::graph::TaskGraph;
 pub(crate) use json::{Truth, truth_json};
 pub use json::{fit_json, graph_json, null_json};
 pub(crate) use text::communities_text;
-pub use text::{comparison_text, edge_text, null_name, null_text, visibility_text};
+pub use text::{comparison_text, counted, edge_text, null_name, null_text, visibility_text};
 
 /// The task names of every community of at least two tasks.
 fn communities(graph: &TaskGraph) -> Vec<Vec<&str>> {

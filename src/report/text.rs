@@ -60,7 +60,12 @@ impl Display for Fit {
             Some(error) => writeln!(out, "Log-likelihood: about {:.1}, standard error {error:.1} ({kind})", self.log_likelihood())?,
         }
         if let (Some(aic), Some(bic)) = (self.aic(), self.bic()) {
-            writeln!(out, "AIC {aic:.2}, BIC {bic:.2}, {} parameters", self.parameters())?;
+            let caution = match (self.log_likelihood_is_bound(), self.log_likelihood_kind()) {
+                (true, _) => "; at most, for the log-likelihood is a bound",
+                (false, LikelihoodKind::Restricted) => "; of the restricted likelihood: not comparable with others",
+                (false, _) => "",
+            };
+            writeln!(out, "AIC {aic:.2}, BIC {bic:.2}, {} parameters{caution}", self.parameters())?;
         }
         let steps = self.trace().len();
         writeln!(out, "Stopped: {} after {steps} iteration{}", self.stop(), if steps == 1 { "" } else { "s" })?;
@@ -143,13 +148,7 @@ impl Display for Fit {
                 writeln!(out, "  {communities}")?;
             }
             for (s, t, edge) in strongest.iter().take(SHOWN) {
-                writeln!(
-                    out,
-                    "  {} -- {}  {}",
-                    graph.node(*s).task,
-                    graph.node(*t).task,
-                    edge_text(edge, self.edge_probabilities().is_none())
-                )?;
+                writeln!(out, "  {} -- {}  {}", graph.node(*s).task, graph.node(*t).task, edge_text(edge))?;
             }
             if strongest.len() > SHOWN {
                 writeln!(out, "  ... and {} more", strongest.len() - SHOWN)?;
@@ -207,14 +206,27 @@ pub fn null_text(null: Null, test: &NullTest, rate: f64) -> String {
     )
 }
 
-/// What is known of an edge, on one line; where it comes from EM alone (`scores`), a score instead of a probability.
-pub fn edge_text(edge: &Edge, scores: bool) -> String {
+/// A number of things, such as "1 edge" or "3 edges".
+///
+/// ```
+/// assert_eq!(cognate::report::counted(1, "edge"), "1 edge");
+/// assert_eq!(cognate::report::counted(0, "edge"), "0 edges");
+/// ```
+pub fn counted(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
+/// What is known of an edge, on one line.
+pub fn edge_text(edge: &Edge) -> String {
     let mut text = format!("partial correlation {:+.3}", edge.partial_correlation);
     if let Some((low, high)) = edge.interval {
         text.push_str(&format!(" ({low:+.3} to {high:+.3})"));
     }
     if let Some(probability) = edge.probability {
-        text.push_str(&format!("  {} {probability:.3}", if scores { "score" } else { "probability" }));
+        text.push_str(&format!("  probability {probability:.3}"));
+    }
+    if let Some(score) = edge.score {
+        text.push_str(&format!("  score {score:.3}"));
     }
     if let Some(rate) = edge.local_false_sign_rate() {
         text.push_str(&format!("  lfsr {rate:.3}"));

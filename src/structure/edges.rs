@@ -122,6 +122,7 @@ pub(crate) fn sample(
                 probability: Some(probability),
                 sign_probability: Some(if mean >= 0.0 { up } else { 1.0 - up }.clamp(0.0, 1.0)),
                 interval: (values.len() >= 20).then(|| (at(0.025), at(0.975))),
+                score: None,
             };
             graph.connect_uncertain(s, t, edge);
         }
