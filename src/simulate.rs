@@ -69,12 +69,18 @@ pub fn task_graph<S: AsRef<str>>(layout: Layout, tasks: &[S], strength: Range<f6
     let sizes_hold = strength.start > 0.0 && strength.start < strength.end && strength.end <= 1.0;
     if !sizes_hold {
         return Err(Error::Arguments(format!(
-            "partial correlations of {} to {} are none; give two numbers in (0, 1), the smaller first",
+            "partial correlations of {} to {} are none; give two different numbers in (0, 1), the smaller first",
             strength.start, strength.end
         )));
     }
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let n = tasks.len();
+    let most = n * n.saturating_sub(1) / 2;
+    if let Layout::Random { edges } = layout
+        && edges > most
+    {
+        return Err(Error::Arguments(format!("{n} tasks have {most} pairs, not {edges}; ask for fewer edges")));
+    }
     let pairs: Vec<(usize, usize)> = match layout {
         Layout::Chain => (1..n).map(|t| (t - 1, t)).collect(),
         Layout::Hubs => (0..n).filter(|t| t % 6 != 0).map(|t| (t - t % 6, t)).collect(),

@@ -415,7 +415,7 @@ fn a_simulated_table_is_fitted_beside_its_truth() {
 
     for (bad, word) in [
         (&["simulate", "--tasks", "0"][..], "--tasks 0"),
-        (&["simulate", "--graph", "random", "--edges", "500", "--tasks", "10"], "fewer or weaker"),
+        (&["simulate", "--graph", "random", "--edges", "45", "--tasks", "10"], "fewer or weaker"),
         (&["simulate", "--strength", "0.9,0.2", "--graph", "chain"], "smaller first"),
         (&["simulate", "--noise-ratio", "0.5", "--rows", "3", "--features", "5"], "more rows"),
         (&["simulate", "--noise-sd", "-1"], "from 0 upwards"),
@@ -452,6 +452,43 @@ fn a_graph_is_compared_with_nulls_and_exported() {
     let fast = cognate(folder.path(), &["graph", "m.cognate", "--edges", "fast"]);
     assert!(fast.status == 2 && fast.err.contains("pseudo-gibbs"), "{}", fast.err);
     assert_eq!(cognate(folder.path(), &["graph", "m.cognate", "--null", "0"]).status, 1);
+}
+
+/// No command takes away what it reads or writes one file over another; sizes and weights beyond reason are refused, not tried.
+#[test]
+fn what_would_lose_files_or_never_end_is_refused() {
+    let folder = folder_with(&table());
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let run = |words: &str| cognate(folder.path(), &words.split(' ').collect::<Vec<_>>());
+    write("g.csv", "source,target\ns0,s1\n");
+    write("lower.csv", "task,s0,s1\ns0,1,0.5\ns1,0,1\n");
+    let weighted: String =
+        table().lines().enumerate().map(|(i, line)| format!("{line},{}\n", if i == 0 { "w" } else { ["1e9", "1e-9"][i % 2] })).collect();
+    write("w.csv", &weighted);
+    let fit = "fit t.csv --task site --target y --features x";
+    for (words, sentence) in [
+        (format!("{fit} --structure known --graph g.csv --model g.csv"), "would be overwritten"),
+        (format!("{fit} --structure graph --model -"), "no file to write to"),
+        (format!("{fit} --structure known --covariance lower.csv"), "must be symmetric"),
+        ("fit w.csv --task site --target y --features x --weights w --structure graph --feature-covariance full".into(), ""),
+        ("simulate -o same.csv --truth ./same.csv".into(), "two files"),
+        ("simulate --tasks 10 --graph random --edges 46".into(), "45 pairs"),
+        ("simulate --features 100000 --tasks 2".into(), "in memory"),
+        ("simulate --rows 99999999999999999".into(), "in memory"),
+        ("simulate --mean-sd -1".into(), "--mean-sd"),
+        ("simulate --edges 5".into(), "--graph random"),
+    ] {
+        let refused = run(&words);
+        assert!(
+            sentence.is_empty() || (refused.status == 1 && refused.err.contains(sentence)),
+            "{words}: {} {}",
+            refused.status,
+            refused.err
+        );
+        assert!(refused.status <= 1 && !refused.err.contains("panicked"), "{words}: {}", refused.err);
+    }
+    assert_eq!(std::fs::read_to_string(folder.path().join("g.csv")).unwrap(), "source,target\ns0,s1\n");
+    assert!(!folder.path().join("same.csv").exists() && !folder.path().join("-").exists());
 }
 
 #[test]

@@ -97,3 +97,21 @@ fn what_is_no_relation_is_refused() {
         assert!(error.contains(word), "{error}");
     }
 }
+
+/// With a common correlation r and a mean of their own, tasks differ by 1 - r of Sigma, which K takes over: the restricted likelihood does
+/// not depend on r, however near to 1 it is.
+#[test]
+fn what_all_tasks_have_in_common_does_not_matter_to_a_restricted_fit() {
+    let tasks = drawn(3, 3, 1.0, 5);
+    let at = |r: f64| {
+        let element = |s: &String, t: &String| (s.clone(), t.clone(), if s == t { 1.0 } else { r });
+        let all = tasks.names().iter().flat_map(|s| tasks.names().iter().map(move |t| element(s, t))).collect();
+        let fit = model(KnownRelation::Covariance(all)).restricted(true).fit(&tasks).unwrap();
+        (fit.log_likelihood(), fit.feature_covariance().1[(0, 0)] * (1.0 - r))
+    };
+    let (expected, variance) = at(0.0);
+    for r in [0.9, 0.999, 0.999999] {
+        let (found, own) = at(r);
+        assert!((found - expected).abs() < 1e-4 && (own / variance - 1.0).abs() < 1e-2, "{r}: {found} {own} against {expected} {variance}");
+    }
+}

@@ -10,7 +10,7 @@ use crate::model::{Fit, Model, Standardise};
 use crate::structure::{self, CandidateRule, EdgeMethod, FeatureCovariance, Graph, KnownRelation, Structure};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Finds out which prediction tasks are related, how strongly and with what certainty, and uses it to predict better.
 #[derive(Debug, Parser)]
@@ -389,6 +389,11 @@ impl ModelArgs {
             idle = Some(idle.map_or(own.clone(), |all| all.into_iter().filter(|flag| own.contains(flag)).collect()));
         }
         Ok(idle.unwrap_or_default())
+    }
+
+    /// The files that say what is known of the tasks.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.search.graph.iter().chain(&self.covariance).map(PathBuf::as_path)
     }
 
     /// Options of the structures.

@@ -41,11 +41,11 @@ pub(super) fn graph(args: &GraphArgs, quiet: bool, progress: &Progress) -> Resul
         (None, _) => sampled.map_or_else(|| fit.graph(), TaskGraph::likely),
     };
     if !quiet {
-        fit.warnings().iter().for_each(|warning| eprintln!("cognate: {warning}"));
+        fit.warnings().iter().for_each(|warning| note!("cognate: {warning}"));
     }
     let none_learned = !fit.learns_relatedness() && fit.structure() != "graph" && graph.edges().next().is_none();
     if none_learned && fresh.is_none() && !quiet {
-        eprintln!(
+        note!(
             "cognate: the structure '{}' learns no graph, so there are no edges; fit with --structure graph{}",
             fit.structure(),
             if fit.prior().varying.is_empty() || !fit.prior().free.is_empty() { "" } else { ", or sample them with --edges auto" }
@@ -54,7 +54,7 @@ pub(super) fn graph(args: &GraphArgs, quiet: bool, progress: &Progress) -> Resul
     let rate = args.fdr.unwrap_or(RATE);
     let lines: Vec<String> = tests.iter().map(|(null, test)| report::null_text(*null, test, rate)).collect();
     if !matches!(args.format, GraphFormat::Text | GraphFormat::Json) && !quiet {
-        lines.iter().for_each(|line| eprintln!("cognate: {line}"));
+        lines.iter().for_each(|line| note!("cognate: {line}"));
     }
     Ok(match args.format {
         GraphFormat::Json => {

@@ -1,5 +1,12 @@
 //! The command line: one table of flags, results on stdout, progress and warnings on stderr.
 
+/// Says something on stderr, where it can be said.
+macro_rules! note {
+    ($($words:tt)*) => {{
+        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{}\n", format_args!($($words)*)));
+    }};
+}
+
 mod args;
 mod demo;
 mod edges;
@@ -38,19 +45,19 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 if error.kind() == std::io::ErrorKind::BrokenPipe {
                     return ExitCode::SUCCESS;
                 }
-                eprintln!("cognate: the result could not be written: {error}");
+                note!("cognate: the result could not be written: {error}");
                 return ExitCode::FAILURE;
             }
             match complaint {
                 Some(complaint) => {
-                    eprintln!("cognate: {complaint}");
+                    note!("cognate: {complaint}");
                     ExitCode::FAILURE
                 }
                 None => ExitCode::SUCCESS,
             }
         }
         Err(error) => {
-            eprintln!("cognate: {error}");
+            note!("cognate: {error}");
             ExitCode::FAILURE
         }
     }

@@ -47,17 +47,17 @@ fn table(args: &DataArgs, quiet: bool, progress: &Progress) -> Result<(Table, Op
     let table = csv::read(progress.watch(csv::open(&args.data)?), &source_name(&args.data), &columns)?;
     if !quiet {
         if table.missing_targets > 0 {
-            eprintln!("cognate: {} rows without a target left out", table.missing_targets);
+            note!("cognate: {} rows without a target left out", table.missing_targets);
         }
         if table.dropped > 0 {
-            eprintln!("cognate: {} rows with missing values dropped", table.dropped);
+            note!("cognate: {} rows with missing values dropped", table.dropped);
         }
         if !table.empty_tasks.is_empty() {
-            eprintln!("cognate: tasks without any usable row left out: {}", table.empty_tasks.join(", "));
+            note!("cognate: tasks without any usable row left out: {}", table.empty_tasks.join(", "));
         }
         for coding in &table.schema.codings {
             if let Some(levels) = &coding.levels {
-                eprintln!("cognate: column '{}' has {} levels, reference '{}'", coding.column, levels.len(), levels[0]);
+                note!("cognate: column '{}' has {} levels, reference '{}'", coding.column, levels.len(), levels[0]);
             }
         }
     }
@@ -69,7 +69,7 @@ fn note_strangers(relation: Option<&KnownRelation>, table: &Table, quiet: bool) 
         && let Some(note) = edges::strangers(pairs, table.rows.names())
         && !quiet
     {
-        eprintln!("cognate: {note}");
+        note!("cognate: {note}");
     }
 }
 
@@ -80,6 +80,9 @@ pub(super) fn source_name(path: &Path) -> String {
 /// A result may not replace what it was made from, and its folder must be there before the work.
 pub(super) fn check_output(output: Option<&Path>, inputs: &[&Path]) -> Result<()> {
     let Some(output) = output else { return Ok(()) };
+    if output == Path::new("-") {
+        return Err(Error::Arguments("'-' is no file to write to; name one, or leave the option out".into()));
+    }
     if let Some(folder) = output.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
         let missing = std::io::Error::new(std::io::ErrorKind::NotFound, format!("the folder '{}' does not exist", folder.display()));
         return Err(Error::io(output, missing));
@@ -103,19 +106,18 @@ pub(super) fn json(value: &serde_json::Value) -> String {
 }
 
 fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
-    check_output(args.save.as_deref(), &[&args.table.data])?;
+    let read: Vec<&Path> = std::iter::once(args.table.data.as_path()).chain(args.model.files()).collect();
+    check_output(args.save.as_deref(), &read)?;
     let (table, implied) = table(&args.table, quiet, progress)?;
     let options = args.model.options(implied)?;
     let structure = structure::by_name(&args.structure, &options)?;
     for flag in args.model.idle(&args.table, structure.as_ref()).into_iter().filter(|_| !quiet) {
-        eprintln!("cognate: {flag} means nothing to the structure '{}' and was ignored", args.structure);
+        note!("cognate: {flag} means nothing to the structure '{}' and was ignored", args.structure);
     }
     note_strangers(options.relation.as_ref(), &table, quiet);
     let apart = structure.relates() && !table.design.unrelated_features().is_empty();
     if apart && options.feature_covariance == Some(FeatureCovariance::Full) && !quiet {
-        eprintln!(
-            "cognate: the feature covariance has correlations among the graph features and among the others, but none between the two"
-        );
+        note!("cognate: the feature covariance has correlations among the graph features and among the others, but none between the two");
     }
     let model = args.model.builder(args.table.formula.is_some())(structure);
     let Table { rows, design, schema, .. } = table;
@@ -132,7 +134,7 @@ fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
     let note =
         format!("the fit did not converge after {} iterations; try a simpler structure or fewer varying features", fit.trace().len());
     if failed && !args.strict && !quiet {
-        eprintln!("cognate: {note}");
+        note!("cognate: {note}");
     }
     Ok(Output { text, complaint: (failed && args.strict).then_some(note) })
 }
@@ -144,7 +146,7 @@ fn compare(args: &CompareArgs, quiet: bool, progress: &Progress) -> Result<Strin
     // The ladder's own order, whatever order was asked for.
     let names: Vec<&str> = structure::NAMES.into_iter().filter(|name| args.structures.iter().any(|asked| asked == name)).collect();
     for flag in args.model.idle_everywhere(&args.table, &names, &options)?.into_iter().filter(|_| !quiet) {
-        eprintln!("cognate: {flag} means nothing to these structures and was ignored");
+        note!("cognate: {flag} means nothing to these structures and was ignored");
     }
     let ladder = compare::ladder(&names, &options, args.model.builder(args.table.formula.is_some()))?;
     let say = |name: &str| progress.say(format!("fitting {name}"));
@@ -234,7 +236,7 @@ fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> Result<Strin
         }
         if !quiet {
             let count = scored as f64;
-            eprintln!("cognate: {scored} rows, log predictive density {:.4}, rmse {:.4}", density / count, (squares / count).sqrt());
+            note!("cognate: {scored} rows, log predictive density {:.4}, rmse {:.4}", density / count, (squares / count).sqrt());
         }
     }
     match &args.output {

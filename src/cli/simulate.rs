@@ -83,6 +83,9 @@ fn parse_range(text: &str) -> std::result::Result<std::ops::Range<f64>, String> 
     ends.ok_or_else(|| "give two numbers, such as 0.25,0.5".to_string())
 }
 
+/// Most numbers of anything that is drawn.
+const MOST_NUMBERS: f64 = 1e9;
+
 /// What was drawn, from what, and in which coordinates.
 struct Drawn {
     simulated: Simulated,
@@ -96,18 +99,29 @@ pub(super) fn simulate(args: &SimulateArgs, progress: &Progress) -> Result<Strin
     let inputs: Vec<&std::path::Path> = args.model.iter().chain(&args.data).map(|path| path.as_path()).collect();
     check_output(args.output.as_deref(), &inputs)?;
     check_output(args.truth.as_deref(), &inputs)?;
+    if let (Some(table), Some(truth)) = (&args.output, &args.truth)
+        && place(table) == place(truth)
+    {
+        return Err(Error::Arguments(format!("'{}' cannot hold both the table and the truth; give two files", table.display())));
+    }
     let drawn = match (&args.model, &args.data) {
         (Some(model), Some(data)) => from_model(args, model, data, progress)?,
         _ => from_flags(args)?,
     };
     let text = if args.summaries { summaries(&drawn)? } else { table(&drawn)? };
+    if let Some(path) = &args.output {
+        write_whole(path, text.as_bytes())?;
+    }
     if let Some(path) = &args.truth {
         write_whole(path, json(&truth(&drawn, args.seed)).as_bytes())?;
     }
-    match &args.output {
-        Some(path) => write_whole(path, text.as_bytes()).map(|()| String::new()),
-        None => Ok(text),
-    }
+    Ok(if args.output.is_some() { String::new() } else { text })
+}
+
+/// Where a file is or would be, however it was named.
+fn place(path: &std::path::Path) -> Option<PathBuf> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
+    Some(folder.canonicalize().ok()?.join(path.file_name()?))
 }
 
 fn noise(args: &SimulateArgs, otherwise: f64) -> Result<NoiseLevel> {
@@ -139,6 +153,12 @@ fn relatedness(args: &SimulateArgs, tasks: &[String]) -> Result<Option<Relatedne
 fn from_flags(args: &SimulateArgs) -> Result<Drawn> {
     if let Some((_, what)) = [(args.tasks, "--tasks"), (args.features, "--features"), (args.rows, "--rows")].iter().find(|(n, _)| *n == 0) {
         return Err(Error::Arguments(format!("{what} 0 leaves nothing to draw; give at least 1")));
+    }
+    let (tasks, features, rows) = (args.tasks as f64, args.features as f64, args.rows as f64);
+    let numbers =
+        [(tasks * rows * (features + 1.0), "a table"), (features * features, "a feature covariance"), (tasks * features, "parameters")];
+    if let Some((count, what)) = numbers.into_iter().find(|(count, _)| *count > MOST_NUMBERS) {
+        return Err(Error::Arguments(format!("{what} of {count:.0} numbers is more than fits in memory; ask for less")));
     }
     if !(args.mean_sd >= 0.0 && args.mean_sd.is_finite()) {
         return Err(Error::Arguments(format!("--mean-sd {} is none; give a number from 0 upwards", args.mean_sd)));

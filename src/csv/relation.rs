@@ -2,6 +2,7 @@
 
 use super::{Source, cells};
 use crate::error::{Error, Result};
+use std::collections::HashSet;
 use std::io::Read;
 
 /// Reads pairs (task, task, value): a table with the columns `source`, `target` and, unless every value is 1, `weight` (or
@@ -52,6 +53,14 @@ pub fn read_relation<R: Read>(input: R, name: &str) -> Result<Vec<(String, Strin
     let rows = source.reader.position().record().saturating_sub(1) as usize;
     if ends.is_none() && rows != header.len() - 1 {
         return Err(neither());
+    }
+    if ends.is_none() {
+        let listed: HashSet<(&str, &str)> = pairs.iter().map(|(s, t, _)| (s.as_str(), t.as_str())).collect();
+        if let Some((s, t, value)) = pairs.iter().find(|(s, t, _)| !listed.contains(&(t.as_str(), s.as_str()))) {
+            return Err(refused(format!(
+                "row '{s}' has {value} in column '{t}', and row '{t}' has 0 in column '{s}'; it must be symmetric"
+            )));
+        }
     }
     if pairs.is_empty() {
         return Err(refused("there is no pair in it; list at least one".into()));

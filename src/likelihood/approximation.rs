@@ -173,7 +173,8 @@ impl Approximation {
             let (mut said, mut stood, mut energy) = (0.0, 0.0, 0.0);
             for (t, (site, own)) in sites.iter().zip(&around).enumerate() {
                 said += own.value(&means[t]);
-                stood += site.value(&means[t]) - 0.5 * site.curvature.dot(&covariance_or_zero(&covariances[t], rows.features));
+                let spread = if covariances[t].is_empty() { 0.0 } else { site.curvature.dot(&covariances[t]) };
+                stood += site.value(&means[t]) - 0.5 * spread;
                 let score = &site.linear - &site.curvature * &means[t];
                 energy += (&means[t] - posterior.mean()).dot(&score);
             }
@@ -220,10 +221,6 @@ fn deviation(covariance: &DMatrix<f64>, x: &[f64]) -> f64 {
     let columns = covariance.column_iter().zip(x);
     let square: f64 = columns.map(|(column, b)| b * column.iter().zip(x).map(|(c, a)| c * a).sum::<f64>()).sum();
     square.max(0.0).sqrt()
-}
-
-fn covariance_or_zero(covariance: &DMatrix<f64>, features: usize) -> DMatrix<f64> {
-    if covariance.is_empty() { DMatrix::zeros(features, features) } else { covariance.clone() }
 }
 
 fn mix(old: &Quadratic, new: &Quadratic, share: f64) -> Quadratic {

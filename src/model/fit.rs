@@ -158,6 +158,9 @@ impl Fit {
             covariances,
         };
         fit.warnings = fit.find_warnings();
+        if !found.converged {
+            fit.warnings.push(format!("the Gaussian in the place of the posterior still moves after {} steps", found.steps));
+        }
         fit
     }
 

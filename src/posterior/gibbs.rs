@@ -1,6 +1,7 @@
 //! Draws of all task parameters and the common mean given a task precision, task by task, so that no joint system is factored.
 
 use super::Posterior;
+use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
 use crate::linalg::{self, normal};
 use crate::prior::{Mean, Prior};
@@ -36,7 +37,10 @@ pub(crate) struct Gibbs<'a> {
 
 impl<'a> Gibbs<'a> {
     /// Starts at the posterior means. O(T r^3).
-    pub(crate) fn new(posterior: &'a Posterior) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::NotPositiveDefinite`] where the rows do not determine the mean to double precision.
+    pub(crate) fn new(posterior: &'a Posterior) -> Result<Self> {
         let (quadratics, prior) = (posterior.data(), &posterior.inner);
         let curvatures = (0..quadratics.len())
             .into_par_iter()
@@ -47,22 +51,29 @@ impl<'a> Gibbs<'a> {
             .collect();
         let features = &prior.mean_features;
         let drawn = !matches!(prior.mean, Mean::Given(_)) && !features.is_empty();
-        let information = drawn
-            .then(|| {
-                let total = (0..quadratics.len()).fold(DMatrix::zeros(quadratics.features(), quadratics.features()), |mut sum, t| {
-                    sum += quadratics.task(t).curvature;
-                    sum
-                });
-                linalg::cholesky(total.select_rows(features).select_columns(features))
-            })
-            .flatten();
+        let information = if drawn {
+            let total = (0..quadratics.len()).fold(DMatrix::zeros(quadratics.features(), quadratics.features()), |mut sum, t| {
+                sum += quadratics.task(t).curvature;
+                sum
+            });
+            let factor = linalg::cholesky(total.select_rows(features).select_columns(features));
+            Some(factor.ok_or_else(|| undetermined("the information on the common mean"))?)
+        } else {
+            None
+        };
         let translations = if information.is_some() { translations(prior) } else { DMatrix::zeros(prior.factor.ncols(), 0) };
         let (mean, deviations) = (posterior.mean.clone(), posterior.deviations.clone());
         let r = prior.factor.ncols();
         let (pulls, shift) = (DMatrix::zeros(r, quadratics.len()), DVector::zeros(r));
         let mut chain = Gibbs { quadratics, prior, curvatures, information, translations, mean, deviations, pulls, shift, sweeps: 0 };
         chain.refresh();
-        chain
+        Ok(chain)
+    }
+
+    /// Refuses draws that are beyond double precision.
+    pub(crate) fn check(&self) -> Result<()> {
+        let finite = self.deviations.iter().all(|value| value.abs() < 1e100);
+        if finite { Ok(()) } else { Err(undetermined("the posterior precision of the tasks")) }
     }
 
     /// Makes the pulls anew at the mean.
@@ -167,6 +178,11 @@ impl<'a> Gibbs<'a> {
     }
 }
 
+fn undetermined(matrix: &str) -> Error {
+    let remedy = "weights or features differ too much in size; bring them nearer to each other, or use --standardise both";
+    Error::NotPositiveDefinite { matrix: matrix.into(), remedy: remedy.into() }
+}
+
 /// Directions c with L c in the span of the mean features: the mean can take L c over from all deviations.
 fn translations(prior: &Prior) -> DMatrix<f64> {
     let without: Vec<usize> = (0..prior.varying.len()).filter(|k| !prior.mean_features.contains(&prior.varying[*k])).collect();
@@ -206,7 +222,7 @@ mod tests {
             };
             let posterior = Posterior::given(&quadratics, &prior).unwrap();
             let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(3);
-            let mut chain = Gibbs::new(&posterior);
+            let mut chain = Gibbs::new(&posterior).unwrap();
             let sweeps = 40_000;
             let (mut mean, mut moment) = (DMatrix::zeros(2, 4), DMatrix::zeros(4, 4));
             let mut common = DVector::zeros(2);

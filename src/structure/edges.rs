@@ -5,6 +5,7 @@ use super::moments::{MOST_DENSE, TaskMoments};
 use super::nodewise::{NodewisePrior, inclusion};
 use super::refit::refit;
 use super::spike_slab::{Beliefs, SpikeSlab};
+use crate::error::Result;
 use crate::graph::{Edge, TaskGraph};
 use crate::posterior::{Gibbs, Posterior};
 use nalgebra::{DMatrix, DVector};
@@ -58,16 +59,19 @@ pub(crate) struct Sampled {
 /// A sweep draws the mean and U given Omega ([`Gibbs`]), then Omega and its edges given U, exactly ([`SpikeSlab`]) or by
 /// [`PseudoGibbs`]. The reported probabilities are averages of the conditional probabilities, not of the drawn edges. Noise in
 /// the tasks is thereby carried: given one estimate of U, as EM has it, edges reinforce themselves.
+///
+/// # Errors
+/// What [`Gibbs::new`] refuses, and draws beyond double precision.
 pub(crate) fn sample(
     posterior: &Posterior,
     start: &TaskGraph,
     candidates: Candidates,
     first: NodewisePrior,
     settings: Settings,
-) -> Sampled {
+) -> Result<Sampled> {
     let mut random = ChaCha8Rng::seed_from_u64(settings.seed);
     let tasks = start.len();
-    let mut chain = Gibbs::new(posterior);
+    let mut chain = Gibbs::new(posterior)?;
     let mut omega = start.clone();
     let mut step = if settings.exact {
         let beliefs = Beliefs { strength: BELIEVED, sparsity: candidates.sparsity(), scale: typical_precisions(posterior, start) };
@@ -83,6 +87,7 @@ pub(crate) fn sample(
     let burn_in = settings.sweeps / 2;
     for sweep in 0..burn_in + settings.sweeps {
         chain.sweep(&omega, &mut random);
+        chain.check()?;
         let own = TaskMoments::of_columns(chain.deviations());
         match &mut step {
             Step::Exact(sampler) => {
@@ -128,7 +133,7 @@ pub(crate) fn sample(
         }
     }
     let expected_edges = probabilities.iter().sum::<f64>() / settings.sweeps as f64;
-    Sampled { graph, expected_edges, moments: moments.mean() }
+    Ok(Sampled { graph, expected_edges, moments: moments.mean() })
 }
 
 /// One over the variance of each task among the directions, as the exchangeable posterior expects it.

@@ -35,6 +35,11 @@ impl FactorSpace {
 
     /// Starts where the prior variance equals the sampling variance of an average task, feature by feature.
     pub(crate) fn start(&mut self, setting: &Setting) -> DMatrix<f64> {
+        self.start_at(setting, 1.0)
+    }
+
+    /// As [`FactorSpace::start`], where Sigma has that variance between tasks.
+    pub(crate) fn start_at(&mut self, setting: &Setting, between: f64) -> DMatrix<f64> {
         let (q, data) = (setting.varying.len(), &setting.data.quadratics);
         let p = data.features();
         let information = |feature: usize| {
@@ -50,7 +55,7 @@ impl FactorSpace {
                 part.iter().for_each(|k| each[*k] = mean);
             }
         }
-        self.sizes = each.iter().map(|own| (setting.noise / own).sqrt()).collect();
+        self.sizes = each.iter().map(|own| (setting.noise / (own * between)).sqrt()).collect();
         DMatrix::from_diagonal(&nalgebra::DVector::from_column_slice(&self.sizes))
     }
 

@@ -255,7 +255,7 @@ impl Graph {
         let start = refit(&pattern, &moments, (r, self.strength), 1e-5)?;
         let first = NodewisePrior { rate: self.search.rate.min(0.5), slab: self.search.slab };
         let settings = Settings { strength: self.strength, mean_takes_all, exact, sweeps, seed: self.seed };
-        let sampled = sample(posterior, &start, candidates, first, settings);
+        let sampled = sample(posterior, &start, candidates, first, settings)?;
         let likely = sampled.graph.likely();
         self.expected_edges = sampled.expected_edges;
         self.sampled = Some(sampled.graph);

@@ -165,7 +165,15 @@ impl Structure for Known {
                 Relatedness::Graph(omega)
             }
         };
-        Ok((setting.prior(setting.mean.clone(), relatedness, self.space.start(setting)), None))
+        // What all tasks have in common is the mean's: a Sigma of little else asks for a larger K, far from which 0 is an optimum too.
+        let between = match &relatedness {
+            Relatedness::Dense(sigma) if sigma.nrows() > 1 => {
+                let tasks = sigma.nrows() as f64;
+                ((sigma.trace() - sigma.sum() / tasks) / (tasks - 1.0)).max(1e-12 * sigma.trace())
+            }
+            _ => 1.0,
+        };
+        Ok((setting.prior(setting.mean.clone(), relatedness, self.space.start_at(setting, between)), None))
     }
 
     fn update(&mut self, posterior: &Posterior) -> Result<Prior> {

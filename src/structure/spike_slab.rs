@@ -154,6 +154,10 @@ impl SpikeSlab {
 /// w ~ +-chi_3 and w ~ N(0, 1) with weights 1 : m^2 are taken.
 fn draw_moment<R: Rng + ?Sized>(location: f64, random: &mut R) -> f64 {
     let square = location * location;
+    // So far out x^2 is next to constant.
+    if square.is_nan() || square > 1e12 {
+        return location + normal(random);
+    }
     loop {
         let w = if random.random::<f64>() * (1.0 + square) < 1.0 {
             let radius = (0..3).map(|_| normal(random).powi(2)).sum::<f64>().sqrt();
@@ -249,7 +253,7 @@ mod tests {
             let quadratics = Quadratics::new(&quadratics).unwrap();
             let prior = Prior::new(Mean::Integrated, Relatedness::Identity, DMatrix::identity(DIRECTIONS, DIRECTIONS));
             let posterior = Posterior::given(&quadratics, &prior).unwrap();
-            let mut chain = Gibbs::new(&posterior);
+            let mut chain = Gibbs::new(&posterior).unwrap();
             let mut sampler = SpikeSlab::new(&TaskGraph::empty(&names()), Candidates::all(TASKS), beliefs());
             let truth = summaries(&omega, slab);
             let (mut below, mut tied) = ([0usize; 5], [0usize; 5]);
