@@ -60,8 +60,8 @@ fn the_graph_of_the_chosen_features_is_found_and_the_others_keep_their_variance(
         assert!(found >= 9, "{found} of 11 edges");
         assert!(graph.edges().count() - found <= 2);
         let (chosen, others) = variances(&fit);
-        // Sigma has mean variance 1 in the report; of a chain this strong a task's own is about 1.7.
-        assert!((1.2..2.2).contains(&chosen), "{chosen}");
+        // A task's variance is 1 on average, as it was drawn.
+        assert!((0.75..1.35).contains(&chosen), "{chosen}");
         assert!((5.0..14.0).contains(&others), "{others}");
         assert!(fit.visibility().unwrap().effective_directions < CHOSEN as f64);
     }
