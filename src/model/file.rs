@@ -48,13 +48,13 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Removes a file that was being written; for the handler of an interruption.
+/// Removes a file that was being written, and lets none be begun after it; for the handler of an interruption, which ends the program.
 pub(crate) fn discard_pending() {
-    if let Ok(mut pending) = PENDING.lock()
-        && let Some(path) = pending.take()
-    {
+    let mut pending = PENDING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if let Some(path) = pending.take() {
         let _ = std::fs::remove_file(path);
     }
+    std::mem::forget(pending);
 }
 
 impl Fit {
