@@ -176,8 +176,8 @@ fn evaluate(rows: &Rows, plans: &[Plan], candidates: &[Candidate], progress: &dy
                 let fit = (candidate.build)()?.fit(training)?;
                 for i in held {
                     let task = rows.task(*i);
-                    let p = fit.predict_task(Some(task), &rows.names()[task], rows.x(*i), 0.95, rows.weight(*i))?;
-                    let error = rows.y(*i) - p.mean;
+                    let p = fit.forecast(Some(task), &rows.names()[task], rows.x(*i), rows.weight(*i), rows.offset(*i))?;
+                    let error = rows.y(*i) - p.moments().0;
                     squares += error * error;
                     scores.push(p.log_density(rows.y(*i)));
                 }

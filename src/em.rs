@@ -1,12 +1,13 @@
 //! The only loop: rows become quadratics, quadratics and prior a posterior, the posterior's moments a better prior.
 
 use crate::error::Result;
-use crate::likelihood::{Approximation, Dispersion, Likelihood, Observations};
-use crate::linalg::Lbfgs;
+use crate::likelihood::{Approximation, Dispersion, Inference, Likelihood, Observations};
+use crate::linalg::{self, Lbfgs};
 use crate::posterior::Posterior;
 use crate::prior::{Mean, Prior};
 use crate::quadratic::Quadratics;
 use crate::structure::{Setting, Smooth, Structure};
+use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
 
 /// When to stop.
@@ -178,12 +179,14 @@ fn finish(
     let mut quadratics: Option<Quadratics> = None;
     for _ in 0..RELEASES {
         let own = smooth.coordinates(&prior);
-        let anchor: Vec<f64> = dispersion.variances.iter().map(|v| v.ln()).collect();
-        let point: Vec<f64> = own.iter().copied().chain(anchor.iter().copied()).collect();
+        let logs: Vec<f64> = dispersion.values.iter().map(|v| v.ln()).collect();
+        let means = Means::of(likelihood, data, (&prior, &dispersion), quadratics.as_ref())?;
+        let point: Vec<f64> = own.iter().copied().chain(logs.iter().copied()).chain(std::iter::repeat_n(0.0, means.len())).collect();
         let at = |point: &[f64]| {
-            let (own_point, variances) = point.split_at(own.len());
-            let next = smooth.at(own_point, &prior)?;
-            Some((next, likelihood.with_variances(variances.iter().map(|v| v.exp()).collect(), &dispersion)))
+            let (own_point, rest) = point.split_at(own.len());
+            let (logs, mean_point) = rest.split_at(logs.len());
+            let next = means.at(mean_point, smooth.at(own_point, &prior)?);
+            Some((next, likelihood.with_values(logs.iter().map(|v| v.exp()).collect(), &dispersion)))
         };
         let evaluations = options.max_iterations.saturating_sub(trace.len());
         let mut path = Path::default();
@@ -199,8 +202,12 @@ fn finish(
             if !latest.log_posterior.is_finite() {
                 return Ok(None);
             }
-            let mut slope = smooth.slope(&found.posterior);
-            slope.extend(likelihood.slope(data, &found.posterior, &noise));
+            // The structure's slope and the mean's follow the posterior, the dispersion's does not.
+            let along = |posterior: &Posterior| [smooth.slope(posterior), means.slope(posterior)].concat();
+            let mut slope = likelihood.slope_along(data, &found, &noise, &along)?;
+            let of_mean = slope.split_off(own.len());
+            slope.extend(likelihood.slope(data, &found, &noise)?);
+            slope.extend(of_mean);
             slope.iter_mut().for_each(|v| *v = -*v);
             let value = match found.posterior.log_likelihood_error() {
                 0.0 => -latest.log_posterior,
@@ -229,6 +236,46 @@ fn finish(
         }
     }
     Ok(Climbed { prior, dispersion, trace, stop })
+}
+
+/// The mean as coordinates of the finish, where a Gaussian posterior does not hold the best one: by Laplace's approximation the
+/// log-determinant depends on it too. Displacements are in units of its standard errors over sqrt(T), in which the curvature is that of
+/// the structures' coordinates.
+struct Means {
+    base: DVector<f64>,
+    root: DMatrix<f64>,
+}
+
+impl Means {
+    fn of(
+        likelihood: &dyn Likelihood,
+        data: &Observations,
+        (prior, dispersion): (&Prior, &Dispersion),
+        from: Option<&Quadratics>,
+    ) -> Result<Self> {
+        let moves = likelihood.inference() == Some(Inference::Laplace) && matches!(prior.mean, Mean::Profiled | Mean::Estimated(_));
+        if !moves || prior.mean_features.is_empty() {
+            return Ok(Means { base: DVector::zeros(0), root: DMatrix::zeros(0, 0) });
+        }
+        let found = likelihood.posterior(data, dispersion, prior, from)?;
+        let root = linalg::semidefinite_factor(found.posterior.mean_covariance()) / (data.quadratics.len() as f64).sqrt();
+        Ok(Means { base: found.posterior.mean().select_rows(&prior.mean_features), root })
+    }
+
+    fn len(&self) -> usize {
+        self.root.ncols()
+    }
+
+    fn at(&self, point: &[f64], prior: Prior) -> Prior {
+        if self.len() == 0 {
+            return prior;
+        }
+        Prior { mean: Mean::Estimated(&self.base + &self.root * DVector::from_column_slice(point)), ..prior }
+    }
+
+    fn slope(&self, posterior: &Posterior) -> Vec<f64> {
+        if self.len() == 0 { Vec::new() } else { (self.root.transpose() * posterior.mean_score()).as_slice().to_vec() }
+    }
 }
 
 /// Gain below which a fit by estimated slopes is at its optimum: beyond it searches went on for minutes without a gain of .01.

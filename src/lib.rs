@@ -44,9 +44,10 @@ pub use error::{Error, Result};
 pub use formula::Formula;
 pub use graph::{Edge, Node, TaskGraph, read_dot, read_graphml};
 pub use likelihood::{
-    Approximation, Binomial, Dispersion, Family, FamilyRows, Gaussian, Inference, Likelihood, Link, Local, Noise, Observations, Poisson,
+    Approximation, Binomial, Dispersion, Family, FamilyRow, FamilyRows, Gamma, Gaussian, Generalised, Inference, Likelihood, Link, Local,
+    NegativeBinomial, Noise, Normal, Observations, Ordinal, Poisson, StudentT,
 };
-pub use model::{Fit, LikelihoodKind, Model, Null, NullTest, Prediction, SampledEdges, Standardise, Visibility};
+pub use model::{Fit, Forecast, LikelihoodKind, Model, Null, NullTest, Prediction, SampledEdges, Standardise, Visibility};
 pub use posterior::Posterior;
 pub use prior::{Mean, Prior, Relatedness};
 pub use quadratic::{Quadratic, Quadratics, Statistics};

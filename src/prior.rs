@@ -36,6 +36,8 @@ pub enum Mean {
     Given(#[serde(with = "crate::linalg::record::vector")] DVector<f64>),
     /// Estimated by generalised least squares and taken as known in the moments (maximum likelihood).
     Profiled,
+    /// The same with an estimate made otherwise (length of the mean features).
+    Estimated(#[serde(with = "crate::linalg::record::vector")] DVector<f64>),
     /// Integrated over a flat prior (restricted likelihood).
     Integrated,
 }

@@ -439,7 +439,7 @@ fn optima_are_optima() {
                 let quadratics = Gaussian::default().quadratics(&data, &Dispersion::shared(noise));
                 Posterior::given(&quadratics, prior).unwrap().log_likelihood()
             };
-            let noise = fit.dispersion().common;
+            let noise = fit.dispersion().common_variance();
             let top = value(fit.prior(), noise);
             for step in [0.99, 1.01] {
                 assert!(value(fit.prior(), noise * step) <= top + 1e-7);

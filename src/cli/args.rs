@@ -5,12 +5,13 @@ use super::simulate::SimulateArgs;
 use crate::csv::{self, Columns, Varying};
 use crate::error::{Error, Result};
 use crate::formula::Formula;
-use crate::likelihood::{Binomial, Gaussian, Likelihood, Link, Noise, Poisson};
+use crate::likelihood::{self, FAMILY_NAMES, Family, Gaussian, Generalised, Inference, Likelihood, Noise};
 use crate::model::{Fit, Model, Standardise};
 use crate::structure::{self, CandidateRule, EdgeMethod, FeatureCovariance, Graph, KnownRelation, Structure};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Finds out which prediction tasks are related, how strongly and with what certainty, and uses it to predict better.
 #[derive(Debug, Parser)]
@@ -78,6 +79,15 @@ pub(super) struct DataArgs {
     /// Column of precision weights
     #[arg(long)]
     weights: Option<String>,
+    /// Column of the number of trials, of which the target counts the successes (binomial, probit)
+    #[arg(long, conflicts_with = "weights")]
+    pub trials: Option<String>,
+    /// Column of what is added to the linear predictor
+    #[arg(long)]
+    offset: Option<String>,
+    /// Column of exposures: their logarithms are added to the linear predictor, so that counts are rates times exposure
+    #[arg(long)]
+    pub exposure: Option<String>,
     /// Number columns that hold categories
     #[arg(long, value_delimiter = ',')]
     factors: Vec<String>,
@@ -95,14 +105,18 @@ pub(super) enum Missing {
 /// What is fitted.
 #[derive(Debug, Args)]
 pub(super) struct ModelArgs {
-    /// Family of the target: gaussian, bernoulli (0 or 1) or binomial (a share of successes, the number of trials as --weights) with
-    /// logit link, probit (the same with probit link), poisson (counts, log link); all but gaussian by variational inference
-    #[arg(long, default_value = "gaussian", value_parser = ["gaussian", "bernoulli", "binomial", "probit", "poisson"])]
+    /// Family of the target: gaussian, student (with outliers), bernoulli (0 or 1) or binomial (successes of --trials, or their share with
+    /// the trials as --weights) with logit link, probit (the same with probit link), poisson or negative-binomial (counts, log link),
+    /// gamma (positive, log link), ordinal (levels 1, 2, 3 .., cumulative logit)
+    #[arg(long, default_value = "gaussian", value_parser = families())]
     family: String,
+    /// How the posterior of a family other than the Gaussian is approximated
+    #[arg(long, value_enum)]
+    inference: Option<InferenceArg>,
     /// Shape of the covariance between varying features (default: diagonal; with --formula full, or diagonal for ||)
     #[arg(long, value_enum)]
     feature_covariance: Option<Covariance>,
-    /// Noise variance
+    /// Noise variance, or the dispersion of another family
     #[arg(long, value_enum, default_value_t = NoiseArg::Shared)]
     noise: NoiseArg,
     /// Mean of the varying features
@@ -159,6 +173,18 @@ impl From<EdgesArg> for EdgeMethod {
             EdgesArg::Fast => EdgeMethod::Fast,
         }
     }
+}
+
+fn families() -> PossibleValuesParser {
+    PossibleValuesParser::new(std::iter::once("gaussian").chain(FAMILY_NAMES))
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum InferenceArg {
+    /// The nearest Gaussian: the log-likelihood is a lower bound
+    Variational,
+    /// At the mode, by the curvature there, as lme4 does
+    Laplace,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -354,6 +380,9 @@ impl DataArgs {
         };
         let rest = Columns {
             weights: self.weights.clone(),
+            trials: self.trials.clone(),
+            offset: self.offset.clone(),
+            exposure: self.exposure.clone(),
             factors: self.factors.clone(),
             graph_features: self.graph_features.clone(),
             drop_missing: self.missing == Missing::Drop,
@@ -364,6 +393,23 @@ impl DataArgs {
 }
 
 impl ModelArgs {
+    /// The family, unless it is the Gaussian.
+    fn own_family(&self) -> Option<Arc<dyn Family>> {
+        likelihood::family(&self.family, &[])
+    }
+
+    /// Refuses columns that the family has no use for.
+    pub(super) fn check_columns(&self, table: &DataArgs) -> Result<()> {
+        if table.trials.is_some() && !matches!(self.family.as_str(), "binomial" | "probit") {
+            return Err(Error::Arguments("--trials belongs to --family binomial or probit; choose one, or leave --trials out".into()));
+        }
+        if table.exposure.is_some() && !matches!(self.family.as_str(), "poisson" | "negative-binomial" | "gamma") {
+            let problem = "--exposure multiplies an expectation, so it belongs to a family with a log link (poisson, negative-binomial, gamma);                            choose one, or give --offset";
+            return Err(Error::Arguments(problem.into()));
+        }
+        Ok(())
+    }
+
     /// Flags given that mean nothing to this structure.
     pub(super) fn idle(&self, table: &DataArgs, structure: &dyn Structure) -> Vec<&'static str> {
         let learns = matches!(structure.name(), "graph" | "full");
@@ -376,7 +422,8 @@ impl ModelArgs {
             ("--edges", !matches!(self.edges, EdgesArg::Auto) && structure.name() != "graph"),
             ("--covariance", self.covariance.is_some() && structure.name() != "known"),
             ("--reml", self.reml && !structure.has_marginal()),
-            ("--noise", self.family != "gaussian" && matches!(self.noise, NoiseArg::Task)),
+            ("--noise", matches!(self.noise, NoiseArg::Task) && self.own_family().is_some_and(|family| family.dispersion().is_empty())),
+            ("--inference", self.inference.is_some() && self.own_family().is_none()),
         ];
         given.into_iter().filter(|(_, idle)| *idle).map(|(flag, _)| flag).collect()
     }
@@ -437,13 +484,15 @@ impl ModelArgs {
             None => Standardise::Both,
         };
         let (restricted, zero) = (self.reml, self.mean == MeanArg::Zero);
-        let family = self.family.clone();
+        let inference = match self.inference {
+            Some(InferenceArg::Laplace) => Inference::Laplace,
+            _ => Inference::Variational,
+        };
+        let family = self.own_family();
         move |structure| {
-            let likelihood: Box<dyn Likelihood> = match family.as_str() {
-                "bernoulli" | "binomial" => Box::new(Binomial { link: Link::Logit }),
-                "probit" => Box::new(Binomial { link: Link::Probit }),
-                "poisson" => Box::new(Poisson),
-                _ => Box::new(Gaussian { noise }),
+            let likelihood: Box<dyn Likelihood> = match &family {
+                Some(family) => Box::new(Generalised::of(Arc::clone(family)).with_inference(inference).with_noise(noise)),
+                None => Box::new(Gaussian { noise }),
             };
             Model::of(likelihood, structure).standardise(standardise).restricted(restricted).zero_mean(zero)
         }

@@ -108,6 +108,7 @@ pub(super) fn json(value: &serde_json::Value) -> String {
 fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
     let read: Vec<&Path> = std::iter::once(args.table.data.as_path()).chain(args.model.files()).collect();
     check_output(args.save.as_deref(), &read)?;
+    args.model.check_columns(&args.table)?;
     let (table, implied) = table(&args.table, quiet, progress)?;
     let options = args.model.options(implied)?;
     let structure = structure::by_name(&args.structure, &options)?;
@@ -140,6 +141,7 @@ fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
 }
 
 fn compare(args: &CompareArgs, quiet: bool, progress: &Progress) -> Result<String> {
+    args.model.check_columns(&args.table)?;
     let (table, implied) = table(&args.table, quiet, progress)?;
     let options = args.model.options(implied)?;
     note_strangers(options.relation.as_ref(), &table, quiet);
@@ -216,14 +218,17 @@ fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> Result<Strin
     let mut records = vec![["row", "task", "mean", "sd", "lower", "upper"].map(String::from).to_vec()];
     let (mut scored, mut density, mut squares) = (0u64, 0.0, 0.0);
     for query in &queries {
-        let p = fit.predict_task(known.get(query.task.as_str()).copied(), &query.task, &query.x, args.interval, 1.0)?;
+        let number = known.get(query.task.as_str()).copied();
+        let p = fit.forecast(number, &query.task, &query.x, query.weight, query.offset)?.prediction(args.interval);
+        // Where the table counts successes, so do predictions.
+        let unit = if schema.trials.is_some() { query.weight } else { 1.0 };
         if let Some(target) = query.target {
-            let error = target - p.mean;
+            let error = unit * (target - p.mean);
             scored += 1;
             squares += error * error;
             density += p.log_density(target);
         }
-        let numbers = [p.mean, p.sd, p.lower, p.upper].map(|v| v.to_string());
+        let numbers = [p.mean, p.sd, p.lower, p.upper].map(|v| (unit * v).to_string());
         records.push([vec![query.row.to_string(), query.task.clone()], numbers.to_vec()].concat());
     }
     let text = csv_text(records)?;

@@ -184,7 +184,7 @@ fn from_model(args: &SimulateArgs, model: &std::path::Path, data: &std::path::Pa
     let columns = &design.features()[usize::from(design.has_intercept())..];
     let mut rows = Rows::new(fit.tasks().target(), columns);
     for query in &queries {
-        rows.push(&query.task, &query.x, 0.0, 1.0)?;
+        rows.push_with_offset(&query.task, &query.x, 0.0, query.weight, query.offset)?;
     }
     let own = fit.prior();
     if !own.free.is_empty() {
@@ -199,7 +199,7 @@ fn from_model(args: &SimulateArgs, model: &std::path::Path, data: &std::path::Pa
     let mean = fit.fitted_mean().select_rows(&own.mean_features);
     let relatedness = relatedness(args, rows.names())?.unwrap_or_else(|| own.relatedness.clone());
     let prior = Prior { mean: Mean::Given(mean), relatedness, ..own.clone() };
-    let noise = noise(args, fit.dispersion().common.sqrt())?;
+    let noise = noise(args, fit.dispersion().common_variance().sqrt())?;
     let coordinates = fit.coordinates().clone();
     let simulated = simulate::targets(&prior, &rows, &design, &coordinates, noise, args.seed)?;
     Ok(Drawn { simulated, prior, design, coordinates, task: schema.task.clone() })

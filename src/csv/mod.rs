@@ -2,6 +2,7 @@
 
 mod cells;
 mod relation;
+mod sides;
 
 pub use cells::Coding;
 
@@ -10,6 +11,7 @@ use crate::tasks::{Design, INTERCEPT, Rows};
 use cells::{Cells, MISSING_CODE, is_missing, number};
 use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
+use sides::Sides;
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -33,6 +35,12 @@ pub struct Columns {
     pub no_intercept: bool,
     /// Column of precision weights.
     pub weights: Option<String>,
+    /// Column of the number of trials; the target then counts successes, and rows are their share with the trials as weight.
+    pub trials: Option<String>,
+    /// Column of what the linear predictor has beside x' w.
+    pub offset: Option<String>,
+    /// Column of exposures, whose logarithms are added to the offset.
+    pub exposure: Option<String>,
     /// Columns of numbers to be read as categories.
     pub factors: Vec<String>,
     /// Features without a mean (they vary about 0).
@@ -62,6 +70,15 @@ pub struct Schema {
     pub target: String,
     /// Column of the weights.
     pub weights: Option<String>,
+    /// Column of the number of trials.
+    #[serde(default)]
+    pub trials: Option<String>,
+    /// Column of the offset.
+    #[serde(default)]
+    pub offset: Option<String>,
+    /// Column of the exposure.
+    #[serde(default)]
+    pub exposure: Option<String>,
     /// Feature columns in order.
     pub codings: Vec<Coding>,
 }
@@ -174,11 +191,11 @@ pub fn read(input: impl Read, name: &str, columns: &Columns) -> Result<Table> {
     let mut source = Source::new(input, name)?;
     let task = source.column(&columns.task)?;
     let target = source.column(&columns.target)?;
-    let weight = columns.weights.as_ref().map(|name| source.column(name)).transpose()?;
+    let sides = Sides::of(&source, [&columns.weights, &columns.trials, &columns.offset, &columns.exposure])?;
     if task == target {
         return Err(Error::Arguments(format!("column '{}' cannot be both task and target", columns.task)));
     }
-    let used = [Some(task), Some(target), weight];
+    let used: Vec<Option<usize>> = [Some(task), Some(target)].into_iter().chain(sides.columns()).collect();
     let chosen: Vec<usize> = match &columns.features {
         Some(names) => names.iter().map(|name| source.column(name)).collect::<Result<_>>()?,
         None => (0..source.header.len()).filter(|i| !used.contains(&Some(*i))).collect(),
@@ -195,7 +212,7 @@ pub fn read(input: impl Read, name: &str, columns: &Columns) -> Result<Table> {
     let category: Vec<bool> = chosen.iter().map(|i| columns.factors.contains(&source.header[*i])).collect();
 
     let mut cells: Vec<Cells> = chosen.iter().map(|_| Cells::Undecided).collect();
-    let (mut tasks, mut targets, mut weights) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut tasks, mut targets, mut beside) = (Vec::new(), Vec::new(), Vec::new());
     let mut names: HashMap<String, u32> = HashMap::new();
     let mut order: Vec<String> = Vec::new();
     let mut record = csv::StringRecord::new();
@@ -223,13 +240,12 @@ pub fn read(input: impl Read, name: &str, columns: &Columns) -> Result<Table> {
         tasks.push(index);
         let cell = cell_of(&record, target);
         targets.push(if is_missing(cell) { f64::NAN } else { number(row, &columns.target, cell)? });
-        if let (Some(weight), Some(name)) = (weight, &columns.weights) {
-            let cell = cell_of(&record, weight);
-            let value = if is_missing(cell) { f64::NAN } else { number(row, name, cell)? };
-            if value <= 0.0 {
-                return Err(Error::BadWeight { row, column: name.clone(), value });
+        if sides.any() {
+            let own = sides.of_row(&record, row)?;
+            if let Some(target) = targets.last_mut() {
+                *target = own.share(*target, row, &columns.target)?;
             }
-            weights.push(value);
+            beside.push(own);
         }
         for ((cells, i), category) in cells.iter_mut().zip(&chosen).zip(&category) {
             cells.push(row, &source.header[*i], cell_of(&record, *i), *category)?;
@@ -260,8 +276,8 @@ pub fn read(input: impl Read, name: &str, columns: &Columns) -> Result<Table> {
             continue;
         }
         x.clear();
-        let own_weight = if weight.is_some() { weights[i] } else { 1.0 };
-        let mut gap = own_weight.is_nan().then(|| columns.weights.clone().unwrap_or_default());
+        let own = beside.get(i).cloned().unwrap_or_default();
+        let mut gap = own.missing;
         for ((cells, coding), place) in cells.iter().zip(&codings).zip(&places) {
             match cells {
                 Cells::Numbers(values) => {
@@ -290,7 +306,7 @@ pub fn read(input: impl Read, name: &str, columns: &Columns) -> Result<Table> {
             }
             return Err(Error::MissingValue { row: i as u64 + 1, column: gap.unwrap_or_default() });
         }
-        rows.push(&order[tasks[i] as usize], &x, targets[i], own_weight)?;
+        rows.push_with_offset(&order[tasks[i] as usize], &x, targets[i], own.weight, own.offset)?;
     }
     if rows.is_empty() {
         let remedy = format!("{missing_targets} rows have no target and {dropped} were dropped; check the columns");
@@ -299,7 +315,15 @@ pub fn read(input: impl Read, name: &str, columns: &Columns) -> Result<Table> {
     let present: std::collections::HashSet<&String> = rows.names().iter().collect();
     let empty_tasks = order.iter().filter(|name| !present.contains(name)).cloned().collect();
     let design = design(columns, &codings, &features)?;
-    let schema = Schema { task: columns.task.clone(), target: columns.target.clone(), weights: columns.weights.clone(), codings };
+    let schema = Schema {
+        task: columns.task.clone(),
+        target: columns.target.clone(),
+        weights: columns.weights.clone(),
+        trials: columns.trials.clone(),
+        offset: columns.offset.clone(),
+        exposure: columns.exposure.clone(),
+        codings,
+    };
     Ok(Table { rows, design, schema, missing_targets, dropped, empty_tasks })
 }
 
@@ -353,11 +377,16 @@ pub struct Query {
     pub task: String,
     /// Coded features.
     pub x: Vec<f64>,
-    /// The target, where there is one.
+    /// The target, where there is one; the share of successes where the table counts them.
     pub target: Option<f64>,
+    /// Precision weight, or number of trials: 1 where the table has none.
+    pub weight: f64,
+    /// What the linear predictor has beside x' w.
+    pub offset: f64,
 }
 
-/// Reads the rows of a table by a fitted model's schema; the target column may be absent.
+/// Reads the rows of a table by a fitted model's schema; the columns of target, weights and trials may be absent, those of an offset or an
+/// exposure not.
 ///
 /// # Errors
 /// A missing column or cell, a cell that is no number, or a level that the fit did not see.
@@ -365,6 +394,9 @@ pub fn read_queries(input: impl Read, name: &str, schema: &Schema) -> Result<Vec
     let mut source = Source::new(input, name)?;
     let task = source.column(&schema.task)?;
     let target = source.column(&schema.target).ok();
+    let present = |name: &Option<String>| name.clone().filter(|name| source.column(name).is_ok());
+    let sides = Sides::of(&source, [&present(&schema.weights), &present(&schema.trials), &schema.offset, &schema.exposure])?;
+    let counts = schema.trials.is_some() && present(&schema.trials).is_none();
     let chosen: Vec<usize> = schema.codings.iter().map(|coding| source.column(&coding.column)).collect::<Result<_>>()?;
     let mut queries = Vec::new();
     let mut record = csv::StringRecord::new();
@@ -394,10 +426,15 @@ pub fn read_queries(input: impl Read, name: &str, schema: &Schema) -> Result<Vec
             }
         }
         let target = match target {
-            Some(i) if !is_missing(cell_of(&record, i)) => Some(number(row, &schema.target, cell_of(&record, i))?),
+            Some(i) if !is_missing(cell_of(&record, i)) && !counts => Some(number(row, &schema.target, cell_of(&record, i))?),
             _ => None,
         };
-        queries.push(Query { row, task: cell_of(&record, task).to_string(), x, target });
+        let own = sides.of_row(&record, row)?;
+        if let Some(column) = own.missing {
+            return Err(Error::MissingValue { row, column });
+        }
+        let target = target.map(|target| own.share(target, row, &schema.target)).transpose()?;
+        queries.push(Query { row, task: cell_of(&record, task).to_string(), x, target, weight: own.weight, offset: own.offset });
     }
     Ok(queries)
 }

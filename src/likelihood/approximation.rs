@@ -1,13 +1,13 @@
 //! The Gaussian nearest to a posterior that is not: quadratics of the rows are made around it until it stands.
 
-use super::family::{Family, Local};
-use crate::error::{Error, Result};
+use super::family::Family;
+use super::rows::{Families, FamilyRows, Where};
+use crate::error::Result;
 use crate::posterior::Posterior;
 use crate::prior::Prior;
 use crate::quadratic::{Quadratic, Quadratics};
-use crate::tasks::{Coordinates, Design, Rows};
 use nalgebra::{DMatrix, DVector};
-use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 /// Most steps until the approximation must stand.
 const STEPS: usize = 200;
@@ -18,68 +18,9 @@ const STILL: f64 = 1e-9;
 /// Share of a step below which none is taken.
 const LEAST_SHARE: f64 = 1e-6;
 
-/// Rows of a family in the coordinates of a fit, task by task: what a family whose quadratics depend on the parameters keeps of a table.
-/// d + 2 numbers a row.
-#[derive(Clone, Debug)]
-pub struct FamilyRows {
-    features: usize,
-    /// Where the rows of each task begin, and the number of all.
-    begins: Vec<usize>,
-    x: Vec<f64>,
-    y: Vec<f64>,
-    weight: Vec<f64>,
-}
-
-impl FamilyRows {
-    /// The rows, with features in `coordinates` and targets as they are. O(n d).
-    ///
-    /// # Errors
-    /// [`Error::BadTarget`] for a target that the family cannot have.
-    pub fn new(rows: &Rows, design: &Design, coordinates: &Coordinates, family: &dyn Family) -> Result<Self> {
-        let refused = |i: usize| family.refuses(rows.y(i), rows.weight(i)).map(|problem| (i, problem));
-        if let Some((i, problem)) = (0..rows.len()).find_map(refused) {
-            let (row, column) = (i as u64 + 1, rows.target().to_string());
-            return Err(Error::BadTarget { row, column, value: rows.y(i), problem: problem.into() });
-        }
-        let mut order: Vec<usize> = (0..rows.len()).collect();
-        order.sort_by_key(|i| rows.task(*i));
-        let begins = (0..=rows.names().len()).map(|t| order.partition_point(|i| rows.task(*i) < t)).collect();
-        let x = order.iter().flat_map(|i| coordinates.features(rows.x(*i)).as_slice().to_vec()).collect();
-        let (y, weight) = order.iter().map(|i| (rows.y(*i), rows.weight(*i))).unzip();
-        Ok(FamilyRows { features: design.len(), begins, x, y, weight })
-    }
-
-    /// How many tasks there are.
-    pub fn tasks(&self) -> usize {
-        self.begins.len() - 1
-    }
-
-    /// What `local(task, features, target, weight)` says of each row about the predictor it returns too, added up over each task's rows:
-    /// there the quadratic's value is the sum of the rows' values.
-    fn quadratics(&self, local: impl Fn(usize, &[f64], f64, f64) -> (f64, Local) + Sync) -> Vec<Quadratic> {
-        (0..self.tasks()).into_par_iter().map(|t| self.quadratic(t, |x, y, v| local(t, x, y, v))).collect()
-    }
-
-    fn quadratic(&self, task: usize, local: impl Fn(&[f64], f64, f64) -> (f64, Local)) -> Quadratic {
-        let p = self.features;
-        let mut sum = Quadratic { constant: 0.0, linear: DVector::zeros(p), curvature: DMatrix::zeros(p, p) };
-        for i in self.begins[task]..self.begins[task + 1] {
-            let x = &self.x[i * p..(i + 1) * p];
-            let (eta, own) = local(x, self.y[i], self.weight[i]);
-            let pull = own.slope + own.curvature * eta;
-            sum.constant += own.value - pull * eta + 0.5 * own.curvature * eta * eta;
-            for (j, value) in x.iter().enumerate() {
-                sum.linear[j] += pull * value;
-                let scaled = own.curvature * value;
-                sum.curvature.column_mut(j).iter_mut().zip(x).for_each(|(cell, other)| *cell += scaled * other);
-            }
-        }
-        sum
-    }
-}
-
 /// How a Gaussian stands for a posterior.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Inference {
     /// The Gaussian of smallest Kullback-Leibler divergence from it to the posterior: the log-likelihood is a lower bound, and each
     /// quadratic is the expectation of the rows' derivatives over it (conjugate-computation variational inference, Khan and Lin 2017).
@@ -135,7 +76,7 @@ impl Approximation {
     /// # Errors
     /// What [`Posterior::given`] refuses.
     pub fn of(rows: &FamilyRows, family: &dyn Family, prior: &Prior, inference: Inference) -> Result<Self> {
-        Self::beginning(None, rows, family, prior, inference)
+        Self::beginning(None, rows, &Families(vec![family]), prior, inference)
     }
 
     /// Where the quadratics need not be looked for.
@@ -145,29 +86,20 @@ impl Approximation {
         Ok(Approximation { posterior, quadratics, log_likelihood, steps: 1, converged: true })
     }
 
-    /// As [`Approximation::of`], from quadratics that stood at a neighbouring prior.
-    pub(crate) fn beginning(
+    /// As [`Approximation::of`] with a family for every task, from quadratics that stood at a neighbouring prior.
+    pub(super) fn beginning(
         from: Option<&Quadratics>,
         rows: &FamilyRows,
-        family: &dyn Family,
+        families: &Families,
         prior: &Prior,
         inference: Inference,
     ) -> Result<Self> {
         let at = |sites: Vec<Quadratic>| -> Result<Place> {
             let posterior = Posterior::owning(Quadratics::new(&sites)?, prior)?;
-            let (means, covariances): (Vec<DVector<f64>>, Vec<DMatrix<f64>>) = (0..rows.tasks())
-                .into_par_iter()
-                .map(|t| {
-                    let covariance = match inference {
-                        Inference::Variational => posterior.approximating_covariance(t),
-                        Inference::Laplace => DMatrix::zeros(0, 0),
-                    };
-                    (posterior.coefficients(t), covariance)
-                })
-                .unzip();
-            let around = rows.quadratics(|t, x, y, v| {
-                let eta: f64 = x.iter().zip(means[t].iter()).map(|(a, b)| a * b).sum();
-                (eta, family.expected(y, v, eta, deviation(&covariances[t], x)))
+            let Where { means, covariances } = Where::of(&posterior, inference == Inference::Variational);
+            let around = rows.quadratics(families, |t, row| {
+                let eta = row.predictor(&means[t]);
+                (eta, families.of(t).expected(row.y, row.weight, eta + row.offset, row.deviation(&covariances[t])))
             });
             // What the rows say at the posterior, or on average over it, against what the quadratics did.
             let (mut said, mut stood, mut energy) = (0.0, 0.0, 0.0);
@@ -188,14 +120,14 @@ impl Approximation {
             Ok(Place { sites, posterior, height, log_likelihood, around })
         };
         let start = || {
-            rows.quadratics(|_, _, y, v| {
-                let eta = family.start(y, v);
-                (eta, family.at(y, v, eta))
+            rows.quadratics(families, |t, row| {
+                let eta = families.of(t).start(row.y, row.weight);
+                (eta - row.offset, families.of(t).at(row.y, row.weight, eta))
             })
         };
         let mut here = at(from.map_or_else(start, |from| (0..from.len()).map(|t| from.task(t)).collect()))?;
         let (mut steps, mut share, mut change) = (1, 1.0, f64::INFINITY);
-        let mut before = DMatrix::zeros(rows.features, rows.tasks());
+        let mut before = DMatrix::zeros(rows.features(), rows.tasks());
         while change >= STILL && steps < STEPS && share > LEAST_SHARE {
             let mixed: Vec<Quadratic> = here.sites.iter().zip(&here.around).map(|(old, new)| mix(old, new, share)).collect();
             steps += 1;
@@ -214,13 +146,35 @@ impl Approximation {
         let quadratics = Quadratics::new(&sites)?;
         Ok(Approximation { posterior, quadratics, log_likelihood, steps, converged: change < STILL })
     }
-}
 
-/// (x' C x)^(1/2), 0 for an empty C.
-fn deviation(covariance: &DMatrix<f64>, x: &[f64]) -> f64 {
-    let columns = covariance.column_iter().zip(x);
-    let square: f64 = columns.map(|(column, b)| b * column.iter().zip(x).map(|(c, a)| c * a).sum::<f64>()).sum();
-    square.max(0.0).sqrt()
+    /// The slope of Laplace's approximation in whatever `slope` gives that of a Gaussian log-likelihood in, the quadratics held. The
+    /// log-determinant of the curvature W = diag(c(eta_i)) also follows the mode m, which moves as that of the held quadratics does:
+    ///
+    ///     dL = slope(h) - g' dm,   g_t = 1/2 sum_i c'(eta_i) (x_i' Cov(w_t) x_i) x_i.
+    ///
+    /// g' m is the derivative of the Gaussian log-likelihood along g in the linear terms h, in which `slope` is quadratic, so that
+    /// g' dm = (slope(h + g) - slope(h - g)) / 2 exactly. Two E-steps.
+    pub(super) fn laplace_slope(&self, rows: &FamilyRows, families: &Families, slope: &dyn Fn(&Posterior) -> Vec<f64>) -> Result<Vec<f64>> {
+        const STEP: f64 = 1e-4;
+        let Where { means, covariances } = Where::of(&self.posterior, true);
+        let pulls = rows.sums(rows.features(), |t, row, sum| {
+            let eta = row.predictor(&means[t]) + row.offset;
+            let curvature = |eta: f64| families.of(t).at(row.y, row.weight, eta).curvature;
+            let third = (curvature(eta + STEP) - curvature(eta - STEP)) / (2.0 * STEP);
+            let share = 0.5 * third * row.deviation(&covariances[t]).powi(2);
+            sum.iter_mut().zip(row.x).for_each(|(cell, value)| *cell += share * value);
+        });
+        let pulled = |sign: f64| -> Result<Vec<f64>> {
+            let moved = (0..self.quadratics.len()).map(|t| {
+                let own = self.quadratics.task(t);
+                Quadratic { linear: &own.linear + DVector::from_column_slice(&pulls[t]) * sign, ..own }
+            });
+            let quadratics = Quadratics::new(&moved.collect::<Vec<_>>())?;
+            Ok(slope(&Posterior::owning(quadratics, self.posterior.prior())?))
+        };
+        let (own, up, down) = (slope(&self.posterior), pulled(1.0)?, pulled(-1.0)?);
+        Ok(own.iter().zip(up.iter().zip(&down)).map(|(own, (up, down))| own - 0.5 * (up - down)).collect())
+    }
 }
 
 fn mix(old: &Quadratic, new: &Quadratic, share: f64) -> Quadratic {

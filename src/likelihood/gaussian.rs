@@ -44,7 +44,7 @@ impl Gaussian {
     /// The quadratics of all tasks at a dispersion: the same whatever the parameters.
     pub fn quadratics(&self, data: &Observations, dispersion: &Dispersion) -> Quadratics {
         let q = &data.quadratics;
-        let logs: Vec<f64> = dispersion.variances.iter().map(|v| LOG_2_PI + v.ln()).collect();
+        let logs: Vec<f64> = dispersion.values.iter().map(|v| LOG_2_PI + v.ln()).collect();
         let (precision, constant) = (0..q.len())
             .map(|t| {
                 let precision = 1.0 / dispersion.variance(t);
@@ -57,17 +57,17 @@ impl Gaussian {
 
     /// The variances of highest expected log posterior given each task's expected residual sum of squares.
     fn shrunk(&self, data: &Observations, residuals: &[f64], dispersion: &Dispersion) -> Dispersion {
-        if dispersion.variances.len() == 1 {
+        if !dispersion.is_each() {
             let variance = residuals.iter().sum::<f64>() / data.total_rows();
             return Dispersion::shared(variance.max(FLOOR));
         }
-        let prior = dispersion.strength * dispersion.common;
+        let prior = dispersion.strength * dispersion.common_variance();
         let variances = residuals
             .iter()
             .zip(&data.rows)
             .map(|(residual, rows)| ((residual + prior) / (rows + dispersion.strength)).max(FLOOR))
             .collect();
-        self.with_variances(variances, dispersion)
+        self.with_values(variances, dispersion)
     }
 }
 
@@ -97,7 +97,7 @@ impl Likelihood for Gaussian {
             Noise::Shared => Dispersion::shared(common),
             Noise::Task => {
                 let strength = prior_rows(&within_tasks(data));
-                let start = Dispersion { variances: vec![common; q.len()], common, strength };
+                let start = Dispersion { values: vec![common; q.len()], common: vec![common], strength };
                 self.shrunk(data, &residuals, &start)
             }
         }
@@ -111,35 +111,39 @@ impl Likelihood for Gaussian {
         self.shrunk(data, &posterior.residuals(), dispersion)
     }
 
-    fn slope(&self, data: &Observations, posterior: &Posterior, dispersion: &Dispersion) -> Vec<f64> {
-        let residuals = posterior.residuals();
-        let held = |variance: f64, slope: f64| if variance <= FLOOR && slope < 0.0 { 0.0 } else { slope };
-        if dispersion.variances.len() == 1 {
-            let variance = dispersion.variances[0];
-            return vec![held(variance, 0.5 * (residuals.iter().sum::<f64>() / variance - data.total_rows()))];
-        }
-        let prior = dispersion.strength * dispersion.common;
-        dispersion
-            .variances
-            .iter()
-            .zip(residuals.iter().zip(&data.rows))
-            .map(|(variance, (residual, rows))| held(*variance, 0.5 * ((residual + prior) / variance - rows - dispersion.strength)))
-            .collect()
+    fn noise(&self, _: &Observations, dispersion: &Dispersion) -> f64 {
+        dispersion.common_variance()
     }
 
-    fn with_variances(&self, variances: Vec<f64>, dispersion: &Dispersion) -> Dispersion {
+    fn slope(&self, data: &Observations, found: &Approximation, dispersion: &Dispersion) -> Result<Vec<f64>> {
+        let residuals = found.posterior.residuals();
+        let held = |variance: f64, slope: f64| if variance <= FLOOR && slope < 0.0 { 0.0 } else { slope };
+        if !dispersion.is_each() {
+            let variance = dispersion.values[0];
+            return Ok(vec![held(variance, 0.5 * (residuals.iter().sum::<f64>() / variance - data.total_rows()))]);
+        }
+        let prior = dispersion.strength * dispersion.common_variance();
+        let each = dispersion
+            .values
+            .iter()
+            .zip(residuals.iter().zip(&data.rows))
+            .map(|(variance, (residual, rows))| held(*variance, 0.5 * ((residual + prior) / variance - rows - dispersion.strength)));
+        Ok(each.collect())
+    }
+
+    fn with_values(&self, variances: Vec<f64>, dispersion: &Dispersion) -> Dispersion {
         let variances: Vec<f64> = variances.into_iter().map(|variance| variance.max(FLOOR)).collect();
         // The prior is highest where the common variance is the harmonic mean.
         let common = variances.len() as f64 / variances.iter().map(|v| 1.0 / v).sum::<f64>();
-        Dispersion { variances, common, strength: dispersion.strength }
+        Dispersion { values: variances, common: vec![common], strength: dispersion.strength }
     }
 
     fn log_prior(&self, dispersion: &Dispersion) -> f64 {
-        if dispersion.strength == 0.0 || dispersion.variances.len() == 1 {
+        if dispersion.strength == 0.0 || !dispersion.is_each() {
             return 0.0;
         }
-        let log_density = |v: &f64| (dispersion.common / v).ln() - dispersion.common / v + 1.0;
-        0.5 * dispersion.strength * dispersion.variances.iter().map(log_density).sum::<f64>()
+        let log_density = |v: &f64| (dispersion.common_variance() / v).ln() - dispersion.common_variance() / v + 1.0;
+        0.5 * dispersion.strength * dispersion.values.iter().map(log_density).sum::<f64>()
     }
 }
 

@@ -1,17 +1,35 @@
 //! How rows speak about parameters: a likelihood turns a task's rows into a quadratic and learns its own dispersion.
 
 mod approximation;
+mod binomial;
+mod counts;
 mod family;
+mod gamma;
 mod gaussian;
+mod generalised;
+mod normal;
+mod ordinal;
+mod outlook;
+mod rows;
+mod student;
 
-pub use approximation::{Approximation, FamilyRows, Inference};
-pub use family::{Binomial, Family, Link, Local, Poisson};
-pub(crate) use family::{Outlook, family};
+pub use approximation::{Approximation, Inference};
+pub use binomial::{Binomial, Link};
+pub use counts::{NegativeBinomial, Poisson};
+pub use family::{Family, Local};
+pub(crate) use family::{NAMES as FAMILY_NAMES, by_name as family};
+pub use gamma::Gamma;
 pub use gaussian::{Gaussian, Noise};
+pub use generalised::Generalised;
+pub use normal::Normal;
+pub use ordinal::Ordinal;
+pub(crate) use outlook::Outlook;
+pub use rows::{FamilyRow, FamilyRows};
+pub use student::StudentT;
 
 use crate::error::{Error, Result};
 use crate::posterior::Posterior;
-use crate::prior::{Prior, Relatedness};
+use crate::prior::Prior;
 use crate::quadratic::Quadratics;
 use crate::tasks::{Coordinates, Tasks};
 use serde::{Deserialize, Serialize};
@@ -46,41 +64,53 @@ impl Observations {
     }
 }
 
-/// The learned spread of the targets about their expectation, in fitted units.
+/// The learned spread of the targets about their expectation, in fitted units: positive numbers, a block of them for all tasks or one a task.
+///
+/// A Gaussian's block is its noise variance, a [`Family`]'s what [`Family::dispersion`] says, and empty where the spread follows from the mean.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Dispersion {
-    /// One variance for all tasks, or one a task.
-    pub variances: Vec<f64>,
-    /// The common variance to which tasks are shrunk (equal to the only one where it is shared).
-    pub common: f64,
-    /// How many rows' worth the common variance weighs in each task (0: no shrinkage).
+    /// The blocks, one after another.
+    pub values: Vec<f64>,
+    /// The common block to which tasks are shrunk (equal to the only one where it is shared).
+    pub common: Vec<f64>,
+    /// How much the common block weighs in each task (0: no shrinkage); for a Gaussian the number of rows it is worth.
     pub strength: f64,
 }
 
 impl Dispersion {
     /// One variance for all tasks.
     pub fn shared(variance: f64) -> Self {
-        Dispersion { variances: vec![variance], common: variance, strength: 0.0 }
+        Dispersion::of_block(vec![variance])
     }
 
-    /// Of a family whose spread follows from its mean: no variance, and 1 where one is asked for.
-    pub fn none() -> Self {
-        Dispersion { variances: Vec::new(), common: 1.0, strength: 0.0 }
+    /// One block for all tasks.
+    pub fn of_block(block: Vec<f64>) -> Self {
+        Dispersion { values: block.clone(), common: block, strength: 0.0 }
     }
 
-    /// The variance of a task.
+    /// Whether every task has a block of its own.
+    pub fn is_each(&self) -> bool {
+        self.values.len() != self.common.len()
+    }
+
+    /// The block of a task.
+    pub fn block(&self, task: usize) -> &[f64] {
+        let size = self.common.len();
+        if self.is_each() { &self.values[task * size..(task + 1) * size] } else { &self.values }
+    }
+
+    /// The noise variance of a task: the first of its block, 1 where that is empty.
     pub fn variance(&self, task: usize) -> f64 {
-        match self.variances.as_slice() {
-            [] => 1.0,
-            [shared] => *shared,
-            each => each[task],
-        }
+        self.block(task).first().copied().unwrap_or(1.0)
+    }
+
+    /// The common noise variance.
+    pub fn common_variance(&self) -> f64 {
+        self.common.first().copied().unwrap_or(1.0)
     }
 }
 
-/// How targets speak about parameters: Gaussian, or a [`Family`].
-///
-/// To add one, put a file beside `gaussian.rs` that implements this trait; nothing below the quadratics changes.
+/// How targets speak about parameters: Gaussian by sums of their rows, or of a [`Family`] row by row ([`Generalised`]).
 pub trait Likelihood: std::fmt::Debug + Send + Sync {
     /// Its name.
     fn name(&self) -> &'static str;
@@ -90,8 +120,16 @@ pub trait Likelihood: std::fmt::Debug + Send + Sync {
         None
     }
 
+    /// How the posterior is approximated; none where it is exact.
+    fn inference(&self) -> Option<Inference> {
+        None
+    }
+
     /// A dispersion to start from.
     fn start(&self, data: &Observations, mean_features: &[usize]) -> Dispersion;
+
+    /// About the variance with which a row of weight 1 tells its linear predictor.
+    fn noise(&self, data: &Observations, dispersion: &Dispersion) -> f64;
 
     /// The E-step at a dispersion, where quadratics have to be looked for beginning with `from`.
     ///
@@ -102,55 +140,31 @@ pub trait Likelihood: std::fmt::Debug + Send + Sync {
     /// The M-step.
     fn update(&self, data: &Observations, posterior: &Posterior, dispersion: &Dispersion) -> Dispersion;
 
-    /// d (log-likelihood + log prior) / d log variance, one for each variance.
-    fn slope(&self, data: &Observations, posterior: &Posterior, dispersion: &Dispersion) -> Vec<f64>;
+    /// d (log-likelihood + log prior) / d log value, one for each value of the dispersion.
+    ///
+    /// # Errors
+    /// As [`Likelihood::posterior`].
+    fn slope(&self, data: &Observations, found: &Approximation, dispersion: &Dispersion) -> Result<Vec<f64>>;
 
-    /// The dispersion with other variances, its common variance at their best.
-    fn with_variances(&self, variances: Vec<f64>, dispersion: &Dispersion) -> Dispersion;
+    /// The slope of the log-likelihood in whatever `slope` gives the slope of a Gaussian one in, the quadratics held.
+    ///
+    /// # Errors
+    /// As [`Likelihood::posterior`].
+    fn slope_along(
+        &self,
+        _data: &Observations,
+        found: &Approximation,
+        _: &Dispersion,
+        slope: &dyn Fn(&Posterior) -> Vec<f64>,
+    ) -> Result<Vec<f64>> {
+        Ok(slope(&found.posterior))
+    }
+
+    /// The dispersion with other values, its common block at its best.
+    fn with_values(&self, values: Vec<f64>, dispersion: &Dispersion) -> Dispersion;
 
     /// Log prior density of the dispersion (0 without one).
     fn log_prior(&self, dispersion: &Dispersion) -> f64;
-}
-
-/// Every family is a likelihood without a dispersion, its posterior approximated by variational inference.
-impl<F: Family> Likelihood for F {
-    fn name(&self) -> &'static str {
-        Family::name(self)
-    }
-
-    fn family(&self) -> Option<&dyn Family> {
-        Some(self)
-    }
-
-    fn start(&self, _: &Observations, _: &[usize]) -> Dispersion {
-        Dispersion::none()
-    }
-
-    fn posterior(&self, data: &Observations, _: &Dispersion, prior: &Prior, from: Option<&Quadratics>) -> Result<Approximation> {
-        let rows = data.each.as_ref().ok_or_else(|| rows_are_missing(Family::name(self)))?;
-        if !prior.free.is_empty() || matches!(prior.relatedness, Relatedness::Diagonal(_)) {
-            let problem =
-                "this structure leaves parameters without a common prior, which needs Gaussian targets; use pooled or exchangeable";
-            return Err(Error::Arguments(problem.into()));
-        }
-        Approximation::beginning(from, rows, self, prior, Inference::Variational)
-    }
-
-    fn update(&self, _: &Observations, _: &Posterior, dispersion: &Dispersion) -> Dispersion {
-        dispersion.clone()
-    }
-
-    fn slope(&self, _: &Observations, _: &Posterior, _: &Dispersion) -> Vec<f64> {
-        Vec::new()
-    }
-
-    fn with_variances(&self, _: Vec<f64>, dispersion: &Dispersion) -> Dispersion {
-        dispersion.clone()
-    }
-
-    fn log_prior(&self, _: &Dispersion) -> f64 {
-        0.0
-    }
 }
 
 /// What a family without its rows is refused with.

@@ -5,7 +5,7 @@ use super::{Standardise, Visibility};
 use crate::em::{Climbed, Step, Stop};
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
-use crate::likelihood::{Approximation, Dispersion, Observations};
+use crate::likelihood::{Approximation, Dispersion, Inference, Observations, family};
 use crate::posterior::Posterior;
 use crate::prior::Prior;
 use crate::structure::{CandidateRule, FeatureCovariance};
@@ -31,6 +31,7 @@ pub enum LikelihoodKind {
 /// What is known before the climb.
 pub(crate) struct Plan {
     pub family: String,
+    pub inference: Option<Inference>,
     pub structure: String,
     pub feature_covariance: Option<FeatureCovariance>,
     pub standardise: Standardise,
@@ -48,6 +49,8 @@ pub(crate) struct Plan {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Fit {
     pub(super) family: String,
+    #[serde(default)]
+    pub(super) inference: Option<Inference>,
     pub(super) structure: String,
     pub(super) feature_covariance_kind: Option<FeatureCovariance>,
     pub(super) standardise: Standardise,
@@ -131,12 +134,13 @@ impl Fit {
         let (mean, mean_covariance) = expand_mean(posterior, &prior, p);
         let mut fit = Fit {
             family: plan.family,
+            inference: plan.inference,
             structure: plan.structure,
             feature_covariance_kind: plan.feature_covariance,
             standardise: plan.standardise,
             tasks: tasks.clone(),
             coordinates,
-            parameters: prior.mean_features.len() + prior.free.len() * count + plan.parameters + dispersion.variances.len(),
+            parameters: prior.mean_features.len() + prior.free.len() * count + plan.parameters + dispersion.values.len(),
             log_likelihood: fitted + units,
             log_posterior: fitted + units + plan.log_prior,
             log_likelihood_error: posterior.log_likelihood_error(),
@@ -190,6 +194,19 @@ impl Fit {
         &self.family
     }
 
+    /// How the posterior of a family other than the Gaussian was approximated.
+    pub fn inference(&self) -> Option<Inference> {
+        self.inference
+    }
+
+    /// The dispersion of the family of a task, with the names of its numbers; empty for the Gaussian (see [`Fit::noise_variance`]) and
+    /// families without one.
+    pub fn family_dispersion(&self, task: usize) -> Vec<(String, f64)> {
+        let block = self.dispersion.block(task);
+        let Some(family) = family(&self.family, block).filter(|_| self.sites.is_some()) else { return Vec::new() };
+        family.dispersion_names().into_iter().zip(block.iter().copied()).collect()
+    }
+
     /// Name of the structure.
     pub fn structure(&self) -> &str {
         &self.structure
@@ -232,7 +249,7 @@ impl Fit {
 
     /// Whether it is a lower bound of that, as variational inference gives it for families other than the Gaussian.
     pub fn log_likelihood_is_bound(&self) -> bool {
-        self.sites.is_some() && self.log_likelihood_kind != LikelihoodKind::Maximised
+        self.inference == Some(Inference::Variational) && self.log_likelihood_kind != LikelihoodKind::Maximised
     }
 
     /// What the log-likelihood is.
@@ -385,7 +402,7 @@ impl Fit {
 
     /// The noise variance common to all tasks, or towards which each task's is shrunk.
     pub fn common_noise_variance(&self) -> f64 {
-        self.dispersion.common * self.coordinates.target_scale.powi(2)
+        self.dispersion.common_variance() * self.coordinates.target_scale.powi(2)
     }
 
     /// Correlations between tasks (T x T), or none where a task graph's precision cannot be inverted.

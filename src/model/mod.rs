@@ -11,7 +11,7 @@ mod warnings;
 pub(crate) use file::{discard_pending, write_whole};
 pub use fit::{Fit, LikelihoodKind};
 pub use null::{Null, NullTest, SampledEdges};
-pub use predict::Prediction;
+pub use predict::{Forecast, Prediction};
 pub use visibility::Visibility;
 
 use crate::em::{self, Step};
@@ -156,7 +156,7 @@ impl Model {
             unrelated: &unrelated,
             intercept: design.has_intercept().then_some(0),
             mean: &mean,
-            noise: self.likelihood.start(&data, &mean_features).common,
+            noise: self.likelihood.noise(&data, &self.likelihood.start(&data, &mean_features)),
         };
         let mut climbed = em::climb(self.likelihood.as_ref(), self.structure.as_mut(), &setting, &self.options, progress)?;
         let log_prior = self.structure.log_prior(&climbed.prior) + self.likelihood.log_prior(&climbed.dispersion);
@@ -168,6 +168,7 @@ impl Model {
         let found = self.likelihood.posterior(&data, &climbed.dispersion, &climbed.prior, None)?;
         let plan = fit::Plan {
             family: self.likelihood.name().into(),
+            inference: self.likelihood.inference(),
             structure: self.structure.name().into(),
             feature_covariance: self.structure.feature_covariance(),
             standardise: self.standardise,

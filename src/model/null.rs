@@ -118,7 +118,7 @@ impl Fit {
                 self.family()
             )));
         }
-        let noise = if self.dispersion().variances.len() > 1 { Noise::Task } else { Noise::Shared };
+        let noise = if self.dispersion().is_each() { Noise::Task } else { Noise::Shared };
         let likelihood = Gaussian { noise };
         let mean = if own.mean_features.is_empty() { Mean::Given(DVector::zeros(0)) } else { Mean::Integrated };
         let setting = Setting {
@@ -129,7 +129,7 @@ impl Fit {
             unrelated: &own.unrelated,
             intercept: self.tasks().design().has_intercept().then_some(0),
             mean: &mean,
-            noise: likelihood.start(data, &own.mean_features).common,
+            noise: likelihood.start(data, &own.mean_features).common_variance(),
         };
         let mut structure = Exchangeable::new(self.feature_covariance_kind().unwrap_or(FeatureCovariance::Diagonal));
         let climbed = em::climb(&likelihood, &mut structure, &setting, &em::Options::default(), &|_| {})?;

@@ -7,44 +7,102 @@ use nalgebra::DMatrix;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, Normal};
 
-/// The predictive distribution of one new observation.
-#[derive(Clone, Copy, Debug, Serialize)]
+/// One new observation in short.
+#[derive(Clone, Debug, Serialize)]
 pub struct Prediction {
     /// Its expectation.
     pub mean: f64,
     /// Its standard deviation, noise included.
     pub sd: f64,
-    /// Lower end of the central interval: of the observation, or for a family other than the Gaussian of its expectation given the
-    /// parameters (a probability, a rate).
+    /// Lower end of the central interval: of the observation, or for shares and levels of its expectation given the parameters (a
+    /// probability, a mean level).
     pub lower: f64,
     /// Upper end of the central interval.
     pub upper: f64,
-    /// For such a family.
     #[serde(skip)]
-    outlook: Option<Outlook>,
+    forecast: Forecast,
 }
 
 impl Prediction {
     /// Log predictive density of an observed target.
     pub fn log_density(&self, target: f64) -> f64 {
-        if let Some(outlook) = &self.outlook {
-            return outlook.log_density(target);
+        self.forecast.log_density(target)
+    }
+
+    /// The whole distribution.
+    pub fn forecast(&self) -> &Forecast {
+        &self.forecast
+    }
+}
+
+/// The predictive distribution of one new observation, averaged over the parameters: normal for Gaussian targets, by quadrature
+/// otherwise.
+#[derive(Clone, Debug)]
+pub struct Forecast(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Normal { mean: f64, sd: f64 },
+    Family(Outlook),
+}
+
+impl Forecast {
+    /// Its expectation and standard deviation.
+    pub fn moments(&self) -> (f64, f64) {
+        match &self.0 {
+            Kind::Normal { mean, sd } => (*mean, *sd),
+            Kind::Family(outlook) => outlook.moments(),
         }
-        -0.5 * ((target - self.mean) / self.sd).powi(2) - self.sd.ln() - 0.5 * (2.0 * std::f64::consts::PI).ln()
+    }
+
+    /// Log density (for counts and shares the log probability) of a target.
+    pub fn log_density(&self, target: f64) -> f64 {
+        match &self.0 {
+            Kind::Normal { mean, sd } => -0.5 * ((target - mean) / sd).powi(2) - sd.ln() - 0.5 * (2.0 * std::f64::consts::PI).ln(),
+            Kind::Family(outlook) => outlook.log_density(target),
+        }
+    }
+
+    /// P(Y <= target); none for shares and levels.
+    pub fn cumulative(&self, target: f64) -> Option<f64> {
+        match &self.0 {
+            Kind::Normal { mean, sd } => Some(Normal::standard().cdf((target - mean) / sd)),
+            Kind::Family(outlook) => outlook.cumulative(target),
+        }
+    }
+
+    /// In short, with the central interval of that probability.
+    pub fn prediction(self, level: f64) -> Prediction {
+        let ((mean, sd), (lower, upper)) = (self.moments(), self.interval(level));
+        Prediction { mean, sd, lower, upper, forecast: self }
+    }
+
+    /// The central interval of that probability, in (0, 1): as the ends of [`Prediction`].
+    pub fn interval(&self, level: f64) -> (f64, f64) {
+        match &self.0 {
+            Kind::Normal { mean, sd } => {
+                let reach = Normal::standard().inverse_cdf(0.5 + 0.5 * level) * sd;
+                (mean - reach, mean + reach)
+            }
+            Kind::Family(outlook) => outlook.interval(level),
+        }
     }
 }
 
 impl Fit {
-    /// Predicts an observation of weight 1 at features `x` (the intercept left out). A task that the fit has not seen is
+    /// Predicts an observation of weight 1 and offset 0 at features `x` (the intercept left out). A task that the fit has not seen is
     /// predicted from the prior: the mean, with the variance between tasks.
     ///
-    /// The interval is Gaussian at probability `level` and takes the hyperparameters as known.
+    /// The interval has probability `level` and takes the hyperparameters as known.
     ///
     /// # Errors
     /// [`Error::UnknownTask`] for an unseen task where the structure has no prior for it, [`Error::Shape`] for another number
     /// of features, [`Error::Arguments`] for a level outside (0, 1).
     pub fn predict(&self, task: &str, x: &[f64], level: f64) -> Result<Prediction> {
-        self.predict_task(self.task_number(task), task, x, level, 1.0)
+        if !(level > 0.0 && level < 1.0) {
+            return Err(Error::Arguments(format!("the interval {level} is not a probability; give one between 0 and 1, such as 0.95")));
+        }
+        Ok(self.forecast(self.task_number(task), task, x, 1.0, 0.0)?.prediction(level))
     }
 
     /// The number of a task of the fit.
@@ -52,20 +110,20 @@ impl Fit {
         self.tasks.names().iter().position(|name| name == task)
     }
 
-    /// As [`Fit::predict`] for a task already looked up and an observation of precision weight `weight`.
-    pub fn predict_task(&self, number: Option<usize>, task: &str, x: &[f64], level: f64, weight: f64) -> Result<Prediction> {
+    /// The predictive distribution of an observation of that weight and offset, for a task already looked up. O(d^2).
+    ///
+    /// # Errors
+    /// As [`Fit::predict`].
+    pub fn forecast(&self, number: Option<usize>, task: &str, x: &[f64], weight: f64, offset: f64) -> Result<Forecast> {
         let columns = self.coordinates.centre.len();
         if x.len() != columns {
             return Err(Error::Shape { what: format!("a row of task '{task}'"), found: x.len(), expected: columns });
         }
-        if !(level > 0.0 && level < 1.0) {
-            return Err(Error::Arguments(format!("the interval {level} is not a probability; give one between 0 and 1, such as 0.95")));
-        }
         let z = self.coordinates.features(x);
-        let (centre, spread, noise) = match number {
+        let (centre, spread, block) = match number {
             Some(t) => {
                 let covariance = nalgebra::DMatrixView::from_slice(self.covariances.column(t).data.into_slice(), z.len(), z.len());
-                (z.dot(&self.coefficients.column(t)), z.dot(&(covariance * &z)), self.dispersion.variance(t))
+                (z.dot(&self.coefficients.column(t)), z.dot(&(covariance * &z)), self.dispersion.block(t))
             }
             None => {
                 if !self.prior.free.is_empty() || self.structure == "independent" {
@@ -79,23 +137,18 @@ impl Fit {
                     }
                 }
                 let covariance = between + &self.mean_covariance;
-                (z.dot(&self.mean), z.dot(&(covariance * &z)), self.dispersion.common)
+                (z.dot(&self.mean), z.dot(&(covariance * &z)), self.dispersion.common.as_slice())
             }
         };
-        let reach = Normal::standard().inverse_cdf(0.5 + 0.5 * level);
-        if self.family != "gaussian" {
-            let family = family(&self.family).ok_or_else(|| {
-                Error::Arguments(format!(
-                    "'{}' is no family of cognate's; make predictions from Fit::coefficients and Fit::covariance",
-                    self.family
-                ))
-            })?;
-            let outlook = Outlook { family, weight, mean: centre, sd: spread.max(0.0).sqrt() };
-            let ((mean, sd), (lower, upper)) = (outlook.moments(), outlook.interval(reach));
-            return Ok(Prediction { mean, sd, lower, upper, outlook: Some(outlook) });
+        if self.sites.is_none() {
+            let noise = block.first().copied().unwrap_or(1.0);
+            let sd = (spread.max(0.0) + noise / weight).sqrt() * self.coordinates.target_scale;
+            return Ok(Forecast(Kind::Normal { mean: self.coordinates.target(centre) + offset, sd }));
         }
-        let mean = self.coordinates.target(centre);
-        let sd = (spread.max(0.0) + noise / weight).sqrt() * self.coordinates.target_scale;
-        Ok(Prediction { mean, sd, lower: mean - reach * sd, upper: mean + reach * sd, outlook: None })
+        let family = family(&self.family, block).ok_or_else(|| {
+            let name = &self.family;
+            Error::Arguments(format!("'{name}' is no family of cognate's; make predictions from Fit::coefficients and Fit::covariance"))
+        })?;
+        Ok(Forecast(Kind::Family(Outlook { family, weight, mean: centre + offset, sd: spread.max(0.0).sqrt() })))
     }
 }

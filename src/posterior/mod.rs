@@ -89,6 +89,9 @@ impl MeanEstimate {
         })?;
         let mut solution = DMatrix::from_column_slice(m, 1, score.as_slice());
         linalg::solve_cholesky(&factor, &mut solution);
+        if let Mean::Estimated(values) = &prior.mean {
+            solution.set_column(0, values);
+        }
         let log_volume = match prior.mean {
             Mean::Integrated => 0.5 * (m as f64 * (2.0 * std::f64::consts::PI).ln() - linalg::log_determinant(&factor)),
             _ => 0.0,
@@ -177,6 +180,18 @@ impl<'a> Posterior<'a> {
     /// The common mean over the features that are not free (0 where a feature has none).
     pub fn mean(&self) -> &DVector<f64> {
         &self.mean
+    }
+
+    /// d log-likelihood / d mean over the mean features, sum_t h_t - J_t E[w_t]: 0 at a profiled mean. O(T d^2).
+    pub(crate) fn mean_score(&self) -> DVector<f64> {
+        let (data, p) = (self.data(), self.data().features());
+        let mut score = DVector::zeros(p);
+        for t in 0..data.len() {
+            let curvature = nalgebra::DMatrixView::from_slice(data.curvature(t), p, p);
+            let rest = DVector::from_column_slice(data.linear(t)) - curvature * self.kept_coefficients(t);
+            score.axpy(data.precision(t), &rest, 1.0);
+        }
+        score.select_rows(&self.inner.mean_features)
     }
 
     /// Covariance of the common mean over the mean features.

@@ -101,10 +101,16 @@ pub fn fit_json(fit: &Fit) -> Value {
     let (mean, errors) = (fit.mean(), fit.mean_covariance());
     let coordinates = fit.coordinates();
     let columns = &features[usize::from(design.has_intercept())..];
-    let noise = match fit.dispersion().variances.len() {
-        0 => Value::Null,
-        1 => number(fit.noise_variance(0)),
-        _ => named(tasks.names(), (0..tasks.len()).map(|t| fit.noise_variance(t))),
+    let noise = match (fit.inference(), fit.dispersion().is_each()) {
+        (Some(_), _) => Value::Null,
+        (None, false) => number(fit.noise_variance(0)),
+        (None, true) => named(tasks.names(), (0..tasks.len()).map(|t| fit.noise_variance(t))),
+    };
+    let block = |t: usize| Value::Object(fit.family_dispersion(t).into_iter().map(|(name, value)| (name, number(value))).collect());
+    let dispersion = if fit.dispersion().is_each() && fit.inference().is_some() {
+        Value::Object((0..tasks.len()).map(|t| (tasks.names()[t].clone(), block(t))).collect())
+    } else {
+        block(0)
     };
     let relatedness = if tasks.len() <= MOST_TASKS {
         fit.relatedness().map_or(Value::Null, |r| json!({"tasks": tasks.names(), "matrix": matrix(&r)}))
@@ -115,6 +121,7 @@ pub fn fit_json(fit: &Fit) -> Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "family": fit.family(),
+        "inference": fit.inference(),
         "structure": fit.structure(),
         "target": tasks.target(),
         "tasks": tasks.len(),
@@ -144,6 +151,7 @@ pub fn fit_json(fit: &Fit) -> Value {
             "scale": named(columns, coordinates.scale.iter().copied()),
         },
         "noise_variance": noise,
+        "dispersion": dispersion,
         "relatedness": relatedness,
         "graph": graph_json(&fit.graph()),
         "visibility": fit.visibility(),

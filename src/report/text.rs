@@ -56,6 +56,9 @@ impl Display for Fit {
             None if self.log_likelihood_is_bound() => {
                 writeln!(out, "Log-likelihood: at least {:.2} ({kind}; a variational bound)", self.log_likelihood())?
             }
+            None if self.inference().is_some() && self.log_likelihood_kind() != LikelihoodKind::Maximised => {
+                writeln!(out, "Log-likelihood: {:.2} ({kind}; Laplace's approximation)", self.log_likelihood())?
+            }
             None => writeln!(out, "Log-likelihood: {:.2} ({kind})", self.log_likelihood())?,
             Some(error) => writeln!(out, "Log-likelihood: about {:.1}, standard error {error:.1} ({kind})", self.log_likelihood())?,
         }
@@ -99,9 +102,19 @@ impl Display for Fit {
                 writeln!(out, "  ... and {} more", varying.len() - 40)?;
             }
         }
-        if self.dispersion().variances.is_empty() {
-            // The family's spread follows from its mean.
-        } else if self.dispersion().variances.len() == 1 {
+        if self.inference().is_some() {
+            let names = self.family_dispersion(0);
+            for (k, (name, value)) in names.iter().enumerate() {
+                if !self.dispersion().is_each() {
+                    writeln!(out, "  {name} {}", figure(*value))?;
+                    continue;
+                }
+                let mut all: Vec<f64> = (0..tasks.len()).map(|t| self.dispersion().block(t)[k]).collect();
+                all.sort_by(f64::total_cmp);
+                let middle = figure(all[all.len() / 2]);
+                writeln!(out, "  {name} a task: {} to {}, median {middle}", figure(all[0]), figure(all[all.len() - 1]))?;
+            }
+        } else if !self.dispersion().is_each() {
             writeln!(out, "  noise variance {}  sd {}", figure(self.noise_variance(0)), figure(self.noise_variance(0).sqrt()))?;
         } else {
             let mut all: Vec<f64> = (0..tasks.len()).map(|t| self.noise_variance(t)).collect();

@@ -39,6 +39,7 @@ pub struct Rows {
     x: Vec<f64>,
     y: Vec<f64>,
     weight: Vec<f64>,
+    offset: Vec<f64>,
 }
 
 impl Rows {
@@ -53,11 +54,27 @@ impl Rows {
     /// # Errors
     /// A value that is not finite, a weight that is not positive, or a row of another length.
     pub fn push(&mut self, task: &str, x: &[f64], y: f64, weight: f64) -> Result<()> {
+        self.push_with_offset(task, x, y, weight, 0.0)
+    }
+
+    /// As [`Rows::push`], of a row whose linear predictor is x' w + `offset`: for counts the logarithm of the exposure.
+    ///
+    /// ```
+    /// let mut rows = cognate::Rows::new("claims", &["age"]);
+    /// rows.push_with_offset("north", &[40.0], 1.0, 1.0, 0.5f64.ln())?;
+    /// assert_eq!(rows.offset(0), 0.5f64.ln());
+    /// # Ok::<(), cognate::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Rows::push`].
+    pub fn push_with_offset(&mut self, task: &str, x: &[f64], y: f64, weight: f64, offset: f64) -> Result<()> {
         let row = self.len() as u64 + 1;
         if x.len() != self.features.len() {
             return Err(Error::Shape { what: format!("row {row}"), found: x.len(), expected: self.features.len() });
         }
-        let named = self.features.iter().zip(x).chain(std::iter::once((&self.target_name, &y)));
+        let of_offset = "offset".to_string();
+        let named = self.features.iter().zip(x).chain([(&self.target_name, &y), (&of_offset, &offset)]);
         for (column, value) in named {
             if !value.is_finite() {
                 return Err(Error::NotFinite { row, column: column.clone(), value: value.to_string() });
@@ -78,6 +95,7 @@ impl Rows {
         self.x.extend_from_slice(x);
         self.y.push(y);
         self.weight.push(weight);
+        self.offset.push(offset);
         Ok(())
     }
 
@@ -138,6 +156,11 @@ impl Rows {
         self.weight[i]
     }
 
+    /// What the linear predictor of row `i` has beside x' w.
+    pub fn offset(&self, i: usize) -> f64 {
+        self.offset[i]
+    }
+
     /// The rows for which `keep(row)` holds; tasks left without rows stay, empty.
     pub fn subset(&self, keep: impl Fn(usize) -> bool) -> Rows {
         let mut part = Rows { names: self.names.clone(), index: self.index.clone(), ..Rows::new(&self.target_name, &self.features) };
@@ -146,11 +169,12 @@ impl Rows {
             part.x.extend_from_slice(self.x(i));
             part.y.push(self.y[i]);
             part.weight.push(self.weight[i]);
+            part.offset.push(self.offset[i]);
         }
         part
     }
 
-    /// Folds the rows into one set of statistics a task. O(n d^2), one pass.
+    /// Folds the rows into one set of statistics a task, of targets less offsets. O(n d^2), one pass.
     pub fn tasks(&self, design: &Design) -> Tasks {
         self.tasks_of(design, |_| true)
     }
@@ -165,7 +189,7 @@ impl Rows {
             for ((cell, value), shift) in row.iter_mut().zip(self.x(i)).zip(&shift) {
                 *cell = value - shift;
             }
-            statistics[self.task(i)].add_row(&row, self.y[i] - shift[d], self.weight[i]);
+            statistics[self.task(i)].add_row(&row, self.y[i] - self.offset[i] - shift[d], self.weight[i]);
         }
         Tasks { target: self.target_name.clone(), names: self.names.clone(), design: design.clone(), shift, statistics, rows: None }
     }
@@ -236,7 +260,7 @@ impl Tasks {
     /// With the rows from which they were made, which families other than the Gaussian need.
     ///
     /// ```
-    /// use cognate::{Binomial, Design, Exchangeable, FeatureCovariance, Model, Rows};
+    /// use cognate::{Binomial, Design, Exchangeable, FeatureCovariance, Generalised, Model, Rows};
     /// let mut rows = Rows::new("well", &["dose"]);
     /// for i in 0..60 {
     ///     let (ward, dose) = (i % 6, f64::from(i / 6) / 5.0 - 1.0);
@@ -244,7 +268,7 @@ impl Tasks {
     ///     rows.push(&format!("ward {ward}"), &[dose], well, 1.0)?;
     /// }
     /// let tasks = rows.tasks(&Design::varying(rows.features())).with_rows(rows)?;
-    /// let fit = Model::new(Binomial::default(), Exchangeable::new(FeatureCovariance::Diagonal)).fit(&tasks)?;
+    /// let fit = Model::new(Generalised::new(Binomial::default()), Exchangeable::new(FeatureCovariance::Diagonal)).fit(&tasks)?;
     /// let chance = fit.predict("ward 5", &[0.5], 0.95)?;
     /// assert!(0.5 < chance.mean && chance.mean < 1.0);
     /// # Ok::<(), cognate::Error>(())

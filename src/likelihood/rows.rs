@@ -1,0 +1,181 @@
+//! What a family whose quadratics depend on the parameters keeps of a table: its rows, task by task.
+
+use super::family::{Family, Local};
+use crate::error::{Error, Result};
+use crate::linalg;
+use crate::posterior::Posterior;
+use crate::quadratic::Quadratic;
+use crate::tasks::{Coordinates, Design, Rows};
+use nalgebra::{DMatrix, DVector};
+use rayon::prelude::*;
+
+/// Rows of a family in the coordinates of a fit, task by task. d + 3 numbers a row.
+#[derive(Clone, Debug)]
+pub struct FamilyRows {
+    features: usize,
+    /// Where the rows of each task begin, and the number of all.
+    begins: Vec<usize>,
+    x: Vec<f64>,
+    y: Vec<f64>,
+    weight: Vec<f64>,
+    offset: Vec<f64>,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug)]
+pub struct FamilyRow<'a> {
+    /// Its features.
+    pub x: &'a [f64],
+    /// Its target.
+    pub y: f64,
+    /// Its weight.
+    pub weight: f64,
+    /// What its linear predictor has beside x' w.
+    pub offset: f64,
+}
+
+impl FamilyRow<'_> {
+    /// x' w.
+    pub(super) fn predictor(&self, w: &DVector<f64>) -> f64 {
+        self.x.iter().zip(w.iter()).map(|(a, b)| a * b).sum()
+    }
+
+    /// (x' C x)^(1/2), 0 for an empty C.
+    pub(super) fn deviation(&self, covariance: &DMatrix<f64>) -> f64 {
+        // By the lower triangle.
+        let mut square = 0.0;
+        for ((j, b), column) in self.x.iter().enumerate().zip(covariance.column_iter()) {
+            let below: f64 = column.as_slice()[j + 1..].iter().zip(&self.x[j + 1..]).map(|(c, a)| c * a).sum();
+            square += b * (column[j] * b + 2.0 * below);
+        }
+        f64::max(square, 0.0).sqrt()
+    }
+}
+
+/// One family for all tasks, or one a task.
+pub(super) struct Families<'a>(pub Vec<&'a dyn Family>);
+
+impl<'a> Families<'a> {
+    pub(super) fn of(&self, task: usize) -> &'a dyn Family {
+        self.0[if self.0.len() == 1 { 0 } else { task }]
+    }
+}
+
+/// Means and covariances of all tasks' parameters, where rows are looked at.
+pub(super) struct Where {
+    pub means: Vec<DVector<f64>>,
+    /// Empty matrices where there is no spread.
+    pub covariances: Vec<DMatrix<f64>>,
+}
+
+impl Where {
+    /// Over the posterior, or with `spread` unset at its means.
+    pub(super) fn of(posterior: &Posterior, spread: bool) -> Self {
+        let each = (0..posterior.tasks()).into_par_iter().map(|t| {
+            let covariance = if spread { posterior.approximating_covariance(t) } else { DMatrix::zeros(0, 0) };
+            (posterior.coefficients(t), covariance)
+        });
+        let (means, covariances) = each.unzip();
+        Where { means, covariances }
+    }
+}
+
+impl FamilyRows {
+    /// The rows, with features in `coordinates` and targets as they are. O(n d).
+    ///
+    /// # Errors
+    /// [`Error::BadTarget`] for a target that the family cannot have.
+    pub fn new(rows: &Rows, design: &Design, coordinates: &Coordinates, family: &dyn Family) -> Result<Self> {
+        let refused = |i: usize| family.refuses(rows.y(i), rows.weight(i)).map(|problem| (i, problem));
+        if let Some((i, problem)) = (0..rows.len()).find_map(refused) {
+            let (row, column) = (i as u64 + 1, rows.target().to_string());
+            return Err(Error::BadTarget { row, column, value: rows.y(i), problem: problem.into() });
+        }
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.sort_by_key(|i| rows.task(*i));
+        let begins = (0..=rows.names().len()).map(|t| order.partition_point(|i| rows.task(*i) < t)).collect();
+        let features = design.len();
+        let mut x = Vec::with_capacity(rows.len() * features);
+        order.iter().for_each(|i| x.extend_from_slice(coordinates.features(rows.x(*i)).as_slice()));
+        let (y, weight) = order.iter().map(|i| (rows.y(*i), rows.weight(*i))).unzip();
+        let offset = order.iter().map(|i| rows.offset(*i)).collect();
+        Ok(FamilyRows { features, begins, x, y, weight, offset })
+    }
+
+    /// How many tasks there are.
+    pub fn tasks(&self) -> usize {
+        self.begins.len() - 1
+    }
+
+    /// How many features a row has.
+    pub fn features(&self) -> usize {
+        self.features
+    }
+
+    /// All targets, task by task, and their weights.
+    pub(super) fn targets(&self) -> (&[f64], &[f64]) {
+        (&self.y, &self.weight)
+    }
+
+    /// The rows of a task.
+    pub fn of(&self, task: usize) -> impl Iterator<Item = FamilyRow<'_>> {
+        let p = self.features;
+        (self.begins[task]..self.begins[task + 1]).map(move |i| FamilyRow {
+            x: &self.x[i * p..(i + 1) * p],
+            y: self.y[i],
+            weight: self.weight[i],
+            offset: self.offset[i],
+        })
+    }
+
+    /// What `local(task, row)` says of each row about the predictor x' w that it returns too, added up over each task's rows: there the
+    /// quadratic's value is the sum of the rows' values. Where log densities are not concave and a task's sum is not either, rows of
+    /// negative curvature have none. O(n d^2).
+    pub(super) fn quadratics(&self, families: &Families, local: impl Fn(usize, FamilyRow) -> (f64, Local) + Sync) -> Vec<Quadratic> {
+        let concave = |t: usize| families.of(t).is_concave();
+        let of_task = |t| {
+            let plain = self.quadratic(t, |row| local(t, row));
+            if plain.curvature.is_empty() || concave(t) || is_semidefinite(&plain.curvature) {
+                return plain;
+            }
+            self.quadratic(t, |row| {
+                let (eta, own) = local(t, row);
+                (eta, Local { curvature: own.curvature.max(0.0), ..own })
+            })
+        };
+        (0..self.tasks()).into_par_iter().map(of_task).collect()
+    }
+
+    fn quadratic(&self, task: usize, local: impl Fn(FamilyRow) -> (f64, Local)) -> Quadratic {
+        let p = self.features;
+        let mut sum = Quadratic { constant: 0.0, linear: DVector::zeros(p), curvature: DMatrix::zeros(p, p) };
+        for row in self.of(task) {
+            let (eta, own) = local(row);
+            let pull = own.slope + own.curvature * eta;
+            sum.constant += own.value - pull * eta + 0.5 * own.curvature * eta * eta;
+            sum.linear.iter_mut().zip(row.x).for_each(|(cell, value)| *cell += pull * value);
+            for (j, value) in row.x.iter().enumerate() {
+                let scaled = own.curvature * value;
+                let below = &mut sum.curvature.as_mut_slice()[j * p + j..(j + 1) * p];
+                below.iter_mut().zip(&row.x[j..]).for_each(|(cell, other)| *cell += scaled * other);
+            }
+        }
+        sum.curvature.fill_upper_triangle_with_lower_triangle();
+        sum
+    }
+
+    /// Sum over each task's rows of what `add(task, row, sum)` adds to as many numbers. O(n) times its cost.
+    pub(super) fn sums(&self, numbers: usize, add: impl Fn(usize, FamilyRow, &mut [f64]) + Sync) -> Vec<Vec<f64>> {
+        let each = (0..self.tasks()).into_par_iter().map(|t| {
+            let mut sum = vec![0.0; numbers];
+            self.of(t).for_each(|row| add(t, row, &mut sum));
+            sum
+        });
+        each.collect()
+    }
+}
+
+fn is_semidefinite(matrix: &DMatrix<f64>) -> bool {
+    let values = linalg::symmetric_eigen(matrix).0;
+    values.min() >= -1e-10 * values.max()
+}
