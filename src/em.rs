@@ -1,7 +1,7 @@
 //! The only loop: rows become quadratics, quadratics and prior a posterior, the posterior's moments a better prior.
 
 use crate::error::Result;
-use crate::likelihood::{Approximation, Dispersion, Inference, Likelihood, Observations};
+use crate::likelihood::{Approximation, Dispersion, Inference, Likelihood, Observations, STILL};
 use crate::linalg::{self, Lbfgs};
 use crate::posterior::Posterior;
 use crate::prior::{Mean, Prior};
@@ -72,7 +72,15 @@ pub(crate) struct Climbed {
     pub dispersion: Dispersion,
     pub trace: Vec<Step>,
     pub stop: Stop,
+    /// Those of the last E-step.
+    pub quadratics: Option<Quadratics>,
 }
+
+/// Change of a coefficient below which quadratics stand for an EM step, which moves the prior by more.
+const ROUGHLY: f64 = 1e-3;
+
+/// And for a quasi-Newton step: what is left changes the log-likelihood by its square.
+const NEARLY: f64 = 1e-6;
 
 /// Alternates E- and M-steps from the structure's start (or its base's optimum) until the structure is at an optimum.
 pub(crate) fn climb(
@@ -92,15 +100,15 @@ pub(crate) fn climb(
         (prior, dispersion) = (climbed.prior, climbed.dispersion);
     }
     if let Some(own) = fixed {
-        trace.push(step(&likelihood.posterior(data, &own, &prior, None)?, 0.0));
-        return Ok(Climbed { prior, dispersion: own, trace, stop: Stop::Optimum });
+        trace.push(step(&likelihood.posterior(data, &own, &prior, (None, STILL))?, 0.0));
+        return Ok(Climbed { prior, dispersion: own, trace, stop: Stop::Optimum, quadratics: None });
     }
 
     let mut seen = Seen::default();
     let mut quadratics = None;
     let mut stop = Stop::IterationLimit;
     while trace.len() < options.max_iterations {
-        let found = likelihood.posterior(data, &dispersion, &prior, quadratics.as_ref())?; //    rows -> quadratics -> E-step
+        let found = likelihood.posterior(data, &dispersion, &prior, (quadratics.as_ref(), ROUGHLY))?; //    rows -> quadratics -> E-step
         trace.push(step(&found, structure.log_prior(&prior) + likelihood.log_prior(&dispersion)));
         progress(&trace[trace.len() - 1]);
         if let Some(reason) = seen.reason(structure, &trace, &prior, &dispersion, options) {
@@ -112,12 +120,12 @@ pub(crate) fn climb(
         (prior, quadratics) = (next, Some(found.quadratics));
     }
     match structure.smooth() {
-        Some(smooth) => finish(likelihood, structure, smooth, data, (prior, dispersion), trace, options, progress),
+        Some(smooth) => finish(likelihood, structure, smooth, data, (prior, dispersion, quadratics), trace, options, progress),
         None => {
             if let (Stop::Cycle, Some((best_prior, best_dispersion, _))) = (stop, seen.best) {
                 (prior, dispersion) = (best_prior, best_dispersion);
             }
-            Ok(Climbed { prior, dispersion, trace, stop })
+            Ok(Climbed { prior, dispersion, trace, stop, quadratics })
         }
     }
 }
@@ -168,15 +176,14 @@ fn finish(
     structure: &dyn Structure,
     smooth: &dyn Smooth,
     data: &Observations,
-    start: (Prior, Dispersion),
+    start: (Prior, Dispersion, Option<Quadratics>),
     mut trace: Vec<Step>,
     options: &Options,
     progress: &dyn Fn(&Step),
 ) -> Result<Climbed> {
     const RELEASES: usize = 20;
-    let (mut prior, mut dispersion) = start;
+    let (mut prior, mut dispersion, mut quadratics) = start;
     let mut stop = Stop::IterationLimit;
-    let mut quadratics: Option<Quadratics> = None;
     for _ in 0..RELEASES {
         let own = smooth.coordinates(&prior);
         let logs: Vec<f64> = dispersion.values.iter().map(|v| v.ln()).collect();
@@ -194,7 +201,7 @@ fn finish(
         let search = Lbfgs { memory: 30, evaluations, gain, curvature: smooth.curvature(&prior) };
         let found = search.minimise(point, |point| {
             let Some((next, noise)) = at(point) else { return Ok(None) };
-            let Ok(found) = likelihood.posterior(data, &noise, &next, quadratics.as_ref()) else { return Ok(None) };
+            let Ok(found) = likelihood.posterior(data, &noise, &next, (quadratics.as_ref(), NEARLY)) else { return Ok(None) };
             quadratics = Some(found.quadratics.clone());
             trace.push(step(&found, structure.log_prior(&next) + likelihood.log_prior(&noise)));
             let latest = &trace[trace.len() - 1];
@@ -218,15 +225,16 @@ fn finish(
         if let Some(best) = at(&found.point) {
             (prior, dispersion) = best;
         }
-        let mut here = likelihood.posterior(data, &dispersion, &prior, quadratics.as_ref())?;
+        let mut here = likelihood.posterior(data, &dispersion, &prior, (quadratics.as_ref(), NEARLY))?;
         trace.push(step(&here, structure.log_prior(&prior) + likelihood.log_prior(&dispersion)));
         if let Some(snapped) = smooth.snap(&prior) {
-            let there = likelihood.posterior(data, &dispersion, &snapped, Some(&here.quadratics))?;
+            let there = likelihood.posterior(data, &dispersion, &snapped, (Some(&here.quadratics), NEARLY))?;
             let tolerance = 10.0 * options.tolerance + here.posterior.log_likelihood_error();
             if there.log_likelihood > here.log_likelihood - tolerance {
                 (prior, here) = (snapped, there);
             }
         }
+        quadratics = Some(here.quadratics.clone());
         match smooth.release(&here.posterior) {
             Some(released) => prior = released,
             None => {
@@ -235,7 +243,7 @@ fn finish(
             }
         }
     }
-    Ok(Climbed { prior, dispersion, trace, stop })
+    Ok(Climbed { prior, dispersion, trace, stop, quadratics })
 }
 
 /// The mean as coordinates of the finish, where a Gaussian posterior does not hold the best one: by Laplace's approximation the
@@ -257,7 +265,7 @@ impl Means {
         if !moves || prior.mean_features.is_empty() {
             return Ok(Means { base: DVector::zeros(0), root: DMatrix::zeros(0, 0) });
         }
-        let found = likelihood.posterior(data, dispersion, prior, from)?;
+        let found = likelihood.posterior(data, dispersion, prior, (from, ROUGHLY))?;
         let root = linalg::semidefinite_factor(found.posterior.mean_covariance()) / (data.quadratics.len() as f64).sqrt();
         Ok(Means { base: found.posterior.mean().select_rows(&prior.mean_features), root })
     }

@@ -529,6 +529,75 @@ fn targets_of_other_families_are_fitted_compared_and_predicted() {
     }
 }
 
+/// Counts of successes with their trials, counts with their exposure, levels: predicted in the target's own units.
+#[test]
+fn trials_exposures_and_dispersions_are_read_and_told() {
+    let mut text = String::from("ward,cured,treated,falls,months,stay,grade,dose\n");
+    for i in 0..96 {
+        let (ward, dose) = (i % 8, f64::from(i / 8) / 6.0 - 1.0);
+        let (treated, months) = (2 + i % 5, 1 + i % 3);
+        let cured = ((f64::from(treated) * (0.3 + 0.05 * f64::from(ward) + 0.1 * dose)).round() as i32 + i * 7 % 2).min(treated);
+        let falls = months * (1 + ward / 3) + i * 5 % 4;
+        let stay = (1.0 + 0.2 * f64::from(ward) + 0.3 * dose) * (1.0 + 0.3 * f64::from(i * 11 % 7));
+        let grade = 1 + (ward + 3 * (i * 7 % 5)) / 5;
+        text.push_str(&format!("w{ward},{cured},{treated},{falls},{months},{stay},{grade},{dose}\n"));
+    }
+    let folder = folder_with(&text);
+    let run = |line: &str| cognate(folder.path(), &line.split(' ').collect::<Vec<_>>());
+    let base = "fit t.csv --task ward --features dose --model m.cognate --format json";
+    let cases = [
+        ("--target cured --trials treated --family binomial", 0),
+        ("--target cured --trials treated --family probit --inference laplace", 0),
+        ("--target falls --exposure months --family poisson", 0),
+        ("--target falls --exposure months --family negative-binomial", 1),
+        ("--target stay --family gamma", 1),
+        ("--target stay --family gamma --noise task", 8),
+        ("--target stay --family student", 2),
+        ("--target grade --family ordinal", 2),
+    ];
+    for (flags, dispersions) in cases {
+        let fit = run(&format!("{base} {flags}"));
+        assert_eq!((fit.status, fit.err.as_str()), (0, ""), "{flags}");
+        let fit: Value = serde_json::from_str(&fit.out).unwrap();
+        assert_eq!(fit["dispersion"].as_object().unwrap().len(), dispersions, "{flags}: {}", fit["dispersion"]);
+        assert_eq!(fit["inference"], if flags.contains("laplace") { "laplace" } else { "variational" });
+        assert_eq!(fit["converged"], true, "{flags}");
+        let scored = run("predict m.cognate t.csv --score");
+        assert_eq!(scored.status, 0, "{flags}: {}", scored.err);
+        assert!(scored.err.contains("96 rows, log predictive density -"), "{flags}: {}", scored.err);
+        let rows: Vec<Vec<f64>> = scored
+            .out
+            .lines()
+            .skip(1)
+            .map(|line| line.split(',').enumerate().filter(|(k, _)| *k != 1).map(|(_, cell)| cell.parse().unwrap()).collect())
+            .collect();
+        assert!(rows.iter().all(|row| row[3] <= row[1] && row[1] <= row[4]), "{flags}");
+        if flags.contains("--trials") {
+            // Expected counts add up to about those observed.
+            let expected: f64 = rows.iter().map(|row| row[1]).sum();
+            let observed: f64 = text.lines().skip(1).map(|line| line.split(',').nth(1).unwrap().parse::<f64>().unwrap()).sum();
+            assert!((expected / observed - 1.0).abs() < 0.05, "{expected} {observed}");
+        }
+    }
+    let refusals = [
+        ("--target cured --trials treated --family poisson", "--trials belongs to --family binomial or probit"),
+        ("--target falls --trials treated --family binomial", "is no number of successes in"),
+        ("--target cured --trials dose --family binomial", "is no number of trials"),
+        ("--target falls --exposure dose --family poisson", "is no exposure"),
+        ("--target stay --exposure months --family student", "--exposure multiplies an expectation"),
+        ("--target dose --family gamma", "is not positive"),
+        ("--target falls --family ordinal", "is no level"),
+        ("--target stay --family gamma --noise task --inference laplace", "needs variational inference"),
+    ];
+    for (flags, complaint) in refusals {
+        let run = run(&format!("{base} {flags}"));
+        assert_eq!(run.status, 1, "{flags}");
+        assert!(run.out.is_empty() && run.err.contains(complaint), "{flags}: {}", run.err);
+    }
+    let idle = run(&format!("{base} --target falls --family poisson --noise task"));
+    assert!(idle.err.contains("--noise means nothing"), "{}", idle.err);
+}
+
 #[test]
 fn a_known_graph_is_read_in_every_format_that_is_written() {
     let folder = folder_with(&table());

@@ -209,7 +209,7 @@ fn a_gaussian_family_gives_the_exact_fit() {
             let structure = Box::new(Exchangeable::new(FeatureCovariance::Diagonal));
             Model::of(likelihood, structure).restricted(restricted).fit(&tasks).unwrap()
         };
-        let exact = fit(Box::new(Gaussian::default()));
+        let exact = fit(Box::<Gaussian>::default());
         for inference in [Inference::Variational, Inference::Laplace] {
             let own = fit(Box::new(Generalised::new(Normal::default()).with_inference(inference)));
             assert!(own.converged());

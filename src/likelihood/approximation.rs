@@ -6,14 +6,14 @@ use crate::error::Result;
 use crate::posterior::Posterior;
 use crate::prior::Prior;
 use crate::quadratic::{Quadratic, Quadratics};
-use nalgebra::{DMatrix, DVector};
+use nalgebra::DVector;
 use serde::{Deserialize, Serialize};
 
 /// Most steps until the approximation must stand.
 const STEPS: usize = 200;
 
-/// Change of every coefficient below which it stands.
-const STILL: f64 = 1e-9;
+/// Change of every coefficient below which it stands: to rounding.
+pub(crate) const STILL: f64 = 1e-9;
 
 /// Share of a step below which none is taken.
 const LEAST_SHARE: f64 = 1e-6;
@@ -64,6 +64,7 @@ pub struct Approximation {
 struct Place {
     sites: Vec<Quadratic>,
     posterior: Posterior<'static>,
+    means: Vec<DVector<f64>>,
     height: f64,
     log_likelihood: f64,
     around: Vec<Quadratic>,
@@ -76,7 +77,7 @@ impl Approximation {
     /// # Errors
     /// What [`Posterior::given`] refuses.
     pub fn of(rows: &FamilyRows, family: &dyn Family, prior: &Prior, inference: Inference) -> Result<Self> {
-        Self::beginning(None, rows, &Families(vec![family]), prior, inference)
+        Self::beginning(None, rows, &Families(vec![family]), prior, (inference, STILL))
     }
 
     /// Where the quadratics need not be looked for.
@@ -92,7 +93,7 @@ impl Approximation {
         rows: &FamilyRows,
         families: &Families,
         prior: &Prior,
-        inference: Inference,
+        (inference, still): (Inference, f64),
     ) -> Result<Self> {
         let at = |sites: Vec<Quadratic>| -> Result<Place> {
             let posterior = Posterior::owning(Quadratics::new(&sites)?, prior)?;
@@ -117,7 +118,7 @@ impl Approximation {
                 }
                 Inference::Laplace => (said - 0.5 * energy, posterior.log_likelihood() + said - stood),
             };
-            Ok(Place { sites, posterior, height, log_likelihood, around })
+            Ok(Place { sites, posterior, means, height, log_likelihood, around })
         };
         let start = || {
             rows.quadratics(families, |t, row| {
@@ -127,16 +128,17 @@ impl Approximation {
         };
         let mut here = at(from.map_or_else(start, |from| (0..from.len()).map(|t| from.task(t)).collect()))?;
         let (mut steps, mut share, mut change) = (1, 1.0, f64::INFINITY);
-        let mut before = DMatrix::zeros(rows.features(), rows.tasks());
-        while change >= STILL && steps < STEPS && share > LEAST_SHARE {
+        let mut before: Vec<DVector<f64>> = vec![DVector::zeros(rows.features()); rows.tasks()];
+        while change >= still && steps < STEPS && share > LEAST_SHARE {
             let mixed: Vec<Quadratic> = here.sites.iter().zip(&here.around).map(|(old, new)| mix(old, new, share)).collect();
             steps += 1;
             match at(mixed) {
                 Ok(there) if there.height >= here.height - 1e-12 * here.height.abs() => {
-                    let moved = there.posterior.all_coefficients() - here.posterior.all_coefficients();
-                    change = moved.amax() / share;
+                    let moved: Vec<DVector<f64>> = there.means.iter().zip(&here.means).map(|(new, old)| new - old).collect();
+                    change = moved.iter().fold(0.0, |most: f64, own| most.max(own.amax())) / share;
                     // Whole steps may swing to and fro about where it stands.
-                    share = if moved.dot(&before) < 0.0 { 0.5 * share } else { f64::min(1.0, 1.5 * share) };
+                    let turned = moved.iter().zip(&before).map(|(new, old)| new.dot(old)).sum::<f64>() < 0.0;
+                    share = if turned { 0.5 * share } else { f64::min(1.0, 1.5 * share) };
                     (here, before) = (there, moved);
                 }
                 _ => share *= 0.5,
@@ -144,7 +146,7 @@ impl Approximation {
         }
         let Place { sites, posterior, log_likelihood, .. } = here;
         let quadratics = Quadratics::new(&sites)?;
-        Ok(Approximation { posterior, quadratics, log_likelihood, steps, converged: change < STILL })
+        Ok(Approximation { posterior, quadratics, log_likelihood, steps, converged: change < still })
     }
 
     /// The slope of Laplace's approximation in whatever `slope` gives that of a Gaussian log-likelihood in, the quadratics held. The

@@ -58,13 +58,7 @@ pub trait Family: Debug + Send + Sync {
 
     /// The expectations of value, slope and curvature over eta ~ N(mean, sd^2), by Gauss-Hermite quadrature unless they are known.
     fn expected(&self, y: f64, weight: f64, mean: f64, sd: f64) -> Local {
-        if sd == 0.0 {
-            return self.at(y, weight, mean);
-        }
-        normal_rule().iter().fold(Local { value: 0.0, slope: 0.0, curvature: 0.0 }, |sum, (z, v)| {
-            let own = self.at(y, weight, mean + sd * z);
-            Local { value: sum.value + v * own.value, slope: sum.slope + v * own.slope, curvature: sum.curvature + v * own.curvature }
-        })
+        expected_by_rule(self, y, weight, mean, sd)
     }
 
     /// The positive numbers beside the mean that decide its spread or shape; empty where there are none.
@@ -94,6 +88,17 @@ pub trait Family: Debug + Send + Sync {
     fn is_concave(&self) -> bool {
         true
     }
+}
+
+/// What [`Family::expected`] is unless it is known.
+pub(super) fn expected_by_rule<F: Family + ?Sized>(family: &F, y: f64, weight: f64, mean: f64, sd: f64) -> Local {
+    if sd == 0.0 {
+        return family.at(y, weight, mean);
+    }
+    normal_rule().iter().fold(Local { value: 0.0, slope: 0.0, curvature: 0.0 }, |sum, (z, v)| {
+        let own = family.at(y, weight, mean + sd * z);
+        Local { value: sum.value + v * own.value, slope: sum.slope + v * own.slope, curvature: sum.curvature + v * own.curvature }
+    })
 }
 
 /// Names of the families that the command line knows; `bernoulli` is `binomial` of single trials.

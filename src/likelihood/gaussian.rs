@@ -103,7 +103,13 @@ impl Likelihood for Gaussian {
         }
     }
 
-    fn posterior(&self, data: &Observations, dispersion: &Dispersion, prior: &Prior, _: Option<&Quadratics>) -> Result<Approximation> {
+    fn posterior(
+        &self,
+        data: &Observations,
+        dispersion: &Dispersion,
+        prior: &Prior,
+        _: (Option<&Quadratics>, f64),
+    ) -> Result<Approximation> {
         Approximation::exact(self.quadratics(data, dispersion), prior)
     }
 

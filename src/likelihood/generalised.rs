@@ -1,6 +1,6 @@
 //! Generalised linear targets: a family row by row, its dispersion learned with the rest.
 
-use super::approximation::{Approximation, Inference};
+use super::approximation::{Approximation, Inference, STILL};
 use super::family::Family;
 use super::gaussian::Noise;
 use super::rows::{Families, FamilyRows, Where};
@@ -101,7 +101,7 @@ impl Generalised {
         let mut values = dispersion.values.clone();
         values[k] *= step.exp();
         let there = self.with_values(values, dispersion);
-        Ok(self.posterior(data, &there, found.posterior.prior(), Some(&found.quadratics))?.log_likelihood)
+        Ok(self.posterior(data, &there, found.posterior.prior(), (Some(&found.quadratics), STILL))?.log_likelihood)
     }
 }
 
@@ -146,7 +146,13 @@ impl Likelihood for Generalised {
         if curvature > 0.0 { weight / curvature } else { 1.0 }
     }
 
-    fn posterior(&self, data: &Observations, dispersion: &Dispersion, prior: &Prior, from: Option<&Quadratics>) -> Result<Approximation> {
+    fn posterior(
+        &self,
+        data: &Observations,
+        dispersion: &Dispersion,
+        prior: &Prior,
+        (from, still): (Option<&Quadratics>, f64),
+    ) -> Result<Approximation> {
         let rows = self.rows(data)?;
         if !prior.free.is_empty() || matches!(prior.relatedness, Relatedness::Diagonal(_)) {
             let problem =
@@ -155,7 +161,7 @@ impl Likelihood for Generalised {
         }
         let own = self.at(dispersion, rows.tasks());
         let families = Families(own.iter().map(Arc::as_ref).collect());
-        Approximation::beginning(from, rows, &families, prior, self.inference)
+        Approximation::beginning(from, rows, &families, prior, (self.inference, still))
     }
 
     /// A Newton step in the logarithms, of at most 1, and the spread of tasks' logarithms by EM.
@@ -198,6 +204,12 @@ impl Likelihood for Generalised {
                 .collect::<Result<_>>()?,
         };
         slope.iter_mut().zip(self.deviations(dispersion)).for_each(|(own, deviation)| *own -= dispersion.strength * deviation);
+        // A value at the end of its range stays there.
+        for (up, sign) in [(true, 1.0), (false, -1.0)] {
+            let moved = self.with_values(dispersion.values.iter().map(|value| value * (sign * STEP).exp()).collect(), dispersion);
+            let ends = moved.values.iter().zip(&dispersion.values).map(|(there, here)| there == here);
+            slope.iter_mut().zip(ends).filter(|(own, end)| *end && (**own > 0.0) == up).for_each(|(own, _)| *own = 0.0);
+        }
         Ok(slope)
     }
 

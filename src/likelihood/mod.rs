@@ -13,6 +13,7 @@ mod outlook;
 mod rows;
 mod student;
 
+pub(crate) use approximation::STILL;
 pub use approximation::{Approximation, Inference};
 pub use binomial::{Binomial, Link};
 pub use counts::{NegativeBinomial, Poisson};
@@ -131,11 +132,18 @@ pub trait Likelihood: std::fmt::Debug + Send + Sync {
     /// About the variance with which a row of weight 1 tells its linear predictor.
     fn noise(&self, data: &Observations, dispersion: &Dispersion) -> f64;
 
-    /// The E-step at a dispersion, where quadratics have to be looked for beginning with `from`.
+    /// The E-step at a dispersion. Where quadratics have to be looked for, that begins with those of `search`, and ends when no coefficient
+    /// changes by more than its number.
     ///
     /// # Errors
     /// What [`Posterior::given`] refuses.
-    fn posterior(&self, data: &Observations, dispersion: &Dispersion, prior: &Prior, from: Option<&Quadratics>) -> Result<Approximation>;
+    fn posterior(
+        &self,
+        data: &Observations,
+        dispersion: &Dispersion,
+        prior: &Prior,
+        search: (Option<&Quadratics>, f64),
+    ) -> Result<Approximation>;
 
     /// The M-step.
     fn update(&self, data: &Observations, posterior: &Posterior, dispersion: &Dispersion) -> Dispersion;

@@ -101,7 +101,7 @@ impl Family for Ordinal {
     }
 
     fn refuses(&self, y: f64, _: f64) -> Option<&'static str> {
-        (y < 1.0 || y > MOST || y != y.round()).then_some("is no level; number the levels 1, 2, 3 .. from low to high, at most 100")
+        (!(1.0..=MOST).contains(&y) || y != y.round()).then_some("is no level; number the levels 1, 2, 3 .. from low to high, at most 100")
     }
 
     fn dispersion(&self) -> Vec<f64> {

@@ -108,8 +108,7 @@ impl Family for StudentT {
             by_freedom += v * 0.5 * (normal - (square / nu).ln_1p() + lambda * square / nu);
         }
         sum[0] += by_scale;
-        let held = (nu <= LEAST && by_freedom < 0.0) || (nu >= MOST && by_freedom > 0.0);
-        sum[1] += if held { 0.0 } else { nu * by_freedom };
+        sum[1] += nu * by_freedom;
     }
 
     fn is_concave(&self) -> bool {

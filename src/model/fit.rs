@@ -98,7 +98,7 @@ impl Fit {
         found: &Approximation,
     ) -> Fit {
         let posterior = &found.posterior;
-        let Climbed { prior, dispersion, trace, stop } = climbed;
+        let Climbed { prior, dispersion, trace, stop, .. } = climbed;
         let (count, p) = (tasks.len(), tasks.design().len());
         let mut coefficients = DMatrix::zeros(p, count);
         let mut covariances = DMatrix::zeros(p * p, count);

@@ -16,7 +16,7 @@ pub use visibility::Visibility;
 
 use crate::em::{self, Step};
 use crate::error::{Error, Result};
-use crate::likelihood::{FamilyRows, Gaussian, Likelihood, Observations, rows_are_missing};
+use crate::likelihood::{FamilyRows, Gaussian, Likelihood, Observations, STILL, rows_are_missing};
 use crate::linalg;
 use crate::posterior::{Posterior, trace_along};
 use crate::prior::{Mean, Prior, Relatedness};
@@ -165,7 +165,8 @@ impl Model {
         let has_mean = !climbed.prior.mean_features.is_empty();
         let dropped = with_mean.iter().filter(|f| has_mean && !used(f)).map(|f| design.features()[*f].clone()).collect();
         climbed.prior = normalise(climbed.prior, tasks.len());
-        let found = self.likelihood.posterior(&data, &climbed.dispersion, &climbed.prior, None)?;
+        let search = (climbed.quadratics.as_ref(), STILL);
+        let found = self.likelihood.posterior(&data, &climbed.dispersion, &climbed.prior, search)?;
         let plan = fit::Plan {
             family: self.likelihood.name().into(),
             inference: self.likelihood.inference(),

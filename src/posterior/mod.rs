@@ -257,12 +257,6 @@ impl<'a> Posterior<'a> {
         }
     }
 
-    /// Those of all tasks: d x T.
-    pub(crate) fn all_coefficients(&self) -> DMatrix<f64> {
-        let each: Vec<DVector<f64>> = (0..self.tasks()).map(|t| self.coefficients(t)).collect();
-        DMatrix::from_columns(&each)
-    }
-
     fn kept_coefficients(&self, task: usize) -> DVector<f64> {
         let mut w = self.mean.clone();
         let u = &self.inner.factor * self.deviations.column(task);
