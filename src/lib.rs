@@ -55,7 +55,7 @@ pub use structure::{
     CandidateRule, EdgeMethod, Exchangeable, FeatureCovariance, Full, Graph, Independent, Known, KnownRelation, Pooled, Smooth, Structure,
     edge_scores,
 };
-pub use tasks::{Coordinates, Design, INTERCEPT, Rows, Tasks};
+pub use tasks::{Coordinates, Design, INTERCEPT, Rows, Summaries, Tasks};
 
 /// The code in README.md is compiled and run with the tests.
 #[cfg(doctest)]

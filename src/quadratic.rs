@@ -60,6 +60,84 @@ impl Statistics {
         self.cross[start + x.len() + 1] += weight * y * y;
     }
 
+    /// What an estimate b with sampling covariance C says of parameters w, about a zero shift: l(w) = ln N(b; w, C) over the k
+    /// entries that are there. That is what k rows of unit noise say, R b = R w + e with R'R = C^-1, so that their cross-products are
+    /// C^-1, C^-1 b and b'C^-1 b, the sum of their log weights ln |C^-1|, and there is no constant column.
+    ///
+    /// An entry that is `None` says nothing: its row and column of the covariance (d x d) are not looked at, and the rest is inverted.
+    /// O(d^2 + k^3).
+    ///
+    /// ```
+    /// use cognate::Statistics;
+    /// use nalgebra::dmatrix;
+    /// let one = Statistics::of_estimate(&[Some(2.0), None], &dmatrix![0.25, 0.0; 0.0, f64::NAN])?;
+    /// assert_eq!((one.rows(), one.features()), (1, 2));
+    /// assert!(Statistics::of_estimate(&[Some(2.0), Some(1.0)], &dmatrix![1.0, 1.0; 1.0, 1.0]).is_err());
+    /// # Ok::<(), cognate::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for a covariance of another size, [`Error::Arguments`] for numbers that are not finite, variances that are not
+    /// positive and a covariance that is not symmetric, [`Error::NotPositiveDefinite`] (to twelve digits of a variance).
+    pub fn of_estimate(estimate: &[Option<f64>], covariance: &DMatrix<f64>) -> Result<Self> {
+        Statistics::of_named_estimate(estimate, covariance, "the estimate", |entry| format!("entry {}", entry + 1))
+    }
+
+    /// As [`Statistics::of_estimate`], with names for what is refused.
+    pub(crate) fn of_named_estimate(
+        estimate: &[Option<f64>],
+        covariance: &DMatrix<f64>,
+        owner: &str,
+        name: impl Fn(usize) -> String,
+    ) -> Result<Self> {
+        const LARGEST: f64 = 1e100;
+        let d = estimate.len();
+        if covariance.shape() != (d, d) {
+            return Err(Error::Shape { what: format!("the covariance of {owner}"), found: covariance.nrows(), expected: d });
+        }
+        let (kept, values): (Vec<usize>, Vec<f64>) = estimate.iter().enumerate().filter_map(|(k, b)| b.map(|b| (k, b))).unzip();
+        let own = covariance.select_rows(&kept).select_columns(&kept);
+        let refused = |k: usize, problem: String| Error::Arguments(format!("{owner}, {}: {problem}", name(kept[k])));
+        for (k, value) in values.iter().enumerate() {
+            let variance = own[(k, k)];
+            if value.is_nan() || value.abs() > LARGEST {
+                return Err(refused(k, format!("{value:?} is not a number of usual size; correct it or leave it out")));
+            }
+            if !(variance > 1.0 / LARGEST && variance < LARGEST) {
+                return Err(refused(
+                    k,
+                    format!("the variance {variance:?} is not a positive number of usual size; correct it or leave the estimate out"),
+                ));
+            }
+            for j in 0..k {
+                let (here, there, size) = (own[(k, j)], own[(j, k)], (variance * own[(j, j)]).sqrt());
+                if here.is_nan() || there.is_nan() || (here - there).abs() > 1e-6 * size {
+                    let other = name(kept[j]);
+                    return Err(refused(
+                        k,
+                        format!("its covariance with {other} is {here:?} and that of {other} with it {there:?}; give one number"),
+                    ));
+                }
+            }
+        }
+        let mut precision = inverse_of_covariance(&own).map_err(|k| Error::NotPositiveDefinite {
+            matrix: format!("the covariance of {owner}, at {},", name(kept[k])),
+            remedy: "correct it, or leave that estimate out".into(),
+        })?;
+        linalg::symmetrise(&mut precision.0);
+        let b = DVector::from_vec(values);
+        let linear = &precision.0 * &b;
+        let mut statistics = Statistics { rows: kept.len() as u64, log_weights: precision.1, ..Statistics::new(d) };
+        let mut set = |i: usize, j: usize, value: f64| statistics.cross[i * (i + 1) / 2 + j] = value;
+        set(0, 0, kept.len() as f64);
+        for (i, a) in kept.iter().enumerate() {
+            kept[..=i].iter().enumerate().for_each(|(j, other)| set(a + 1, other + 1, precision.0[(i, j)]));
+            set(d + 1, a + 1, linear[i]);
+        }
+        set(d + 1, d + 1, b.dot(&linear));
+        Ok(statistics)
+    }
+
     /// How many rows were added.
     pub fn rows(&self) -> u64 {
         self.rows
@@ -104,6 +182,25 @@ impl Sub for &Statistics {
     fn sub(self, other: &Statistics) -> Statistics {
         self.combine(other, -1.0)
     }
+}
+
+/// C^-1 and its log-determinant, by the Cholesky factor of the correlations; where C is not positive definite, the first entry whose
+/// variance given those before it is 0.
+fn inverse_of_covariance(covariance: &DMatrix<f64>) -> std::result::Result<(DMatrix<f64>, f64), usize> {
+    /// Smallest share of a variance that the entries before may leave.
+    const SHARE: f64 = 1e-12;
+    let scale: Vec<f64> = covariance.diagonal().iter().map(|variance| 1.0 / variance.sqrt()).collect();
+    let correlation = linalg::correlation(covariance);
+    let sound = |n: usize| {
+        let leading = correlation.view((0, 0), (n, n)).into_owned();
+        linalg::cholesky(leading).filter(|factor| factor.diagonal().iter().all(|pivot| pivot * pivot > SHARE))
+    };
+    let size = covariance.nrows();
+    let Some(factor) = sound(size) else { return Err((1..=size).find(|n| sound(*n).is_none()).unwrap_or(size) - 1) };
+    let mut inverse = linalg::inverse_of_cholesky(&factor);
+    (0..size).for_each(|j| (0..size).for_each(|i| inverse[(i, j)] *= scale[i] * scale[j]));
+    let log_scales: f64 = scale.iter().map(|scale| scale.ln()).sum();
+    Ok((inverse, 2.0 * log_scales - linalg::log_determinant(&factor)))
 }
 
 /// One task's log-likelihood as a function of its parameters: l(w) = constant + linear' w - 1/2 w' curvature w.

@@ -18,20 +18,24 @@ pub enum Noise {
     Shared,
     /// One variance a task, shrunk to a common one.
     Task,
+    /// Known to be 1 in the target's units: the weights are precisions, and nothing is learned. For [`Summaries`](crate::Summaries), and rows
+    /// whose sampling variances are known.
+    Known,
 }
 
 /// y_i | w_t ~ N(x_i' w_t, variance_t / weight_i).
 ///
 /// With [`Noise::Task`] each variance has a scaled inverse chi-squared prior about a common variance; its degrees of freedom
-/// are estimated from the spread of the tasks' log residual variances (Smyth 2004).
+/// are estimated from the spread of the tasks' log residual variances (Smyth 2004). With [`Noise::Known`] it is 1.
 ///
 /// ```
 /// use cognate::{Gaussian, Noise};
 /// assert_eq!(Gaussian::default().noise, Noise::Shared);
+/// assert_eq!(Gaussian { noise: Noise::Known }.noise, Noise::Known);
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Gaussian {
-    /// Shared or per task.
+    /// Shared, per task or known.
     pub noise: Noise,
 }
 
@@ -44,11 +48,10 @@ impl Gaussian {
     /// The quadratics of all tasks at a dispersion: the same whatever the parameters.
     pub fn quadratics(&self, data: &Observations, dispersion: &Dispersion) -> Quadratics {
         let q = &data.quadratics;
-        let logs: Vec<f64> = dispersion.values.iter().map(|v| LOG_2_PI + v.ln()).collect();
         let (precision, constant) = (0..q.len())
             .map(|t| {
                 let precision = 1.0 / dispersion.variance(t);
-                let normal = data.rows[t] * logs[if logs.len() == 1 { 0 } else { t }] - data.log_weights[t];
+                let normal = data.rows[t] * (LOG_2_PI + dispersion.variance(t).ln()) - data.log_weights[t];
                 (precision, -0.5 * (normal + q.squares(t) * precision))
             })
             .unzip();
@@ -76,7 +79,14 @@ impl Likelihood for Gaussian {
         "gaussian"
     }
 
+    fn noise_is_known(&self) -> bool {
+        self.noise == Noise::Known
+    }
+
     fn start(&self, data: &Observations, mean_features: &[usize]) -> Dispersion {
+        if self.noise_is_known() {
+            return Dispersion::of_block(Vec::new());
+        }
         let q = &data.quadratics;
         let p = q.features();
         let (mut curvature, mut linear) = (DMatrix::zeros(p, p), DVector::zeros(p));
@@ -94,7 +104,7 @@ impl Likelihood for Gaussian {
         let rows = data.total_rows().max(1.0);
         let common = (residuals.iter().sum::<f64>() / rows).max(FLOOR);
         match self.noise {
-            Noise::Shared => Dispersion::shared(common),
+            Noise::Shared | Noise::Known => Dispersion::shared(common),
             Noise::Task => {
                 let strength = prior_rows(&within_tasks(data));
                 let start = Dispersion { values: vec![common; q.len()], common: vec![common], strength };
@@ -114,6 +124,9 @@ impl Likelihood for Gaussian {
     }
 
     fn update(&self, data: &Observations, posterior: &Posterior, dispersion: &Dispersion) -> Dispersion {
+        if self.noise_is_known() {
+            return dispersion.clone();
+        }
         self.shrunk(data, &posterior.residuals(), dispersion)
     }
 
@@ -122,6 +135,9 @@ impl Likelihood for Gaussian {
     }
 
     fn slope(&self, data: &Observations, found: &Approximation, dispersion: &Dispersion) -> Result<Vec<f64>> {
+        if self.noise_is_known() {
+            return Ok(Vec::new());
+        }
         let residuals = found.posterior.residuals();
         let held = |variance: f64, slope: f64| if variance <= FLOOR && slope < 0.0 { 0.0 } else { slope };
         if !dispersion.is_each() {
@@ -138,6 +154,9 @@ impl Likelihood for Gaussian {
     }
 
     fn with_values(&self, variances: Vec<f64>, dispersion: &Dispersion) -> Dispersion {
+        if self.noise_is_known() {
+            return dispersion.clone();
+        }
         let variances: Vec<f64> = variances.into_iter().map(|variance| variance.max(FLOOR)).collect();
         // The prior is highest where the common variance is the harmonic mean.
         let common = variances.len() as f64 / variances.iter().map(|v| 1.0 / v).sum::<f64>();

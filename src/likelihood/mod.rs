@@ -126,6 +126,11 @@ pub trait Likelihood: std::fmt::Debug + Send + Sync {
         None
     }
 
+    /// Whether the noise variance is known to be 1 in the target's units, so that the target is not rescaled.
+    fn noise_is_known(&self) -> bool {
+        false
+    }
+
     /// A dispersion to start from.
     fn start(&self, data: &Observations, mean_features: &[usize]) -> Dispersion;
 

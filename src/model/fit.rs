@@ -9,7 +9,7 @@ use crate::likelihood::{Approximation, Dispersion, Inference, Observations, fami
 use crate::posterior::Posterior;
 use crate::prior::Prior;
 use crate::structure::{CandidateRule, FeatureCovariance};
-use crate::tasks::{Coordinates, Rows, Tasks};
+use crate::tasks::{Coordinates, INTERCEPT, Rows, Tasks};
 use nalgebra::{DMatrix, DVector};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -395,7 +395,12 @@ impl Fit {
         (shown.iter().map(|f| features[*f].clone()).collect(), original.select_rows(&shown).select_columns(&shown))
     }
 
-    /// Noise variance of a task.
+    /// Whether the noise was known, not learned ([`Noise::Known`](crate::Noise::Known)).
+    pub fn noise_is_known(&self) -> bool {
+        self.sites.is_none() && self.dispersion.values.is_empty()
+    }
+
+    /// Noise variance of a task; 1 where it is known.
     pub fn noise_variance(&self, task: usize) -> f64 {
         self.dispersion.variance(task) * self.coordinates.target_scale.powi(2)
     }
@@ -465,6 +470,12 @@ impl Fit {
     pub fn residuals(&self, rows: &Rows) -> Result<Vec<f64>> {
         Ok(self.fitted_values(rows)?.iter().enumerate().map(|(i, value)| rows.y(i) - value).collect())
     }
+}
+
+/// Number of the intercept: the constant feature, or among estimates the one of its name.
+pub(super) fn intercept(tasks: &Tasks) -> Option<usize> {
+    let named = |name: &String| tasks.are_estimates() && name == INTERCEPT;
+    if tasks.design().has_intercept() { Some(0) } else { tasks.design().features().iter().position(named) }
 }
 
 /// The mean and its covariance over all features (the posterior numbers them without the free ones).

@@ -120,6 +120,7 @@ impl Model {
         let about_zero = self.zero_mean.then(|| tasks.clone().with_design(tasks.design().clone().without_varying_means()));
         let tasks = about_zero.as_ref().unwrap_or(tasks);
         tasks.check()?;
+        self.check_noise(tasks)?;
         let needed = self.structure.fewest_tasks();
         if tasks.len() < needed {
             return Err(Error::TooFewTasks {
@@ -144,7 +145,7 @@ impl Model {
         let with_mean = design.mean_features();
         let kept = linalg::independent_columns(&total_curvature(&data, &with_mean));
         let mean_features: Vec<usize> = kept.iter().map(|k| with_mean[*k]).collect();
-        if data.total_rows() <= mean_features.len() as f64 {
+        if !self.likelihood.noise_is_known() && data.total_rows() <= mean_features.len() as f64 {
             return Err(Error::TooFewRows { rows: tasks.rows(), coefficients: mean_features.len() });
         }
         let mean = em::mean_treatment(self.restricted);
@@ -154,7 +155,7 @@ impl Model {
             mean_features: &mean_features,
             varying: &varying,
             unrelated: &unrelated,
-            intercept: design.has_intercept().then_some(0),
+            intercept: fit::intercept(tasks),
             mean: &mean,
             noise: self.likelihood.noise(&data, &self.likelihood.start(&data, &mean_features)),
         };
@@ -183,6 +184,22 @@ impl Model {
         Ok(Fit::assemble(plan, tasks, &data, coordinates, climbed, &found))
     }
 
+    /// What is known of the noise must be what the tasks and the structure take it for.
+    fn check_noise(&self, tasks: &Tasks) -> Result<()> {
+        let known = self.likelihood.noise_is_known();
+        if tasks.are_estimates() && !known {
+            let problem =
+                "the covariances of estimates are known, which leaves no noise to learn; fit them with Gaussian { noise: Noise::Known }";
+            return Err(Error::Arguments(problem.into()));
+        }
+        if known && self.structure.name() == "independent" {
+            let problem = "the structure 'independent' learns a noise variance in every task, and here it is known; use exchangeable, and compare its \
+                           parameters with the estimates themselves";
+            return Err(Error::Arguments(problem.into()));
+        }
+        Ok(())
+    }
+
     /// A full K is the same model in any coordinates as long as the intercept varies, has a mean and is related as the slopes are, and
     /// a diagonal one at any scale; there the coordinates are the well-conditioned ones.
     fn coordinates(&self, tasks: &Tasks) -> Coordinates {
@@ -198,10 +215,13 @@ impl Model {
         };
         let free_to_scale = kind != Some(FeatureCovariance::Scalar);
         let centred = (self.standardise == Standardise::Both && !self.zero_mean) || free_to_centre;
-        let coordinates = tasks.coordinates(centred, self.standardise != Standardise::None || free_to_scale);
+        // Estimates cannot be centred, so standardising them leaves them as they are.
+        let plain = if tasks.are_estimates() { self.standardise != Standardise::Scale } else { self.standardise == Standardise::None };
+        let coordinates = tasks.coordinates(centred, !plain || free_to_scale);
         match self.likelihood.family() {
             // Its targets are what they are.
             Some(_) => coordinates.of_plain_target(),
+            None if self.likelihood.noise_is_known() => coordinates.of_target_units(),
             None => coordinates,
         }
     }

@@ -118,7 +118,11 @@ impl Fit {
                 self.family()
             )));
         }
-        let noise = if self.dispersion().is_each() { Noise::Task } else { Noise::Shared };
+        let noise = match self.dispersion().is_each() {
+            _ if self.noise_is_known() => Noise::Known,
+            true => Noise::Task,
+            false => Noise::Shared,
+        };
         let likelihood = Gaussian { noise };
         let mean = if own.mean_features.is_empty() { Mean::Given(DVector::zeros(0)) } else { Mean::Integrated };
         let setting = Setting {
@@ -127,7 +131,7 @@ impl Fit {
             mean_features: &own.mean_features,
             varying: &own.varying,
             unrelated: &own.unrelated,
-            intercept: self.tasks().design().has_intercept().then_some(0),
+            intercept: super::fit::intercept(self.tasks()),
             mean: &mean,
             noise: likelihood.start(data, &own.mean_features).common_variance(),
         };

@@ -12,7 +12,7 @@ use statrs::distribution::{ContinuousCDF, Normal};
 pub struct Prediction {
     /// Its expectation.
     pub mean: f64,
-    /// Its standard deviation, noise included.
+    /// Its standard deviation, noise included where there is any.
     pub sd: f64,
     /// Lower end of the central interval: of the observation, or for shares and levels of its expectation given the parameters (a
     /// probability, a mean level).
@@ -93,6 +93,9 @@ impl Fit {
     /// Predicts an observation of weight 1 and offset 0 at features `x` (the intercept left out). A task that the fit has not seen is
     /// predicted from the prior: the mean, with the variance between tasks.
     ///
+    /// Of a fit to [`Summaries`](crate::Summaries) it is x'w_t without noise, for nothing is known of observations; `x` has a value for every
+    /// feature then, 1 for one named `(Intercept)`.
+    ///
     /// The interval has probability `level` and takes the hyperparameters as known.
     ///
     /// # Errors
@@ -141,7 +144,7 @@ impl Fit {
             }
         };
         if self.sites.is_none() {
-            let noise = block.first().copied().unwrap_or(1.0);
+            let noise = if self.tasks.are_estimates() { 0.0 } else { block.first().copied().unwrap_or(1.0) };
             let sd = (spread.max(0.0) + noise / weight).sqrt() * self.coordinates.target_scale;
             return Ok(Forecast(Kind::Normal { mean: self.coordinates.target(centre) + offset, sd }));
         }

@@ -40,7 +40,7 @@ impl Fit {
             warnings.push(format!("{} tasks have fewer than two rows, too few for a noise variance of their own: {shown}", single.len()));
         }
         let effects = (self.tasks.len() * self.prior.varying.len()) as u64;
-        if self.tasks.rows() <= effects && self.prior.relatedness.varies() {
+        if !self.noise_is_known() && self.tasks.rows() <= effects && self.prior.relatedness.varies() {
             warnings.push(format!(
                 "{} rows for {effects} task deviations: the variance between tasks can hardly be told from the noise; is '{}' the target and the \
                  task column the right one?",

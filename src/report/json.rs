@@ -102,6 +102,7 @@ pub fn fit_json(fit: &Fit) -> Value {
     let coordinates = fit.coordinates();
     let columns = &features[usize::from(design.has_intercept())..];
     let noise = match (fit.inference(), fit.dispersion().is_each()) {
+        _ if tasks.are_estimates() => Value::Null,
         (Some(_), _) => Value::Null,
         (None, false) => number(fit.noise_variance(0)),
         (None, true) => named(tasks.names(), (0..tasks.len()).map(|t| fit.noise_variance(t))),
@@ -123,7 +124,8 @@ pub fn fit_json(fit: &Fit) -> Value {
         "family": fit.family(),
         "inference": fit.inference(),
         "structure": fit.structure(),
-        "target": tasks.target(),
+        "target": if tasks.are_estimates() { Value::Null } else { json!(tasks.target()) },
+        "from_summaries": tasks.are_estimates(),
         "tasks": tasks.len(),
         "rows": tasks.rows(),
         "features": features,

@@ -34,15 +34,13 @@ impl Display for Fit {
         let sizes: Vec<u64> = (0..tasks.len()).map(|t| tasks.statistics(t).rows()).collect();
         let (least, most) = (sizes.iter().min().unwrap_or(&0), sizes.iter().max().unwrap_or(&0));
         writeln!(out, "{} model, structure {}", self.family(), self.structure())?;
-        writeln!(
-            out,
-            "Data: target {}, {} rows, {} tasks ({least} to {most} rows each), {} features, {} varying",
-            tasks.target(),
-            tasks.rows(),
-            tasks.len(),
-            names.len(),
-            prior.varying.len() + prior.free.len()
-        )?;
+        let (count, rows, varying) = (tasks.len(), tasks.rows(), prior.varying.len() + prior.free.len());
+        if tasks.are_estimates() {
+            write!(out, "Data: {rows} estimates of {count} tasks ({least} to {most} each)")?;
+        } else {
+            write!(out, "Data: target {}, {rows} rows, {count} tasks ({least} to {most} rows each)", tasks.target())?;
+        }
+        writeln!(out, ", {} features, {varying} varying", names.len())?;
         if !prior.unrelated.is_empty() {
             let chosen: Vec<&str> = prior.related_features().map(|f| names[f].as_str()).collect();
             writeln!(out, "Graph features: {}; in the others each task varies by itself", chosen.join(", "))?;
@@ -73,7 +71,8 @@ impl Display for Fit {
         let steps = self.trace().len();
         writeln!(out, "Stopped: {} after {steps} iteration{}", self.stop(), if steps == 1 { "" } else { "s" })?;
 
-        writeln!(out, "\nVariance between tasks (sd in the target's units per unit of the feature):")?;
+        let units = if tasks.are_estimates() { "the estimates' units" } else { "the target's units per unit of the feature" };
+        writeln!(out, "\nVariance between tasks (sd in {units}):")?;
         let (varying, covariance) = self.feature_covariance();
         if !prior.relatedness.varies() {
             writeln!(
@@ -102,7 +101,11 @@ impl Display for Fit {
                 writeln!(out, "  ... and {} more", varying.len() - 40)?;
             }
         }
-        if self.inference().is_some() {
+        if tasks.are_estimates() {
+            writeln!(out, "  noise as given: the covariance of each task's own estimate")?;
+        } else if self.noise_is_known() {
+            writeln!(out, "  noise as given: variance 1 over a row's weight")?;
+        } else if self.inference().is_some() {
             let names = self.family_dispersion(0);
             for (k, (name, value)) in names.iter().enumerate() {
                 if !self.dispersion().is_each() {

@@ -38,7 +38,9 @@ impl Structure for Pooled {
             (false, _) => Vec::new(),
             (true, Some(intercept)) => vec![intercept],
             (true, None) => {
-                return Err(Error::Arguments("pooled-intercepts needs an intercept; take '0 +' out of the formula".into()));
+                return Err(Error::Arguments(
+                    "pooled-intercepts needs an intercept; take '0 +' out of the formula, or add an '(Intercept)' to the summaries".into(),
+                ));
             }
         };
         let prior = Prior {

@@ -36,6 +36,11 @@ impl Coordinates {
         Coordinates { target_centre: 0.0, target_scale: 1.0, ..self }
     }
 
+    /// With the target in its own units.
+    pub(crate) fn of_target_units(self) -> Self {
+        Coordinates { target_scale: 1.0, ..self }
+    }
+
     /// The fitted features of a row, the intercept first.
     pub fn features(&self, x: &[f64]) -> DVector<f64> {
         let lead = usize::from(self.intercept);

@@ -2,9 +2,11 @@
 
 mod coordinates;
 mod design;
+mod summaries;
 
 pub use coordinates::Coordinates;
 pub use design::Design;
+pub use summaries::Summaries;
 
 use crate::error::{Error, Result};
 use crate::quadratic::{Quadratics, Statistics};
@@ -191,7 +193,15 @@ impl Rows {
             }
             statistics[self.task(i)].add_row(&row, self.y[i] - self.offset[i] - shift[d], self.weight[i]);
         }
-        Tasks { target: self.target_name.clone(), names: self.names.clone(), design: design.clone(), shift, statistics, rows: None }
+        Tasks {
+            target: self.target_name.clone(),
+            names: self.names.clone(),
+            design: design.clone(),
+            shift,
+            statistics,
+            estimates: false,
+            rows: None,
+        }
     }
 }
 
@@ -204,6 +214,9 @@ pub struct Tasks {
     /// What was subtracted from the features and the target before they were multiplied.
     shift: Vec<f64>,
     statistics: Vec<Statistics>,
+    /// Whether the statistics are of estimates from elsewhere ([`Summaries`]), not of rows.
+    #[serde(default)]
+    estimates: bool,
     /// The rows themselves, where they were given; no part of a model file.
     #[serde(skip)]
     rows: Option<Arc<Rows>>,
@@ -240,7 +253,7 @@ impl Tasks {
         &self.statistics[task]
     }
 
-    /// Rows over all tasks.
+    /// Rows over all tasks; of [`Summaries`] the estimates that are there.
     pub fn rows(&self) -> u64 {
         self.statistics.iter().map(Statistics::rows).sum()
     }
@@ -306,6 +319,9 @@ impl Tasks {
     /// Refuses what cannot be fitted: no rows, a constant target, a constant feature beside an intercept.
     pub fn check(&self) -> Result<()> {
         let total = self.total();
+        if self.estimates {
+            return self.check_estimates(&total);
+        }
         if total.rows() == 0 {
             return Err(Error::NoRows { source_name: "the table".into(), remedy: "add rows with a target".into() });
         }
