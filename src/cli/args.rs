@@ -1,14 +1,15 @@
 //! The flags, each once (those about where edges are looked for are in `edges`).
 
-use super::edges::EdgeArgs;
+use super::edges::{EdgeArgs, EdgesArg, sampled_edges};
 use super::simulate::SimulateArgs;
+use super::summaries::SummaryArgs;
 use crate::csv::{self, Columns, Varying};
 use crate::error::{Error, Result};
 use crate::formula::Formula;
 use crate::likelihood::{self, FAMILY_NAMES, Family, Gaussian, Generalised, Inference, Likelihood, Noise};
 use crate::model::{Fit, Model, Standardise};
 use crate::structure::{self, CandidateRule, EdgeMethod, FeatureCovariance, Graph, KnownRelation, Structure};
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -146,35 +147,6 @@ pub(super) struct ModelArgs {
     pub seed: u64,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum EdgesArg {
-    /// Exact up to 1,000 tasks, pseudo-gibbs beyond
-    Auto,
-    /// By a Gibbs sampler of Omega and the parameters: probabilities that carry the noise of the tasks
-    Exact,
-    /// By node-wise regressions on drawn parameters: more modest than the exact ones, faster among very many tasks
-    PseudoGibbs,
-    /// By EM alone: scores that rank edges, too sure where tasks are noisy
-    Fast,
-}
-
-/// The ways that sample.
-fn sampled_edges() -> impl TypedValueParser<Value = EdgesArg> {
-    let names = EdgesArg::value_variants().iter().filter(|edges| !matches!(edges, EdgesArg::Fast)).filter_map(ValueEnum::to_possible_value);
-    PossibleValuesParser::new(names).map(|name| EdgesArg::from_str(&name, false).unwrap_or(EdgesArg::Auto))
-}
-
-impl From<EdgesArg> for EdgeMethod {
-    fn from(edges: EdgesArg) -> EdgeMethod {
-        match edges {
-            EdgesArg::Auto => EdgeMethod::Auto,
-            EdgesArg::Exact => EdgeMethod::EXACT,
-            EdgesArg::PseudoGibbs => EdgeMethod::PSEUDO_GIBBS,
-            EdgesArg::Fast => EdgeMethod::Fast,
-        }
-    }
-}
-
 fn families() -> PossibleValuesParser {
     PossibleValuesParser::new(std::iter::once("gaussian").chain(FAMILY_NAMES))
 }
@@ -230,9 +202,12 @@ pub(super) enum Format {
 }
 
 #[derive(Debug, Args)]
+#[command(mut_arg("task", |arg| arg.required_unless_present("summaries")), mut_arg("target", |arg| arg.required_unless_present("summaries")))]
 pub(super) struct FitArgs {
     #[command(flatten)]
     pub table: DataArgs,
+    #[command(flatten)]
+    pub summaries: SummaryArgs,
     #[command(flatten)]
     pub model: ModelArgs,
     /// How tasks may be related: independent (each alone), pooled (all the same), pooled-intercepts (the same but for their
@@ -468,6 +443,20 @@ impl ModelArgs {
             seed: self.seed,
             nearest: self.search.nearest()?,
         })
+    }
+
+    /// The model of summaries around a structure: their noise as given, in their own units unless scaled.
+    pub(super) fn of_summaries(&self, structure: Box<dyn Structure>) -> Result<Model> {
+        let standardise = match self.standardise {
+            Some(StandardiseArg::Both) => {
+                let problem = "--standardise both would centre features, and summaries have no rows to centre; choose scale or none";
+                return Err(Error::Arguments(problem.into()));
+            }
+            Some(StandardiseArg::Scale) => Standardise::Scale,
+            Some(StandardiseArg::None) | None => Standardise::None,
+        };
+        let model = Model::of(Box::new(Gaussian { noise: Noise::Known }), structure).standardise(standardise);
+        Ok(model.restricted(self.reml).zero_mean(self.mean == MeanArg::Zero))
     }
 
     /// A function that makes the model around a structure; `by_formula` where the table was described by one.

@@ -3,7 +3,9 @@
 use crate::csv;
 use crate::error::{Error, Result};
 use crate::graph;
-use clap::Args;
+use crate::structure::EdgeMethod;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, ValueEnum};
 use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -22,6 +24,35 @@ pub(super) struct EdgeArgs {
     /// to 5,000 tasks, the 20 nearest beyond)
     #[arg(long, value_name = "K")]
     pub candidates: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum EdgesArg {
+    /// Exact up to 1,000 tasks, pseudo-gibbs beyond
+    Auto,
+    /// By a Gibbs sampler of Omega and the parameters: probabilities that carry the noise of the tasks
+    Exact,
+    /// By node-wise regressions on drawn parameters: more modest than the exact ones, faster among very many tasks
+    PseudoGibbs,
+    /// By EM alone: scores that rank edges, too sure where tasks are noisy
+    Fast,
+}
+
+/// The ways that sample.
+pub(super) fn sampled_edges() -> impl TypedValueParser<Value = EdgesArg> {
+    let names = EdgesArg::value_variants().iter().filter(|edges| !matches!(edges, EdgesArg::Fast)).filter_map(ValueEnum::to_possible_value);
+    PossibleValuesParser::new(names).map(|name| EdgesArg::from_str(&name, false).unwrap_or(EdgesArg::Auto))
+}
+
+impl From<EdgesArg> for EdgeMethod {
+    fn from(edges: EdgesArg) -> EdgeMethod {
+        match edges {
+            EdgesArg::Auto => EdgeMethod::Auto,
+            EdgesArg::Exact => EdgeMethod::EXACT,
+            EdgesArg::PseudoGibbs => EdgeMethod::PSEUDO_GIBBS,
+            EdgesArg::Fast => EdgeMethod::Fast,
+        }
+    }
 }
 
 impl EdgeArgs {

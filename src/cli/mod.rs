@@ -14,6 +14,7 @@ mod graph;
 mod progress;
 mod run;
 mod simulate;
+mod summaries;
 
 use clap::Parser;
 use std::ffi::OsString;

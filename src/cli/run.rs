@@ -6,13 +6,15 @@ use super::edges;
 use super::graph;
 use super::progress::Progress;
 use super::simulate;
+use super::summaries;
 use crate::compare;
 use crate::csv::{self, Schema, Table};
 use crate::em::Step;
 use crate::error::{Error, Result};
-use crate::model::{Fit, write_whole};
+use crate::model::{Fit, Model, write_whole};
 use crate::report;
-use crate::structure::{self, FeatureCovariance, KnownRelation};
+use crate::structure::{self, FeatureCovariance, KnownRelation, Structure};
+use crate::tasks::{Design, Tasks};
 use statrs::distribution::{ContinuousCDF, Normal};
 use std::path::Path;
 
@@ -64,9 +66,9 @@ fn table(args: &DataArgs, quiet: bool, progress: &Progress) -> Result<(Table, Op
     Ok((table, implied))
 }
 
-fn note_strangers(relation: Option<&KnownRelation>, table: &Table, quiet: bool) {
+fn note_strangers(relation: Option<&KnownRelation>, tasks: &[String], quiet: bool) {
     if let Some(KnownRelation::Graph(pairs) | KnownRelation::Covariance(pairs)) = relation
-        && let Some(note) = edges::strangers(pairs, table.rows.names())
+        && let Some(note) = edges::strangers(pairs, tasks)
         && !quiet
     {
         note!("cognate: {note}");
@@ -109,23 +111,41 @@ fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
     let read: Vec<&Path> = std::iter::once(args.table.data.as_path()).chain(args.model.files()).collect();
     check_output(args.save.as_deref(), &read)?;
     args.model.check_columns(&args.table)?;
-    let (table, implied) = table(&args.table, quiet, progress)?;
+    if args.summaries.summaries {
+        return summaries::fit(args, quiet, progress);
+    }
+    let (Table { rows, design, schema, .. }, implied) = table(&args.table, quiet, progress)?;
+    let model = args.model.builder(args.table.formula.is_some())(structure(args, implied, rows.names(), &design, quiet)?);
+    let tasks = if model.needs_rows() { rows.tasks(&design).with_rows(rows)? } else { rows.tasks(&design) };
+    conclude(args, model, &tasks, &schema, quiet, progress)
+}
+
+/// The structure that was asked for, and notes on stderr of what means nothing to it or to the tasks.
+pub(super) fn structure(
+    args: &FitArgs,
+    implied: Option<FeatureCovariance>,
+    tasks: &[String],
+    design: &Design,
+    quiet: bool,
+) -> Result<Box<dyn Structure>> {
     let options = args.model.options(implied)?;
     let structure = structure::by_name(&args.structure, &options)?;
     for flag in args.model.idle(&args.table, structure.as_ref()).into_iter().filter(|_| !quiet) {
         note!("cognate: {flag} means nothing to the structure '{}' and was ignored", args.structure);
     }
-    note_strangers(options.relation.as_ref(), &table, quiet);
-    let apart = structure.relates() && !table.design.unrelated_features().is_empty();
+    note_strangers(options.relation.as_ref(), tasks, quiet);
+    let apart = structure.relates() && !design.unrelated_features().is_empty();
     if apart && options.feature_covariance == Some(FeatureCovariance::Full) && !quiet {
         note!("cognate: the feature covariance has correlations among the graph features and among the others, but none between the two");
     }
-    let model = args.model.builder(args.table.formula.is_some())(structure);
-    let Table { rows, design, schema, .. } = table;
-    let tasks = if model.needs_rows() { rows.tasks(&design).with_rows(rows)? } else { rows.tasks(&design) };
-    let fit = model.fit_with(&tasks, &|step| progress.say(describe(step)))?;
+    Ok(structure)
+}
+
+/// Fits, saves and prints.
+pub(super) fn conclude(args: &FitArgs, model: Model, tasks: &Tasks, schema: &Schema, quiet: bool, progress: &Progress) -> Result<Output> {
+    let fit = model.fit_with(tasks, &|step| progress.say(describe(step)))?;
     if let Some(path) = args.save.as_ref().filter(|_| fit.converged() || !args.strict) {
-        fit.save_with(&schema, path)?;
+        fit.save_with(schema, path)?;
     }
     let text = match args.format {
         Format::Text => fit.to_string(),
@@ -144,7 +164,7 @@ fn compare(args: &CompareArgs, quiet: bool, progress: &Progress) -> Result<Strin
     args.model.check_columns(&args.table)?;
     let (table, implied) = table(&args.table, quiet, progress)?;
     let options = args.model.options(implied)?;
-    note_strangers(options.relation.as_ref(), &table, quiet);
+    note_strangers(options.relation.as_ref(), table.rows.names(), quiet);
     // The ladder's own order, whatever order was asked for.
     let names: Vec<&str> = structure::NAMES.into_iter().filter(|name| args.structures.iter().any(|asked| asked == name)).collect();
     for flag in args.model.idle_everywhere(&args.table, &names, &options)?.into_iter().filter(|_| !quiet) {
@@ -233,6 +253,10 @@ fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> Result<Strin
     }
     let text = csv_text(records)?;
     if args.score {
+        if fit.tasks().are_estimates() {
+            let problem = "--score needs targets, and a model of summaries has none; leave --score out";
+            return Err(Error::Arguments(problem.into()));
+        }
         if scored == 0 {
             return Err(Error::Arguments(format!(
                 "--score needs targets: column '{}' is absent or empty; leave --score out",

@@ -193,6 +193,9 @@ fn from_model(args: &SimulateArgs, model: &std::path::Path, data: &std::path::Pa
     if fit.family() != "gaussian" {
         return Err(Error::Arguments(format!("targets are drawn from Gaussian models only, and this one is {}; fit one", fit.family())));
     }
+    if fit.tasks().are_estimates() && args.noise_sd.or(args.noise_ratio).is_none() {
+        return Err(Error::Arguments("a model of summaries knows no noise of rows; give --noise-sd or --noise-ratio".into()));
+    }
     if rows.names() != fit.tasks().names() && own.relatedness.is_learned() && args.graph.is_none() {
         return Err(Error::Arguments("the tasks of --data are not those of the model, in order; give the table it was fitted to".into()));
     }

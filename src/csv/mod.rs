@@ -3,6 +3,7 @@
 mod cells;
 mod relation;
 mod sides;
+mod summaries;
 
 pub use cells::Coding;
 
@@ -66,7 +67,7 @@ pub enum Varying {
 pub struct Schema {
     /// Column of the task names.
     pub task: String,
-    /// Column of the target.
+    /// Column of the target; empty where there is none.
     pub target: String,
     /// Column of the weights.
     pub weights: Option<String>,
@@ -101,6 +102,7 @@ pub struct Table {
 }
 
 pub use relation::read_relation;
+pub use summaries::{SummaryTable, read_summaries};
 
 /// Opens a table: a path, a path ending in `.gz`, or `-` for standard input (gzip is recognised by its first bytes).
 ///
@@ -386,18 +388,22 @@ pub struct Query {
 }
 
 /// Reads the rows of a table by a fitted model's schema; the columns of target, weights and trials may be absent, those of an offset or an
-/// exposure not.
+/// exposure not, and one named `(Intercept)` is 1 where it is absent.
 ///
 /// # Errors
 /// A missing column or cell, a cell that is no number, or a level that the fit did not see.
 pub fn read_queries(input: impl Read, name: &str, schema: &Schema) -> Result<Vec<Query>> {
     let mut source = Source::new(input, name)?;
     let task = source.column(&schema.task)?;
-    let target = source.column(&schema.target).ok();
+    let target = source.column(&schema.target).ok().filter(|_| !schema.target.is_empty());
     let present = |name: &Option<String>| name.clone().filter(|name| source.column(name).is_ok());
     let sides = Sides::of(&source, [&present(&schema.weights), &present(&schema.trials), &schema.offset, &schema.exposure])?;
     let counts = schema.trials.is_some() && present(&schema.trials).is_none();
-    let chosen: Vec<usize> = schema.codings.iter().map(|coding| source.column(&coding.column)).collect::<Result<_>>()?;
+    let place = |coding: &Coding| match source.column(&coding.column) {
+        Err(_) if coding.column == INTERCEPT => Ok(None),
+        column => column.map(Some),
+    };
+    let chosen: Vec<Option<usize>> = schema.codings.iter().map(place).collect::<Result<_>>()?;
     let mut queries = Vec::new();
     let mut record = csv::StringRecord::new();
     let mut row = 0;
@@ -408,7 +414,7 @@ pub fn read_queries(input: impl Read, name: &str, schema: &Schema) -> Result<Vec
         }
         let mut x = Vec::new();
         for (coding, i) in schema.codings.iter().zip(&chosen) {
-            let cell = cell_of(&record, *i);
+            let cell = i.map_or("1", |i| cell_of(&record, i));
             if is_missing(cell) {
                 return Err(Error::MissingValue { row, column: coding.column.clone() });
             }
