@@ -169,7 +169,8 @@ fn estimates_of_rows_fit_as_the_rows_do() {
     let (rows, summaries) = rows_and_estimates(&mut random);
     let tasks = [rows.tasks(&Design::varying(rows.features())), summaries.tasks()];
     let chain = KnownRelation::Graph((0..7).map(|t| (format!("t{t}"), format!("t{}", t + 1), 1.0)).collect());
-    let make: [(&str, Box<dyn Fn() -> Box<dyn Structure>>); 4] = [
+    type Make = Box<dyn Fn() -> Box<dyn Structure>>;
+    let make: [(&str, Make); 4] = [
         ("diagonal", Box::new(|| Box::new(Exchangeable::new(FeatureCovariance::Diagonal)))),
         ("full", Box::new(|| Box::new(Exchangeable::new(FeatureCovariance::Full)))),
         ("known", Box::new(move || Box::new(Known::new(FeatureCovariance::Diagonal, chain.clone())))),
@@ -226,7 +227,8 @@ fn random_effects_meta_analysis_has_its_closed_form() {
 fn estimates_that_cannot_be_are_refused() {
     let plain = dmatrix![1.0, 0.5; 0.5, 1.0];
     let both = [Some(1.0), Some(2.0)];
-    let cases: [(&[Option<f64>], DMatrix<f64>, &str); 6] = [
+    type Case<'a> = (&'a [Option<f64>], DMatrix<f64>, &'a str);
+    let cases: [Case; 6] = [
         (&both, dmatrix![1.0, 1.0; 1.0, 1.0], "not positive definite"),
         (&both, dmatrix![1.0, 0.0; 0.0, -1.0], "not a positive number"),
         (&both, dmatrix![1.0, 0.5; 0.4, 1.0], "give one number"),
@@ -293,12 +295,12 @@ fn json(folder: &Path, arguments: &[&str]) -> Value {
 fn a_chain_of_estimates_is_found_and_its_model_answers() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let simulate = ["simulate", "--graph", "chain", "--tasks", "12", "--features", "100", "--rows", "140", "--noise-ratio", "0.1"];
+    let simulate = ["simulate", "--graph", "chain", "--tasks", "12", "--features", "150", "--rows", "200", "--noise-ratio", "0.1"];
     let drawn = ["--strength", "0.45,0.49", "--summaries", "-o", "s.csv", "--truth", "truth.json"];
     done(folder, &[&simulate[..], &drawn].concat());
     let fit = ["fit", "--summaries", "s.csv", "--structure", "graph", "--model", "m.cognate"];
     let report = done(folder, &fit);
-    assert!(report.out.contains("Data: 1200 estimates of 12 tasks (100 to 100 each), 100 features, 100 varying"), "{}", report.out);
+    assert!(report.out.contains("Data: 1800 estimates of 12 tasks (150 to 150 each), 150 features, 150 varying"), "{}", report.out);
     assert!(report.out.contains("noise as given") && !report.out.contains("noise variance"), "{}", report.out);
     let graph = json(folder, &["graph", "m.cognate"]);
     let ends = |edge: &Value| (edge["source"].as_str().unwrap().to_string(), edge["target"].as_str().unwrap().to_string());
@@ -307,10 +309,8 @@ fn a_chain_of_estimates_is_found_and_its_model_answers() {
     let true_edges: Vec<_> = truth["graph"]["edges"].as_array().unwrap().iter().map(ends).collect();
     let hits = edges.iter().filter(|edge| true_edges.contains(edge)).count();
     assert!(hits >= 10 && edges.len() <= hits + 1, "{hits} of 11: {edges:?}");
-    assert_eq!(done(folder, &["tasks", "m.cognate"]).out.lines().count(), 1 + 12 * 100);
+    assert_eq!(done(folder, &["tasks", "m.cognate"]).out.lines().count(), 1 + 12 * 150);
     assert!(done(folder, &["tasks", "m.cognate", "--deviations"]).status == 0);
-    let nulls = done(folder, &["graph", "m.cognate", "--null", "3", "--fdr", "0.1"]);
-    assert!(nulls.out.contains("p = 0.250 (3 parametric nulls"), "{}", nulls.out);
     let refused = cognate(folder, &["simulate", "--model", "m.cognate", "--data", "s.csv"]);
     assert!(refused.status == 1 && refused.err.contains("--noise-sd"), "{}", refused.err);
     assert!(done(folder, &["simulate", "--model", "m.cognate", "--data", "s.csv", "--noise-sd", "0.5"]).out.lines().count() == 13);
@@ -378,6 +378,10 @@ fn a_known_graph_and_graph_features_relate_estimates() {
     let fit = ["fit", "s.csv", "--summaries", "--structure", "known", "--graph", "g.csv", "--graph-features", "a", "--model", "m.cognate"];
     let run = done(folder.path(), &fit);
     assert!(run.out.contains("Graph features: a") && run.err.contains("1 relation was left out"), "{} {}", run.out, run.err);
+    // Nulls are drawn and fitted with the noise as given.
+    done(folder.path(), &["fit", "s.csv", "--summaries", "--reml", "--model", "m.cognate"]);
+    let nulls = done(folder.path(), &["graph", "m.cognate", "--null", "3"]).out;
+    assert!(nulls.contains("(3 parametric nulls") && nulls.contains("(3 rotation nulls"), "{nulls}");
     for extra in [["--varying", "a"], ["--mean", "zero"], ["--standardise", "scale"], ["--feature-covariance", "scalar"]] {
         done(folder.path(), &[&["fit", "s.csv", "--summaries"][..], &extra].concat());
     }
@@ -388,7 +392,7 @@ fn a_known_graph_and_graph_features_relate_estimates() {
 fn every_bad_table_of_estimates_gets_one_sentence() {
     let good = "t,a,b,cov:a:a,cov:b:a,cov:b:b\np,1,2,1,.5,1\nq,2,3,1,.5,1\n";
     let errors = "t,a,b,se:a,se:b\np,1,2,1,1\nq,2,3,1,1\n";
-    let cases: [(String, &[&str], &[&str]); 24] = [
+    let cases: [(String, &[&str], &[&str]); 26] = [
         ("".into(), &[], &["s.csv", "empty"]),
         ("t,a,se:a\n".into(), &[], &["s.csv", "nothing below"]),
         ("t,a,b\np,1,2\n".into(), &[], &["s.csv", "no estimates", "cov:x:x"]),
@@ -412,6 +416,8 @@ fn every_bad_table_of_estimates_gets_one_sentence() {
         (errors.replace("q,2,3,1,1", "q,2,3,,1"), &[], &["task 'q', column 'se:a'", "missing"]),
         ("t,a,se:a\np,,\nq,,\n".into(), &[], &["no task has an estimate"]),
         (errors.into(), &["--structure", "independent"], &["independent", "use exchangeable"]),
+        (TRIALS.into(), &["--structure", "pooled-intercepts"], &["task 'd'", "intercept", "leave the task out"]),
+        (errors.into(), &["--structure", "pooled-intercepts"], &["needs an intercept", "(Intercept)"]),
         (errors.into(), &["--standardise", "both"], &["--standardise both", "scale or none"]),
     ];
     for (text, extra, needles) in cases {
