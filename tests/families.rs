@@ -485,6 +485,28 @@ fn what_maximum_likelihood_cannot_fit_is_finite_and_wide() {
     }
 }
 
+/// Tasks of one class are named, and their intervals are wider than those of the others.
+#[test]
+fn tasks_of_one_class_are_named() {
+    let mut rows = Rows::new("well", &["x"]);
+    for i in 0..120 {
+        let (t, x) = (i % 8, f64::from(i / 8) / 7.0 - 1.0);
+        let well = match t {
+            0 => 0.0,
+            7 => 1.0,
+            _ => f64::from(u8::from(x + f64::from(i * 7 % 11) / 5.0 > 1.2)),
+        };
+        rows.push(&format!("ward {t}"), &[x], well, 1.0).unwrap();
+    }
+    let tasks = rows.tasks(&Design::varying(rows.features())).with_rows(rows).unwrap();
+    let fit = Model::new(Generalised::new(Binomial::default()), Exchangeable::new(FeatureCovariance::Diagonal)).fit(&tasks).unwrap();
+    let named = fit.warnings().iter().find(|warning| warning.contains("one end of their range")).unwrap();
+    assert!(named.ends_with("in: ward 0, ward 7"), "{named}");
+    let sd = |t: usize| fit.covariance(t)[(0, 0)].sqrt();
+    let widest = (1..7).map(sd).fold(0.0, f64::max);
+    assert!(fit.converged() && sd(0) > widest && sd(7) > widest && sd(0).is_finite());
+}
+
 #[test]
 fn a_target_that_the_family_cannot_have_is_refused_by_its_row() {
     let mut rows = Rows::new("ticks", &["x"]);

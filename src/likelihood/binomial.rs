@@ -77,6 +77,10 @@ impl Family for Binomial {
         None
     }
 
+    fn has_ends(&self) -> bool {
+        true
+    }
+
     fn start(&self, y: f64, weight: f64) -> f64 {
         let share = (weight * y + 0.5) / (weight + 1.0);
         (share / (1.0 - share)).ln() * if self.link == Link::Probit { 0.6 } else { 1.0 }

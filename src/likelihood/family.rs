@@ -50,6 +50,11 @@ pub trait Family: Debug + Send + Sync {
         false
     }
 
+    /// Whether a target may lie at an end of its range, where the likeliest predictor is infinite.
+    fn has_ends(&self) -> bool {
+        self.is_whole()
+    }
+
     /// A predictor at which y is not unlikely.
     fn start(&self, y: f64, weight: f64) -> f64;
 

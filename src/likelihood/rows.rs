@@ -117,6 +117,14 @@ impl FamilyRows {
         (&self.y, &self.weight)
     }
 
+    /// The tasks whose targets are all the least of the table, or all the largest.
+    pub(crate) fn one_sided(&self) -> Vec<usize> {
+        let least = self.y.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = self.y.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let all = |t: usize, end: f64| self.of(t).all(|row| row.y == end);
+        (0..self.tasks()).filter(|t| self.begins[*t] < self.begins[t + 1] && (all(*t, least) || all(*t, most))).collect()
+    }
+
     /// The rows of a task.
     pub fn of(&self, task: usize) -> impl Iterator<Item = FamilyRow<'_>> {
         let p = self.features;

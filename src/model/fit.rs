@@ -162,9 +162,7 @@ impl Fit {
             covariances,
         };
         fit.warnings = fit.find_warnings();
-        if !found.converged {
-            fit.warnings.push(format!("the Gaussian in the place of the posterior still moves after {} steps", found.steps));
-        }
+        fit.warn_of_rows(data, found);
         fit
     }
 

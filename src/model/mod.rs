@@ -192,6 +192,16 @@ impl Model {
                 "the covariances of estimates are known, which leaves no noise to learn; fit them with Gaussian { noise: Noise::Known }";
             return Err(Error::Arguments(problem.into()));
         }
+        if tasks.are_estimates()
+            && self.structure.name() == "pooled-intercepts"
+            && let Some(one) = fit::intercept(tasks)
+            && let Some(t) = (0..tasks.len()).find(|t| tasks.statistics(*t).cross(one + 1, one + 1) == 0.0)
+        {
+            return Err(Error::Arguments(format!(
+                "task '{}' has no estimate of its intercept, which pooled-intercepts leaves free; leave the task out, or use --structure exchangeable",
+                tasks.names()[t]
+            )));
+        }
         if known && self.structure.name() == "independent" {
             let problem = "the structure 'independent' learns a noise variance in every task, and here it is known; use exchangeable, and compare its \
                            parameters with the estimates themselves";

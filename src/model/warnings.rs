@@ -1,6 +1,7 @@
 //! What a reader should know before trusting the figures of a fit.
 
 use super::{Fit, LikelihoodKind};
+use crate::likelihood::{Approximation, Observations, family};
 
 /// Tasks from which on false discovery rates held in simulations (benches/RESULTS.md).
 const ENOUGH: usize = 10;
@@ -53,6 +54,22 @@ impl Fit {
             warnings.push(format!("no variation between tasks (variance 0) in: {}", zero.join(", ")));
         }
         warnings
+    }
+
+    /// What only the rows of a family show.
+    pub(super) fn warn_of_rows(&mut self, data: &Observations, found: &Approximation) {
+        let Some(rows) = &data.each else { return };
+        let one_sided: Vec<&str> = rows.one_sided().into_iter().map(|t| self.tasks.names()[t].as_str()).collect();
+        if !one_sided.is_empty() && family(&self.family, &[]).is_some_and(|family| family.has_ends()) {
+            let shown = one_sided.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+            let more = if one_sided.len() > 5 { format!(" and {} more", one_sided.len() - 5) } else { String::new() };
+            self.warnings.push(format!(
+                "all targets are at one end of their range, so that only the prior keeps parameters finite, in: {shown}{more}"
+            ));
+        }
+        if !found.converged {
+            self.warnings.push(format!("the Gaussian in the place of the posterior still moves after {} steps", found.steps));
+        }
     }
 
     /// Varying features whose variance between tasks was estimated as 0.
