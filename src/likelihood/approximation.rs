@@ -151,9 +151,7 @@ impl Approximation {
 
     /// The slope of Laplace's approximation in whatever `slope` gives that of a Gaussian log-likelihood in, the quadratics held. The
     /// log-determinant of the curvature W = diag(c(eta_i)) also follows the mode m, which moves as that of the held quadratics does:
-    ///
-    ///     dL = slope(h) - g' dm,   g_t = 1/2 sum_i c'(eta_i) (x_i' Cov(w_t) x_i) x_i.
-    ///
+    /// dL = slope(h) - g' dm with g_t = 1/2 sum_i c'(eta_i) (x_i' Cov(w_t) x_i) x_i.
     /// g' m is the derivative of the Gaussian log-likelihood along g in the linear terms h, in which `slope` is quadratic, so that
     /// g' dm = (slope(h + g) - slope(h - g)) / 2 exactly. Two E-steps.
     pub(super) fn laplace_slope(&self, rows: &FamilyRows, families: &Families, slope: &dyn Fn(&Posterior) -> Vec<f64>) -> Result<Vec<f64>> {
