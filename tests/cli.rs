@@ -586,13 +586,14 @@ fn trials_exposures_and_dispersions_are_read_and_told() {
         ("--target falls --exposure dose --family poisson", "is no exposure"),
         ("--target stay --exposure months --family student", "--exposure multiplies an expectation"),
         ("--target dose --family gamma", "is not positive"),
-        ("--target falls --family ordinal", "is no level"),
+        ("--target stay --family ordinal", "is no level"),
         ("--target stay --family gamma --noise task --inference laplace", "needs variational inference"),
     ];
     for (flags, complaint) in refusals {
-        let run = run(&format!("{base} {flags}"));
-        assert_eq!(run.status, 1, "{flags}");
+        let run = run(&format!("fit t.csv --task ward --features grade --model refused.cognate {flags}"));
+        assert_eq!(run.status, 1, "{flags}: {}", run.out);
         assert!(run.out.is_empty() && run.err.contains(complaint), "{flags}: {}", run.err);
+        assert!(!folder.path().join("refused.cognate").exists(), "{flags}");
     }
     let idle = run(&format!("{base} --target falls --family poisson --noise task"));
     assert!(idle.err.contains("--noise means nothing"), "{}", idle.err);
