@@ -168,7 +168,7 @@ impl Seen {
     }
 }
 
-/// Quasi-Newton steps in the structure's coordinates and the log variances; the gradient of the evidence is free by
+/// Quasi-Newton steps in the structure's coordinates and the dispersion's; the gradient of the evidence is free by
 /// Fisher's identity. Ends when the Karush-Kuhn-Tucker conditions hold: no gain promised inside, none across a boundary.
 #[allow(clippy::too_many_arguments)]
 fn finish(
@@ -186,14 +186,14 @@ fn finish(
     let mut stop = Stop::IterationLimit;
     for _ in 0..RELEASES {
         let own = smooth.coordinates(&prior);
-        let logs: Vec<f64> = dispersion.values.iter().map(|v| v.ln()).collect();
+        let noise = likelihood.coordinates(&dispersion);
         let means = Means::of(likelihood, data, (&prior, &dispersion), quadratics.as_ref())?;
-        let point: Vec<f64> = own.iter().copied().chain(logs.iter().copied()).chain(std::iter::repeat_n(0.0, means.len())).collect();
+        let point: Vec<f64> = own.iter().copied().chain(noise.iter().copied()).chain(std::iter::repeat_n(0.0, means.len())).collect();
         let at = |point: &[f64]| {
             let (own_point, rest) = point.split_at(own.len());
-            let (logs, mean_point) = rest.split_at(logs.len());
+            let (noise_point, mean_point) = rest.split_at(noise.len());
             let next = means.at(mean_point, smooth.at(own_point, &prior)?);
-            Some((next, likelihood.with_values(logs.iter().map(|v| v.exp()).collect(), &dispersion)))
+            Some((next, likelihood.at(noise_point, &dispersion)))
         };
         let evaluations = options.max_iterations.saturating_sub(trace.len());
         let mut path = Path::default();

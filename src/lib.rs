@@ -44,7 +44,7 @@ pub use error::{Error, Result};
 pub use formula::Formula;
 pub use graph::{Edge, Node, TaskGraph, read_dot, read_graphml};
 pub use likelihood::{
-    Approximation, Binomial, Dispersion, Family, FamilyRow, FamilyRows, Gamma, Gaussian, Generalised, Inference, Likelihood, Link, Local,
+    Approximation, Binomial, CorrelatedGaussian, Dispersion, Family, FamilyRow, FamilyRows, Gamma, Gaussian, Generalised, Inference, Likelihood, Link, Local,
     NegativeBinomial, Noise, Normal, Observations, Ordinal, Poisson, StudentT,
 };
 pub use model::{Fit, Forecast, LikelihoodKind, Model, Null, NullTest, Prediction, SampledEdges, Standardise, Visibility};
@@ -55,7 +55,7 @@ pub use structure::{
     CandidateRule, EdgeMethod, Exchangeable, FeatureCovariance, Full, Graph, Independent, Known, KnownRelation, Pooled, Smooth, Structure,
     edge_scores,
 };
-pub use tasks::{Coordinates, Design, INTERCEPT, Rows, Summaries, Tasks};
+pub use tasks::{Coordinates, Design, INTERCEPT, Rows, Summaries, TargetUnit, Tasks};
 
 /// The code in README.md is compiled and run with the tests.
 #[cfg(doctest)]

@@ -107,7 +107,7 @@ impl Likelihood for Gaussian {
             Noise::Shared | Noise::Known => Dispersion::shared(common),
             Noise::Task => {
                 let strength = prior_rows(&within_tasks(data));
-                let start = Dispersion { values: vec![common; q.len()], common: vec![common], strength };
+                let start = Dispersion { values: vec![common; q.len()], common: vec![common], strength, correlations: Vec::new() };
                 self.shrunk(data, &residuals, &start)
             }
         }
@@ -160,7 +160,7 @@ impl Likelihood for Gaussian {
         let variances: Vec<f64> = variances.into_iter().map(|variance| variance.max(FLOOR)).collect();
         // The prior is highest where the common variance is the harmonic mean.
         let common = variances.len() as f64 / variances.iter().map(|v| 1.0 / v).sum::<f64>();
-        Dispersion { values: variances, common: vec![common], strength: dispersion.strength }
+        Dispersion { values: variances, common: vec![common], ..dispersion.clone() }
     }
 
     fn log_prior(&self, dispersion: &Dispersion) -> f64 {

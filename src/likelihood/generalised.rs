@@ -127,7 +127,8 @@ impl Likelihood for Generalised {
         match self.noise {
             Noise::Task if !block.is_empty() => {
                 let tasks = data.quadratics.len();
-                Dispersion { values: block.iter().copied().cycle().take(tasks * block.len()).collect(), common: block, strength: 4.0 }
+                let values = block.iter().copied().cycle().take(tasks * block.len()).collect();
+                Dispersion { values, common: block, strength: 4.0, correlations: Vec::new() }
             }
             _ => Dispersion::of_block(block),
         }
@@ -238,7 +239,7 @@ impl Likelihood for Generalised {
         let values: Vec<f64> = if size == 0 { values } else { values.chunks(size).flat_map(held).collect() };
         let blocks = (values.len() / size.max(1)).max(1) as f64;
         let common = (0..size).map(|k| (values.iter().skip(k).step_by(size).map(|v| v.ln()).sum::<f64>() / blocks).exp()).collect();
-        Dispersion { values, common, strength: dispersion.strength }
+        Dispersion { values, common, ..dispersion.clone() }
     }
 
     /// Normal logarithms about the common ones, of variance 1 / strength.

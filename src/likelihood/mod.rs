@@ -2,6 +2,7 @@
 
 mod approximation;
 mod binomial;
+mod correlated;
 mod counts;
 mod family;
 mod gamma;
@@ -16,6 +17,7 @@ mod student;
 pub(crate) use approximation::STILL;
 pub use approximation::{Approximation, Inference};
 pub use binomial::{Binomial, Link};
+pub use correlated::CorrelatedGaussian;
 pub use counts::{NegativeBinomial, Poisson};
 pub use family::{Family, Local};
 pub(crate) use family::{NAMES as FAMILY_NAMES, by_name as family};
@@ -32,7 +34,8 @@ use crate::error::{Error, Result};
 use crate::posterior::Posterior;
 use crate::prior::Prior;
 use crate::quadratic::Quadratics;
-use crate::tasks::{Coordinates, Tasks};
+use crate::tasks::{Coordinates, SharedRows, Tasks};
+use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
 /// Tasks in the coordinates of the fit.
@@ -45,6 +48,8 @@ pub struct Observations {
     pub log_weights: Vec<f64>,
     /// The rows themselves, for a family whose quadratics depend on the parameters.
     pub each: Option<FamilyRows>,
+    /// Those that tasks share, where their errors may be correlated.
+    pub(crate) shared: Option<SharedRows>,
 }
 
 impl Observations {
@@ -56,6 +61,7 @@ impl Observations {
             rows: each.clone().map(|t| tasks.statistics(t).rows() as f64).collect(),
             log_weights: each.map(|t| tasks.statistics(t).log_weights()).collect(),
             each: None,
+            shared: None,
         }
     }
 
@@ -76,6 +82,9 @@ pub struct Dispersion {
     pub common: Vec<f64>,
     /// How much the common block weighs in each task (0: no shrinkage); for a Gaussian the number of rows it is worth.
     pub strength: f64,
+    /// Correlations between the errors of tasks that share rows, below the diagonal row by row; none where errors are independent.
+    #[serde(default)]
+    pub correlations: Vec<f64>,
 }
 
 impl Dispersion {
@@ -86,7 +95,7 @@ impl Dispersion {
 
     /// One block for all tasks.
     pub fn of_block(block: Vec<f64>) -> Self {
-        Dispersion { values: block.clone(), common: block, strength: 0.0 }
+        Dispersion { values: block.clone(), common: block, strength: 0.0, correlations: Vec::new() }
     }
 
     /// Whether every task has a block of its own.
@@ -103,6 +112,25 @@ impl Dispersion {
     /// The noise variance of a task: the first of its block, 1 where that is empty.
     pub fn variance(&self, task: usize) -> f64 {
         self.block(task).first().copied().unwrap_or(1.0)
+    }
+
+    /// Correlations between the errors of tasks that share rows, T x T; none where errors are independent.
+    pub fn correlation(&self) -> Option<DMatrix<f64>> {
+        let tasks = self.values.len();
+        let mut below = self.correlations.iter();
+        let mut all = DMatrix::identity(tasks, tasks);
+        for t in 0..tasks {
+            for s in 0..t {
+                let value = *below.next()?;
+                (all[(s, t)], all[(t, s)]) = (value, value);
+            }
+        }
+        (!self.correlations.is_empty()).then_some(all)
+    }
+
+    /// How many numbers were learned.
+    pub(crate) fn parameters(&self) -> usize {
+        self.values.len() + self.correlations.len()
     }
 
     /// The common noise variance.
@@ -131,6 +159,11 @@ pub trait Likelihood: std::fmt::Debug + Send + Sync {
         false
     }
 
+    /// Whether it fits only tasks whose rows name the units that tasks share.
+    fn needs_units(&self) -> bool {
+        false
+    }
+
     /// A dispersion to start from.
     fn start(&self, data: &Observations, mean_features: &[usize]) -> Dispersion;
 
@@ -153,7 +186,17 @@ pub trait Likelihood: std::fmt::Debug + Send + Sync {
     /// The M-step.
     fn update(&self, data: &Observations, posterior: &Posterior, dispersion: &Dispersion) -> Dispersion;
 
-    /// d (log-likelihood + log prior) / d log value, one for each value of the dispersion.
+    /// The dispersion as a point of R^k: the logarithms of its values, unless it has correlations.
+    fn coordinates(&self, dispersion: &Dispersion) -> Vec<f64> {
+        dispersion.values.iter().map(|value| value.ln()).collect()
+    }
+
+    /// The dispersion at a point.
+    fn at(&self, point: &[f64], like: &Dispersion) -> Dispersion {
+        self.with_values(point.iter().map(|value| value.exp()).collect(), like)
+    }
+
+    /// d (log-likelihood + log prior) / d coordinates of the dispersion.
     ///
     /// # Errors
     /// As [`Likelihood::posterior`].

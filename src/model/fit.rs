@@ -116,7 +116,7 @@ impl Fit {
             (true, false) => LikelihoodKind::Marginal,
         };
         // From fitted to table units: the density of y, and for a restricted likelihood the volume of the mean.
-        let mut units = -data.total_rows() * coordinates.target_scale.ln();
+        let mut units: f64 = (0..count).map(|t| -data.rows[t] * coordinates.target_unit(Some(t)).scale.ln()).sum();
         let fitted = match kind {
             LikelihoodKind::Maximised if data.each.is_none() => {
                 (0..count).map(|t| found.quadratics.task(t).value(&coefficients.column(t).into_owned())).sum()
@@ -140,7 +140,7 @@ impl Fit {
             standardise: plan.standardise,
             tasks: tasks.clone(),
             coordinates,
-            parameters: prior.mean_features.len() + prior.free.len() * count + plan.parameters + dispersion.values.len(),
+            parameters: prior.mean_features.len() + prior.free.len() * count + plan.parameters + dispersion.parameters(),
             log_likelihood: fitted + units,
             log_posterior: fitted + units + plan.log_prior,
             log_likelihood_error: posterior.log_likelihood_error(),
@@ -155,7 +155,7 @@ impl Fit {
             visibility,
             warnings: Vec::new(),
             own_shares,
-            sites: data.each.is_some().then(|| Sites::of(&found.quadratics)),
+            sites: (data.each.is_some() || data.shared.is_some()).then(|| Sites::of(&found.quadratics)),
             mean,
             mean_covariance,
             coefficients,
@@ -201,7 +201,7 @@ impl Fit {
     /// families without one.
     pub fn family_dispersion(&self, task: usize) -> Vec<(String, f64)> {
         let block = self.dispersion.block(task);
-        let Some(family) = family(&self.family, block).filter(|_| self.sites.is_some()) else { return Vec::new() };
+        let Some(family) = family(&self.family, block).filter(|_| self.inference.is_some()) else { return Vec::new() };
         family.dispersion_names().into_iter().zip(block.iter().copied()).collect()
     }
 
@@ -332,12 +332,12 @@ impl Fit {
 
     /// Parameters of a task.
     pub fn coefficients(&self, task: usize) -> DVector<f64> {
-        self.coordinates.parameters(&self.coefficients.column(task).into_owned())
+        self.coordinates.of_task(task).parameters(&self.coefficients.column(task).into_owned())
     }
 
     /// Posterior covariance of a task's parameters, the uncertainty of the mean included.
     pub fn covariance(&self, task: usize) -> DMatrix<f64> {
-        let map = self.coordinates.to_original();
+        let map = self.coordinates.of_task(task).to_original();
         &map * self.fitted_covariance(task) * map.transpose()
     }
 
@@ -359,9 +359,9 @@ impl Fit {
                 self.structure
             )));
         }
-        let map = self.coordinates.to_original();
         self.with_posterior(|posterior| {
             let each = (0..self.tasks.len()).into_par_iter().map(|t| {
+                let map = self.coordinates.of_task(t).to_original();
                 let (deviation, covariance) = posterior.deviation(t);
                 (&map * deviation, &map * covariance * map.transpose())
             });
@@ -395,17 +395,22 @@ impl Fit {
 
     /// Whether the noise was known, not learned ([`Noise::Known`](crate::Noise::Known)).
     pub fn noise_is_known(&self) -> bool {
-        self.sites.is_none() && self.dispersion.values.is_empty()
+        self.inference.is_none() && self.dispersion.values.is_empty()
     }
 
     /// Noise variance of a task; 1 where it is known.
     pub fn noise_variance(&self, task: usize) -> f64 {
-        self.dispersion.variance(task) * self.coordinates.target_scale.powi(2)
+        self.dispersion.variance(task) * self.coordinates.target_unit(Some(task)).scale.powi(2)
     }
 
     /// The noise variance common to all tasks, or towards which each task's is shrunk.
     pub fn common_noise_variance(&self) -> f64 {
         self.dispersion.common_variance() * self.coordinates.target_scale.powi(2)
+    }
+
+    /// Correlations between the errors of tasks that share rows (T x T); none where errors are independent.
+    pub fn residual_correlation(&self) -> Option<DMatrix<f64>> {
+        self.dispersion.correlation()
     }
 
     /// Correlations between tasks (T x T), or none where a task graph's precision cannot be inverted.
@@ -445,13 +450,13 @@ impl Fit {
     /// What [`Posterior::given`] refuses.
     pub fn sample(&self, draws: usize, seed: u64) -> Result<Vec<DMatrix<f64>>> {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let map = self.coordinates.to_original();
         self.with_posterior(|posterior| {
             (0..draws)
                 .map(|_| {
-                    let mut draw = posterior.sample(&mut random)? * map.transpose();
-                    if self.tasks.design().has_intercept() {
-                        draw.column_mut(0).add_scalar_mut(self.coordinates.target_centre);
+                    let mut draw = posterior.sample(&mut random)?;
+                    for t in 0..self.tasks.len() {
+                        let own = self.coordinates.of_task(t).parameters(&draw.row(t).transpose());
+                        draw.row_mut(t).copy_from(&own.transpose());
                     }
                     Ok(draw)
                 })

@@ -22,7 +22,7 @@ use crate::posterior::{Posterior, trace_along};
 use crate::prior::{Mean, Prior, Relatedness};
 use crate::quadratic::Quadratics;
 use crate::structure::{FeatureCovariance, Setting, Structure};
-use crate::tasks::{Coordinates, Tasks};
+use crate::tasks::{Coordinates, SharedRows, Tasks};
 use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
@@ -103,7 +103,7 @@ impl Model {
 
     /// Whether it fits only tasks that keep their rows ([`Tasks::with_rows`]).
     pub fn needs_rows(&self) -> bool {
-        self.likelihood.family().is_some()
+        self.likelihood.family().is_some() || self.likelihood.needs_units()
     }
 
     /// Fits the tasks.
@@ -135,6 +135,9 @@ impl Model {
         if let Some(family) = self.likelihood.family() {
             let rows = tasks.kept_rows().ok_or_else(|| rows_are_missing(family.name()))?;
             data.each = Some(FamilyRows::new(rows, tasks.design(), &coordinates, family)?);
+        }
+        if self.likelihood.needs_units() {
+            data.shared = Some(self.shared_rows(tasks, &coordinates)?);
         }
         let design = tasks.design();
         let varying = design.varying_features();
@@ -182,6 +185,23 @@ impl Model {
             candidates: self.structure.candidates().cloned(),
         };
         Ok(Fit::assemble(plan, tasks, &data, coordinates, climbed, &found))
+    }
+
+    /// Rows that tasks share, and what cannot be said of them refused.
+    fn shared_rows(&self, tasks: &Tasks, coordinates: &Coordinates) -> Result<SharedRows> {
+        let rows = tasks.kept_rows().filter(|rows| !rows.units().is_empty()).ok_or_else(|| {
+            let problem = "correlated errors need rows that name the units that tasks share; push them with Rows::push_of_unit, and give them to \
+                           Tasks::with_rows";
+            Error::Arguments(problem.into())
+        })?;
+        if self.structure.name() == "pooled-intercepts" || (self.structure.relates() && !tasks.design().unrelated_features().is_empty()) {
+            let problem = match self.structure.name() {
+                "pooled-intercepts" => "pooled-intercepts is not fitted with correlated errors; use --structure exchangeable",
+                _ => "graph features are not told apart with correlated errors; leave --graph-features out",
+            };
+            return Err(Error::Arguments(problem.into()));
+        }
+        SharedRows::new(rows, tasks.design(), coordinates)
     }
 
     /// What is known of the noise must be what the tasks and the structure take it for.

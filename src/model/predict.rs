@@ -129,7 +129,7 @@ impl Fit {
                 (z.dot(&self.coefficients.column(t)), z.dot(&(covariance * &z)), self.dispersion.block(t))
             }
             None => {
-                if !self.prior.free.is_empty() || self.structure == "independent" {
+                if !self.prior.free.is_empty() || self.structure == "independent" || self.tasks.has_own_units() {
                     return Err(Error::UnknownTask { task: task.into(), structure: self.structure.clone() });
                 }
                 let mut between = DMatrix::zeros(z.len(), z.len());
@@ -143,10 +143,11 @@ impl Fit {
                 (z.dot(&self.mean), z.dot(&(covariance * &z)), self.dispersion.common.as_slice())
             }
         };
-        if self.sites.is_none() {
+        if self.inference.is_none() {
             let noise = if self.tasks.are_estimates() { 0.0 } else { block.first().copied().unwrap_or(1.0) };
-            let sd = (spread.max(0.0) + noise / weight).sqrt() * self.coordinates.target_scale;
-            return Ok(Forecast(Kind::Normal { mean: self.coordinates.target(centre) + offset, sd }));
+            let unit = self.coordinates.target_unit(number);
+            let sd = (spread.max(0.0) + noise / weight).sqrt() * unit.scale;
+            return Ok(Forecast(Kind::Normal { mean: unit.centre + unit.scale * centre + offset, sd }));
         }
         let family = family(&self.family, block).ok_or_else(|| {
             let name = &self.family;

@@ -1,7 +1,7 @@
-//! What the rows of a family said at the fit: kept so that the posterior can be made again without them.
+//! What the rows of a family, or those that tasks share, said at the fit: kept so that the posterior can be made again without them.
 
 use crate::error::Result;
-use crate::quadratic::{Quadratic, Quadratics};
+use crate::quadratic::{Joint, Quadratic, Quadratics};
 use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,9 @@ pub(super) struct Sites {
     /// d^2 x T.
     #[serde(with = "crate::linalg::record::matrix")]
     curvatures: DMatrix<f64>,
+    /// What they say together, where errors are correlated.
+    #[serde(default)]
+    joint: Option<Joint>,
 }
 
 impl Sites {
@@ -25,6 +28,7 @@ impl Sites {
             constants: each.iter().map(|own| own.constant).collect(),
             linear: DMatrix::from_fn(d, each.len(), |k, t| each[t].linear[k]),
             curvatures: DMatrix::from_fn(d * d, each.len(), |k, t| each[t].curvature[k]),
+            joint: quadratics.joint().cloned(),
         }
     }
 
@@ -35,7 +39,11 @@ impl Sites {
             linear: self.linear.column(t).into_owned(),
             curvature: DMatrix::from_column_slice(d, d, self.curvatures.column(t).as_slice()),
         };
-        Quadratics::new(&self.constants.iter().enumerate().map(task).collect::<Vec<_>>())
+        let all = Quadratics::new(&self.constants.iter().enumerate().map(task).collect::<Vec<_>>())?;
+        Ok(match &self.joint {
+            Some(joint) => all.with_joint(joint.clone()),
+            None => all,
+        })
     }
 
     /// Whether there is one for each of so many tasks over so many features, and every number is finite.
@@ -44,6 +52,7 @@ impl Sites {
         self.constants.len() == tasks
             && self.linear.shape() == (features, tasks)
             && self.curvatures.shape() == (features * features, tasks)
+            && self.joint.as_ref().is_none_or(|joint| joint.is_consistent(features, tasks))
             && numbers.iter().all(|list| list.iter().all(|value| value.is_finite()))
     }
 }

@@ -12,7 +12,7 @@ impl Fit {
         if !self.converged() {
             warnings.push(format!("not converged: {} after {} iterations", self.stop, self.trace.len()));
         }
-        if self.sites.is_none() && self.dispersion.common_variance() <= 1e-9 {
+        if self.inference.is_none() && self.dispersion.common_variance() <= 1e-9 {
             warnings.push(
                 "the features all but determine the target: the noise variance is at its lower bound, and intervals mean nothing".into(),
             );
@@ -36,7 +36,7 @@ impl Fit {
         }
         let single: Vec<&str> =
             (0..self.tasks.len()).filter(|t| self.tasks.statistics(*t).rows() < 2).map(|t| self.tasks.names()[t].as_str()).collect();
-        if !single.is_empty() && (self.structure == "independent" || (self.sites.is_none() && self.dispersion.is_each())) {
+        if !single.is_empty() && (self.structure == "independent" || (self.inference.is_none() && self.dispersion.is_each())) {
             let shown = single.iter().take(5).copied().collect::<Vec<_>>().join(", ");
             warnings.push(format!("{} tasks have fewer than two rows, too few for a noise variance of their own: {shown}", single.len()));
         }

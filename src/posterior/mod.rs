@@ -7,24 +7,28 @@ mod elimination;
 mod free;
 mod gibbs;
 mod iterative;
+mod kronecker;
 mod moments;
 mod sparse;
+mod tied;
 
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
 use crate::linalg;
 use crate::prior::{Mean, Prior, Relatedness};
-use crate::quadratic::Quadratics;
+use crate::quadratic::{Joint, Quadratics};
 use apart::Apart;
 use block::Block;
 use coupled::Coupled;
 use free::Eliminated;
 pub(crate) use gibbs::Gibbs;
+use kronecker::Kronecker;
 use nalgebra::{DMatrix, DVector};
 use rand::Rng;
 use rayon::prelude::*;
 use sparse::Sparse;
 use std::sync::OnceLock;
+use tied::Tied;
 
 /// Tasks handled by one unit of parallel work; fixed, so that sums do not depend on the thread count.
 const CHUNK: usize = 64;
@@ -59,6 +63,8 @@ enum Engine {
     Block(Block),
     Coupled(Coupled),
     Apart(Apart),
+    Kronecker(Kronecker),
+    Tied(Tied),
 }
 
 /// Mean of the common coefficients and what the engines share.
@@ -119,10 +125,12 @@ impl<'a> Posterior<'a> {
         let mut prior = given.clone();
         let rows = if prior.free.is_empty() { rows } else { Rows::Eliminated(Eliminated::new(rows.quadratics(), &mut prior)?) };
         let data = rows.quadratics();
-        let outcome = match &prior.relatedness {
+        let outcome = match (data.joint(), &prior.relatedness) {
+            (Some(Joint::Complete(complete)), _) => Kronecker::solve(complete, &prior)?,
+            (Some(Joint::Partial(partial)), _) => Tied::solve(partial, data, &prior)?,
             _ if !prior.unrelated.is_empty() => Apart::solve(data, &prior)?,
-            Relatedness::Zero | Relatedness::Identity | Relatedness::Diagonal(_) => Block::solve(data, &prior)?,
-            Relatedness::Dense(_) | Relatedness::Graph(_) => Coupled::solve(data, &prior)?,
+            (None, Relatedness::Zero | Relatedness::Identity | Relatedness::Diagonal(_)) => Block::solve(data, &prior)?,
+            (None, Relatedness::Dense(_) | Relatedness::Graph(_)) => Coupled::solve(data, &prior)?,
         };
         let Outcome { mean, deviations, log_likelihood, log_likelihood_error, engine } = outcome;
         Ok(Posterior {
@@ -431,6 +439,17 @@ impl Engine {
             Engine::Block(block) => block.covariance(s, t),
             Engine::Coupled(coupled) => coupled.covariance(s, t),
             Engine::Apart(apart) => apart.covariance(s, t),
+            Engine::Kronecker(kronecker) => kronecker.covariance(s, t),
+            Engine::Tied(tied) => tied.covariance(s, t),
+        }
+    }
+
+    /// tr Cov(b_s, b_t) given the mean.
+    fn trace(&self, s: usize, t: usize) -> f64 {
+        match self {
+            Engine::Coupled(coupled) => coupled.trace(s, t),
+            Engine::Kronecker(kronecker) => kronecker.trace(s, t),
+            other => other.covariance(s, t).trace(),
         }
     }
 
@@ -440,6 +459,8 @@ impl Engine {
             Engine::Block(_) => f64::from(s == t),
             Engine::Coupled(coupled) => coupled.sigma(s, t),
             Engine::Apart(apart) => apart.sigma(s, t),
+            Engine::Kronecker(kronecker) => kronecker.sigma(s, t),
+            Engine::Tied(tied) => tied.sigma(s, t),
         }
     }
 
@@ -449,6 +470,8 @@ impl Engine {
             Engine::Block(block) => block.sensitivity(data, prior, task),
             Engine::Coupled(coupled) => coupled.sensitivity(task),
             Engine::Apart(apart) => apart.sensitivity(task),
+            Engine::Kronecker(kronecker) => kronecker.sensitivity(task),
+            Engine::Tied(tied) => tied.sensitivity(task),
         }
     }
 
@@ -458,6 +481,8 @@ impl Engine {
             Engine::Block(block) => Ok(block.draw(normal, tasks)),
             Engine::Coupled(coupled) => coupled.draw(normal, tasks),
             Engine::Apart(apart) => apart.draw(normal, tasks),
+            Engine::Kronecker(kronecker) => Ok(kronecker.draw(normal)),
+            Engine::Tied(tied) => Ok(tied.draw(normal)),
         }
     }
 }

@@ -17,7 +17,37 @@ impl Posterior<'_> {
             Engine::Block(block) => block.residuals().to_vec(),
             Engine::Coupled(coupled) => self.coupled_residuals(coupled),
             Engine::Apart(apart) => self.residuals_in_parts(apart),
+            Engine::Kronecker(_) | Engine::Tied(_) => self.residuals_task_by_task(),
         }
+    }
+
+    fn residuals_task_by_task(&self) -> Vec<f64> {
+        let (data, p) = (self.data(), self.data().features());
+        let own = |t: usize| {
+            let spread = DMatrixView::from_slice(data.curvature(t), p, p).dot(&self.moment_covariance(t));
+            data.residual(t, self.kept_coefficients(t).as_slice()) + spread
+        };
+        (0..self.tasks()).into_par_iter().map(own).collect()
+    }
+
+    /// sum_i E[e_i e_i'] over units on which every task was measured, T x T.
+    pub(crate) fn residual_products(&self) -> Option<&DMatrix<f64>> {
+        match &self.engine {
+            Engine::Kronecker(kronecker) => Some(kronecker.residual_products()),
+            _ => None,
+        }
+    }
+
+    /// Cov(w_s, w_t) as moments have it, p x p.
+    pub(crate) fn moment_covariance_between(&self, s: usize, t: usize) -> DMatrix<f64> {
+        let (p, factor) = (self.data().features(), &self.inner.factor);
+        let varying = &self.inner.varying;
+        let mut all = DMatrix::zeros(p, p);
+        linalg::place(&mut all, (varying, varying), &(factor * self.engine.covariance(s, t) * factor.transpose()));
+        if matches!(self.inner.mean, Mean::Integrated) && !self.inner.mean_features.is_empty() {
+            all += self.mean_map(s) * &self.mean_covariance * self.mean_map(t).transpose();
+        }
+        all
     }
 
     /// tr(J_t Cov(w_t)) by the rows of A A^-1 = I given the mean, as for related tasks, the unrelated directions among them.
@@ -115,6 +145,8 @@ impl Posterior<'_> {
             Engine::Block(block) => return block.slope().clone(),
             Engine::Coupled(coupled) => coupled,
             Engine::Apart(apart) => return self.slope_in_parts(apart),
+            Engine::Kronecker(kronecker) => return kronecker.slope().clone(),
+            Engine::Tied(tied) => return tied.slope(self.data(), &self.inner, (&self.mean, &self.mean_covariance), &self.deviations),
         };
         let (data, varying, features) = (self.data(), &self.inner.varying, &self.inner.mean_features);
         let (tasks, q) = (self.tasks(), varying.len());
@@ -190,6 +222,9 @@ impl Posterior<'_> {
                 self.moment_of(&omega, tied)
             }
             Engine::Apart(apart) => self.moment_in_parts(apart, &apart.related().feature_moment()),
+            Engine::Kronecker(_) | Engine::Tied(_) => {
+                self.feature_moment_at(&self.inner.relatedness.precision_elements(self.tasks()).expect("the E-step has factored it"))
+            }
         }
     }
 
@@ -221,6 +256,9 @@ impl Posterior<'_> {
             return self.moment_in_parts(apart, &apart.related().feature_moment_at(omega));
         }
         let r = self.inner.factor.ncols();
+        if let Engine::Kronecker(kronecker) = &self.engine {
+            return self.moment_of(omega, kronecker.tied(omega));
+        }
         let tied = omega.iter().fold(DMatrix::zeros(r, r), |mut sum, (s, t, value)| {
             let block = self.engine.covariance(*s, *t);
             sum += &block * *value;
@@ -276,6 +314,8 @@ impl Posterior<'_> {
             Engine::Block(_) => (0..self.tasks()).for_each(|t| moment[(t, t)] += self.engine.covariance(t, t).trace()),
             Engine::Coupled(coupled) => coupled.add_traces(&mut moment),
             Engine::Apart(_) => unreachable!("asked of the related directions, which have an engine of their own"),
+            Engine::Kronecker(kronecker) => kronecker.add_traces(&mut moment),
+            Engine::Tied(tied) => tied.add_traces(&mut moment),
         }
         moment
     }
@@ -286,7 +326,7 @@ impl Posterior<'_> {
         let moved = self.moved_by_mean();
         let element = |(s, t): (usize, usize)| {
             let own = self.deviations.column(s).dot(&self.deviations.column(t)) + moved.column(s).dot(&moved.column(t));
-            own + self.engine.covariance(s, t).trace()
+            own + self.engine.trace(s, t)
         };
         places(graph).map(element).collect()
     }
@@ -300,7 +340,7 @@ impl Posterior<'_> {
     /// Refuses where the covariances of all pairs of tasks, as [`Posterior::task_moment`] needs them, would not fit in memory.
     pub(crate) fn check_pairs(&self) -> Result<()> {
         let needed_mb = match &self.engine {
-            Engine::Block(_) => 0,
+            Engine::Block(_) | Engine::Kronecker(_) | Engine::Tied(_) => 0,
             Engine::Coupled(coupled) => coupled.inverse_mb(),
             Engine::Apart(apart) => return apart.related().check_pairs(),
         };

@@ -77,7 +77,7 @@ impl Structure for Independent {
             varying: slopes,
         };
         let common = noise.len() as f64 / noise.iter().map(|v: &f64| 1.0 / v).sum::<f64>();
-        Ok((prior, Some(Dispersion { values: noise, common: vec![common], strength: 0.0 })))
+        Ok((prior, Some(Dispersion { values: noise, common: vec![common], strength: 0.0, correlations: Vec::new() })))
     }
 
     fn update(&mut self, posterior: &Posterior) -> Result<Prior> {

@@ -3,6 +3,7 @@
 use super::Design;
 use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// The affine map between the units of the table and those of the fit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,6 +17,18 @@ pub struct Coordinates {
     pub target_centre: f64,
     /// Then divides the target.
     pub target_scale: f64,
+    /// Centre and scale of the target of each task, where they are in units of their own; the common ones are 0 and 1 then.
+    #[serde(default)]
+    pub targets: Vec<TargetUnit>,
+}
+
+/// What is subtracted from a target, and then divides it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TargetUnit {
+    /// Subtracted from the target.
+    pub centre: f64,
+    /// Then divides it.
+    pub scale: f64,
 }
 
 impl Coordinates {
@@ -28,7 +41,28 @@ impl Coordinates {
             scale: vec![1.0; columns],
             target_centre: 0.0,
             target_scale: 1.0,
+            targets: Vec::new(),
         }
+    }
+
+    /// The unit of a task's target; that of a task unknown is the common one.
+    pub(crate) fn target_unit(&self, task: Option<usize>) -> TargetUnit {
+        let common = TargetUnit { centre: self.target_centre, scale: self.target_scale };
+        task.and_then(|t| self.targets.get(t)).copied().unwrap_or(common)
+    }
+
+    /// The map of one task.
+    pub fn of_task(&self, task: usize) -> Cow<'_, Coordinates> {
+        match self.targets.get(task) {
+            Some(unit) => Cow::Owned(Coordinates { target_centre: unit.centre, target_scale: unit.scale, targets: Vec::new(), ..self.clone() }),
+            None => Cow::Borrowed(self),
+        }
+    }
+
+    /// A target in fitted units.
+    pub(crate) fn fitted_target(&self, task: usize, y: f64) -> f64 {
+        let unit = self.target_unit(Some(task));
+        (y - unit.centre) / unit.scale
     }
 
     /// With the target as it stands in the table.

@@ -2,10 +2,12 @@
 
 mod coordinates;
 mod design;
+mod shared;
 mod summaries;
 
-pub use coordinates::Coordinates;
+pub use coordinates::{Coordinates, TargetUnit};
 pub use design::Design;
+pub(crate) use shared::SharedRows;
 pub use summaries::Summaries;
 
 use crate::error::{Error, Result};
@@ -42,6 +44,10 @@ pub struct Rows {
     y: Vec<f64>,
     weight: Vec<f64>,
     offset: Vec<f64>,
+    /// Names of the units that tasks share, and of each row the number of its own; empty where they share none.
+    units: Vec<String>,
+    unit_index: HashMap<String, u32>,
+    unit: Vec<u32>,
 }
 
 impl Rows {
@@ -71,7 +77,33 @@ impl Rows {
     /// # Errors
     /// As [`Rows::push`].
     pub fn push_with_offset(&mut self, task: &str, x: &[f64], y: f64, weight: f64, offset: f64) -> Result<()> {
+        self.push_row(None, task, x, y, (weight, offset))
+    }
+
+    /// As [`Rows::push`], of a row that was measured on a unit (a patient, a day, a city) on which other tasks may have been measured too,
+    /// so that their errors are correlated ([`CorrelatedGaussian`](crate::CorrelatedGaussian)). All rows name their unit, or none.
+    ///
+    /// ```
+    /// let mut rows = cognate::Rows::new("level", &["age"]);
+    /// rows.push_of_unit("patient 1", "iron", &[40.0], 11.0, 1.0)?;
+    /// rows.push_of_unit("patient 1", "zinc", &[40.0], 13.0, 1.0)?;
+    /// assert_eq!(rows.units(), ["patient 1"]);
+    /// assert!(rows.push("iron", &[30.0], 12.0, 1.0).is_err());
+    /// # Ok::<(), cognate::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Rows::push`], and [`Error::Arguments`] where rows before it named none.
+    pub fn push_of_unit(&mut self, unit: &str, task: &str, x: &[f64], y: f64, weight: f64) -> Result<()> {
+        self.push_row(Some(unit), task, x, y, (weight, 0.0))
+    }
+
+    pub(crate) fn push_row(&mut self, unit: Option<&str>, task: &str, x: &[f64], y: f64, (weight, offset): (f64, f64)) -> Result<()> {
         let row = self.len() as u64 + 1;
+        if !self.is_empty() && unit.is_some() == self.unit.is_empty() {
+            let problem = format!("row {row} and those before it differ in whether they name a unit; let all rows name one, or none");
+            return Err(Error::Arguments(problem));
+        }
         if x.len() != self.features.len() {
             return Err(Error::Shape { what: format!("row {row}"), found: x.len(), expected: self.features.len() });
         }
@@ -93,6 +125,14 @@ impl Rows {
             Some(last) if self.names[*last as usize] == task => *last,
             _ => self.number(task),
         };
+        if let Some(unit) = unit {
+            let next = self.units.len() as u32;
+            let number = *self.unit_index.entry(unit.to_string()).or_insert(next);
+            if number == next {
+                self.units.push(unit.to_string());
+            }
+            self.unit.push(number);
+        }
         self.task.push(index);
         self.x.extend_from_slice(x);
         self.y.push(y);
@@ -163,15 +203,32 @@ impl Rows {
         self.offset[i]
     }
 
+    /// Names of the units that tasks share, in order of appearance; none where rows name none.
+    pub fn units(&self) -> &[String] {
+        &self.units
+    }
+
+    /// The number of the unit of row `i`.
+    pub(crate) fn unit(&self, i: usize) -> usize {
+        self.unit[i] as usize
+    }
+
     /// The rows for which `keep(row)` holds; tasks left without rows stay, empty.
     pub fn subset(&self, keep: impl Fn(usize) -> bool) -> Rows {
-        let mut part = Rows { names: self.names.clone(), index: self.index.clone(), ..Rows::new(&self.target_name, &self.features) };
+        let mut part = Rows {
+            names: self.names.clone(),
+            index: self.index.clone(),
+            units: self.units.clone(),
+            unit_index: self.unit_index.clone(),
+            ..Rows::new(&self.target_name, &self.features)
+        };
         for i in (0..self.len()).filter(|i| keep(*i)) {
             part.task.push(self.task[i]);
             part.x.extend_from_slice(self.x(i));
             part.y.push(self.y[i]);
             part.weight.push(self.weight[i]);
             part.offset.push(self.offset[i]);
+            part.unit.extend(self.unit.get(i));
         }
         part
     }
@@ -200,6 +257,7 @@ impl Rows {
             shift,
             statistics,
             estimates: false,
+            own_units: false,
             rows: None,
         }
     }
@@ -217,6 +275,9 @@ pub struct Tasks {
     /// Whether the statistics are of estimates from elsewhere ([`Summaries`]), not of rows.
     #[serde(default)]
     estimates: bool,
+    /// Whether the target of each task is in a unit of its own.
+    #[serde(default)]
+    own_units: bool,
     /// The rows themselves, where they were given; no part of a model file.
     #[serde(skip)]
     rows: Option<Arc<Rows>>,
@@ -308,6 +369,39 @@ impl Tasks {
         self
     }
 
+    /// With the target of each task in a unit of its own (iron in one, weight in another): each is centred and scaled by itself, so that
+    /// there is no common mean, and tasks are alike where their features move them by the same share of their standard deviation.
+    /// The intercept is left to each task; varying features have mean 0.
+    ///
+    /// ```
+    /// use cognate::{Design, Rows};
+    /// let mut rows = Rows::new("level", &["age"]);
+    /// for (age, iron, weight) in [(30.0, 11.0, 70_000.0), (40.0, 12.0, 75_000.0), (50.0, 11.5, 71_000.0)] {
+    ///     rows.push("iron", &[age], iron, 1.0)?;
+    ///     rows.push("weight", &[age], weight, 1.0)?;
+    /// }
+    /// let tasks = rows.tasks(&Design::varying(rows.features())).with_own_units();
+    /// assert_eq!(tasks.design().mean_features(), []);
+    /// # Ok::<(), cognate::Error>(())
+    /// ```
+    pub fn with_own_units(mut self) -> Tasks {
+        let varying = self.design.varying_features();
+        let of = |features: Vec<usize>, design: &Design| -> Vec<String> {
+            features.into_iter().map(|k| design.features()[k].clone()).filter(|name| name != INTERCEPT).collect()
+        };
+        let mean = of(self.design.mean_features().into_iter().filter(|k| !varying.contains(k)).collect(), &self.design);
+        let varying = of(varying, &self.design);
+        self.design = self.design.with_varying(|name| varying.iter().any(|own| own == name));
+        self.design = self.design.with_mean(|name| mean.iter().any(|own| own == name));
+        self.own_units = true;
+        self
+    }
+
+    /// Whether the target of each task is in a unit of its own.
+    pub fn has_own_units(&self) -> bool {
+        self.own_units
+    }
+
     fn total(&self) -> Statistics {
         let mut total = Statistics::new(self.design.columns());
         for statistics in &self.statistics {
@@ -326,9 +420,17 @@ impl Tasks {
             return Err(Error::NoRows { source_name: "the table".into(), remedy: "add rows with a target".into() });
         }
         let d = self.design.columns();
-        let spread = |k: usize| total.cross(k, k) - total.cross(k, 0).powi(2) / total.cross(0, 0);
-        let constant = |k: usize| spread(k) <= 1e-14 * total.cross(k, k).abs();
-        if total.rows() > 1 && constant(d + 1) {
+        let constant_in = |sums: &Statistics, k: usize| {
+            let spread = sums.cross(k, k) - sums.cross(k, 0).powi(2) / sums.cross(0, 0);
+            spread <= 1e-14 * sums.cross(k, k).abs()
+        };
+        let constant = |k: usize| constant_in(&total, k);
+        if self.own_units
+            && let Some(t) = (0..self.len()).find(|t| constant_in(&self.statistics[*t], d + 1) || self.statistics[*t].rows() == 0)
+        {
+            return Err(Error::ConstantTarget { column: self.names[t].clone(), value: self.value(&self.statistics[t], d) });
+        }
+        if total.rows() > 1 && !self.own_units && constant(d + 1) {
             return Err(Error::ConstantTarget { column: self.target.clone(), value: self.value(&total, d) });
         }
         if self.design.intercept && total.rows() > 1 {
@@ -350,18 +452,28 @@ impl Tasks {
     pub(crate) fn coordinates(&self, centred: bool, scaled: bool) -> Coordinates {
         let total = self.total();
         let d = self.design.columns();
-        let weight = total.cross(0, 0).max(f64::MIN_POSITIVE);
-        let mean = |k: usize| total.cross(k + 1, 0) / weight;
-        let deviation = |k: usize| {
-            let spread = total.cross(k + 1, k + 1) / weight - mean(k).powi(2);
-            if spread > 1e-14 * total.cross(k + 1, k + 1) / weight { spread.sqrt() } else { 1.0 }
+        // Mean about the shift and standard deviation of column k of (x, y).
+        let moments = |sums: &Statistics, k: usize| {
+            let weight = sums.cross(0, 0).max(f64::MIN_POSITIVE);
+            let (mean, square) = (sums.cross(k + 1, 0) / weight, sums.cross(k + 1, k + 1) / weight);
+            let spread = square - mean.powi(2);
+            (mean, if spread > 1e-14 * square { spread.sqrt() } else { 1.0 })
         };
-        let centred = centred && self.design.intercept;
-        let centre = (0..d).map(|k| if centred { self.shift[k] + mean(k) } else { 0.0 }).collect();
-        let scale = (0..d).map(|k| if scaled { deviation(k) } else { 1.0 }).collect();
-        let anchored = self.design.intercept && self.design.mean[0];
-        let target_centre = if anchored { self.shift[d] + mean(d) } else { 0.0 };
-        Coordinates { intercept: self.design.intercept, centre, scale, target_centre, target_scale: deviation(d) }
+        let centred = (centred || self.own_units) && self.design.intercept;
+        let centre = (0..d).map(|k| if centred { self.shift[k] + moments(&total, k).0 } else { 0.0 }).collect();
+        let scale = (0..d).map(|k| if scaled { moments(&total, k).1 } else { 1.0 }).collect();
+        let intercept = self.design.intercept;
+        if self.own_units {
+            let own = |sums: &Statistics| {
+                let (mean, scale) = moments(sums, d);
+                TargetUnit { centre: if intercept { self.shift[d] + mean } else { 0.0 }, scale }
+            };
+            let targets = self.statistics.iter().map(own).collect();
+            return Coordinates { intercept, centre, scale, target_centre: 0.0, target_scale: 1.0, targets };
+        }
+        let (mean, target_scale) = moments(&total, d);
+        let target_centre = if intercept && self.design.mean[0] { self.shift[d] + mean } else { 0.0 };
+        Coordinates { intercept, centre, scale, target_centre, target_scale, targets: Vec::new() }
     }
 
     /// The quadratics of unit precision in `coordinates`, one a task. O(T d^2).
@@ -369,15 +481,16 @@ impl Tasks {
         let d = self.design.columns();
         let offset = usize::from(!self.design.intercept);
         // Column k of (1, x, y) becomes (z - move_k * 1) / scale_k.
-        let moves: Vec<f64> = std::iter::once(0.0)
+        let mut moves: Vec<f64> = std::iter::once(0.0)
             .chain(coordinates.centre.iter().zip(&self.shift).map(|(centre, shift)| centre - shift))
-            .chain(std::iter::once(coordinates.target_centre - self.shift[d]))
+            .chain(std::iter::once(0.0))
             .collect();
-        let scales: Vec<f64> =
-            std::iter::once(1.0).chain(coordinates.scale.iter().copied()).chain(std::iter::once(coordinates.target_scale)).collect();
+        let mut scales: Vec<f64> = std::iter::once(1.0).chain(coordinates.scale.iter().copied()).chain(std::iter::once(1.0)).collect();
         let p = self.design.len();
         Quadratics::build(self.len(), p, |t, linear, curvature| {
             let s = &self.statistics[t];
+            let unit = coordinates.target_unit(Some(t));
+            (moves[d + 1], scales[d + 1]) = (unit.centre - self.shift[d], unit.scale);
             let weight = s.cross(0, 0);
             let product = |i: usize, j: usize| {
                 let moved = match (i, j) {

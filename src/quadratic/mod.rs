@@ -1,5 +1,9 @@
 //! The waist of the house: a task's rows become one quadratic, and quadratics add.
 
+mod joint;
+
+pub(crate) use joint::{Complete, Joint, Partial};
+
 use crate::error::{Error, Result};
 use crate::linalg;
 use nalgebra::{DMatrix, DVector};
@@ -271,11 +275,15 @@ struct Base {
 
 /// The quadratics of all tasks, stored flat: task t contributes
 /// constant_t + precision_t (linear_t' w - 1/2 w' curvature_t w). A new noise variance replaces only the precisions.
+///
+/// Where rows are shared and their errors correlated, this is what the own rows of each task say by themselves, and what they say together
+/// stands beside it.
 #[derive(Clone, Debug)]
 pub struct Quadratics {
     base: Arc<Base>,
     precision: Vec<f64>,
     constant: Vec<f64>,
+    joint: Option<Arc<Joint>>,
 }
 
 impl Quadratics {
@@ -290,7 +298,7 @@ impl Quadratics {
             squares.push(fill(t, &mut linear[t * features..(t + 1) * features], &mut curvature[t * size..(t + 1) * size]));
         }
         let base = Arc::new(Base { features, linear, curvature, squares });
-        Quadratics { base, precision: vec![1.0; tasks], constant: vec![0.0; tasks] }
+        Quadratics { base, precision: vec![1.0; tasks], constant: vec![0.0; tasks], joint: None }
     }
 
     /// From one [`Quadratic`] a task, all over the same parameters.
@@ -313,7 +321,17 @@ impl Quadratics {
 
     /// The same rows at other precisions and constants.
     pub(crate) fn with(&self, precision: Vec<f64>, constant: Vec<f64>) -> Self {
-        Quadratics { base: Arc::clone(&self.base), precision, constant }
+        Quadratics { base: Arc::clone(&self.base), precision, constant, joint: None }
+    }
+
+    /// The same with what the rows say together.
+    pub(crate) fn with_joint(self, joint: Joint) -> Self {
+        Quadratics { joint: Some(Arc::new(joint)), ..self }
+    }
+
+    /// What the rows say together, where their errors are correlated between tasks.
+    pub(crate) fn joint(&self) -> Option<&Joint> {
+        self.joint.as_deref()
     }
 
     /// How many tasks there are.
