@@ -47,9 +47,11 @@ pub struct Rung {
 /// Errors of the predictive means.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Metrics {
-    /// Root mean squared error, in the target's units.
+    /// Root mean squared error, in the target's units; none where tasks have units of their own.
     pub rmse: Option<f64>,
-    /// 1 - squared error / squared deviation from the held-out mean.
+    /// Mean over tasks of the root of squared error / squared deviation from the mean of the task's rows that were fitted.
+    pub relative_rmse: Option<f64>,
+    /// 1 - squared error / squared deviation from the held-out mean; none where tasks have units of their own.
     pub explained_variance: Option<f64>,
 }
 
@@ -142,9 +144,16 @@ fn with_rows(rows: &Rows, design: &Design, keep: impl Fn(usize) -> bool) -> Resu
     part.tasks(design).with_rows(part)
 }
 
-/// A fold for every row, equally often within each task; none for a task's only row.
+/// A fold for every row, equally often within each task; none for a task's only row. Rows of one unit are in one fold.
 fn stratified(rows: &Rows, folds: usize, seed: u64) -> Vec<Option<usize>> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
+    if !rows.units().is_empty() {
+        let mut order: Vec<usize> = (0..rows.units().len()).collect();
+        order.shuffle(&mut random);
+        let mut place = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(k, unit)| place[*unit] = k % folds);
+        return (0..rows.len()).map(|i| Some(place[rows.unit(i)])).collect();
+    }
     let mut members: Vec<Vec<usize>> = vec![Vec::new(); rows.names().len()];
     (0..rows.len()).for_each(|i| members[rows.task(i)].push(i));
     let mut fold = vec![None; rows.len()];
@@ -158,6 +167,13 @@ fn stratified(rows: &Rows, folds: usize, seed: u64) -> Vec<Option<usize>> {
 
 type Plan = (Tasks, Vec<usize>);
 
+/// Sums over the held-out rows of a task: of squared errors, and of squared deviations from the mean of those fitted.
+#[derive(Clone, Copy, Default)]
+struct Errors {
+    squares: f64,
+    about_mean: f64,
+}
+
 fn evaluate(rows: &Rows, plans: &[Plan], candidates: &[Candidate], progress: &dyn Fn(&str)) -> Result<(Comparison, Vec<Option<Fit>>)> {
     let held: Vec<usize> = plans.iter().flat_map(|(_, held)| held.iter().copied()).collect();
     if held.is_empty() {
@@ -170,21 +186,22 @@ fn evaluate(rows: &Rows, plans: &[Plan], candidates: &[Candidate], progress: &dy
     for candidate in candidates {
         progress(&candidate.name);
         let begin = Instant::now();
-        let outcome = (|| -> Result<(Vec<f64>, f64, Fit)> {
-            let (mut scores, mut squares, mut last) = (Vec::with_capacity(held.len()), 0.0, None);
+        let outcome = (|| -> Result<(Vec<f64>, Vec<Errors>, Fit)> {
+            let (mut scores, mut last) = (Vec::with_capacity(held.len()), None);
+            let mut errors = vec![Errors::default(); rows.names().len()];
             for (training, held) in plans {
                 let fit = (candidate.build)()?.fit(training)?;
                 for i in held {
                     let task = rows.task(*i);
                     let p = fit.forecast(Some(task), &rows.names()[task], rows.x(*i), rows.weight(*i), rows.offset(*i))?;
-                    let error = rows.y(*i) - p.moments().0;
-                    squares += error * error;
+                    errors[task].squares += (rows.y(*i) - p.moments().0).powi(2);
+                    errors[task].about_mean += (rows.y(*i) - training.target_mean(task)).powi(2);
                     scores.push(p.log_density(rows.y(*i)));
                 }
                 last = Some(fit);
             }
             let fit = last.ok_or_else(|| Error::Arguments("no fold holds a row".into()))?;
-            Ok((scores, squares, fit))
+            Ok((scores, errors, fit))
         })();
         let seconds = begin.elapsed().as_secs_f64();
         let mut rung = Rung {
@@ -198,14 +215,19 @@ fn evaluate(rows: &Rows, plans: &[Plan], candidates: &[Candidate], progress: &dy
             refused: None,
         };
         match outcome {
-            Ok((scores, squares, fit)) => {
+            Ok((scores, errors, fit)) => {
                 let (mean, se) = clustered(&scores, &tasks);
                 let centre = held.iter().map(|i| rows.y(*i)).sum::<f64>() / held.len() as f64;
                 let total: f64 = held.iter().map(|i| (rows.y(*i) - centre).powi(2)).sum();
                 rung.score = Some(mean);
                 rung.score_se = se;
-                rung.metrics.rmse = Some((squares / held.len() as f64).sqrt());
-                rung.metrics.explained_variance = (total > 0.0).then(|| 1.0 - squares / total);
+                let squares: f64 = errors.iter().map(|own| own.squares).sum();
+                let one_unit = !fit.tasks().has_own_units();
+                rung.metrics.rmse = one_unit.then(|| (squares / held.len() as f64).sqrt());
+                rung.metrics.explained_variance = (one_unit && total > 0.0).then(|| 1.0 - squares / total);
+                let relative: Vec<f64> =
+                    errors.iter().filter(|own| own.about_mean > 0.0).map(|own| (own.squares / own.about_mean).sqrt()).collect();
+                rung.metrics.relative_rmse = (!relative.is_empty()).then(|| relative.iter().sum::<f64>() / relative.len() as f64);
                 densities.push(Some(scores));
                 fits.push(Some(fit));
             }

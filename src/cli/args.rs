@@ -1,14 +1,15 @@
 //! The flags, each once (those about where edges are looked for are in `edges`).
 
-use super::edges::{EdgeArgs, EdgesArg, sampled_edges};
+use super::edges::{EdgeArgs, EdgesArg};
+use super::graph::GraphArgs;
 use super::simulate::SimulateArgs;
 use super::summaries::SummaryArgs;
 use crate::csv::{self, Columns, Varying};
 use crate::error::{Error, Result};
 use crate::formula::Formula;
-use crate::likelihood::{self, FAMILY_NAMES, Family, Gaussian, Generalised, Inference, Likelihood, Noise};
-use crate::model::{Fit, Model, Standardise};
-use crate::structure::{self, CandidateRule, EdgeMethod, FeatureCovariance, Graph, KnownRelation, Structure};
+use crate::likelihood::{self, CorrelatedGaussian, FAMILY_NAMES, Family, Gaussian, Generalised, Inference, Likelihood, Noise};
+use crate::model::{Model, Standardise};
+use crate::structure::{self, FeatureCovariance, KnownRelation, Structure};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
@@ -56,11 +57,18 @@ pub(super) struct DataArgs {
     /// CSV table, one row an observation (.gz too; - for stdin)
     pub data: PathBuf,
     /// Column of the task names
-    #[arg(long, required_unless_present = "formula")]
+    #[arg(long, required_unless_present_any = ["formula", "targets"])]
     task: Option<String>,
     /// Column of the target
-    #[arg(long, required_unless_present = "formula")]
+    #[arg(long, required_unless_present_any = ["formula", "targets"])]
     target: Option<String>,
+    /// Columns of a wide table that are the targets of a task each, measured on the same rows: their errors may be correlated. Each is
+    /// in a unit of its own, and tasks vary about 0
+    #[arg(long, value_delimiter = ',', conflicts_with_all = ["task", "target", "formula", "row", "no_task_intercept"])]
+    pub targets: Option<Vec<String>>,
+    /// Column that names the row (patient, day) which rows of several tasks were measured on: their errors may be correlated
+    #[arg(long)]
+    pub row: Option<String>,
     /// The short way: 'score ~ f1 + f2 + (1 + f1 | school)'; || for a diagonal feature covariance
     #[arg(long, conflicts_with_all = ["task", "target", "features", "varying", "no_task_intercept"])]
     pub formula: Option<String>,
@@ -273,61 +281,12 @@ pub(super) struct PredictArgs {
     pub score: bool,
 }
 
-#[derive(Debug, Args)]
-pub(super) struct GraphArgs {
-    /// Model file
-    pub model: PathBuf,
-    /// Sample the edge probabilities anew, at the exchangeable fit to the model's statistics and where the model looked for edges,
-    /// unless --graph or --candidates says otherwise
-    #[arg(long, value_parser = sampled_edges())]
-    edges: Option<EdgesArg>,
-    #[command(flatten)]
-    search: EdgeArgs,
-    /// Compare with so many data sets without relations, of each of two kinds: parametric (targets drawn anew from the
-    /// exchangeable model) and rotation (every task's features rotated by themselves)
-    #[arg(long, value_name = "N")]
-    pub null: Option<usize>,
-    /// Seed of what is drawn
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    /// The largest set of edges whose expected share of false ones is at most this (default: those more likely than not)
-    #[arg(long, value_name = "RATE")]
-    pub fdr: Option<f64>,
-    /// Output format
-    #[arg(long, value_enum, default_value_t = GraphFormat::Text)]
-    pub format: GraphFormat,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-pub(super) enum GraphFormat {
-    Text,
-    Json,
-    Dot,
-    Graphml,
-    Csv,
-}
-
-impl GraphArgs {
-    /// How edges are to be sampled anew, if at all.
-    pub(super) fn method(&self) -> Option<EdgeMethod> {
-        let elsewhere = self.search.graph.is_some() || self.search.candidates.is_some();
-        match self.edges.map(EdgeMethod::from) {
-            None if self.null.is_some() || elsewhere => Some(EdgeMethod::Auto),
-            given => given,
-        }
-    }
-
-    /// The sampler of that method for a model.
-    pub(super) fn sampler(&self, fit: &Fit, edges: EdgeMethod) -> Result<Graph> {
-        let given = self.search.known()?.map(|edges| edges.into_iter().map(|(s, t, _)| (s, t)).collect());
-        let asked = CandidateRule { given, nearest: self.search.nearest()?, pairs: 0.0 };
-        let rule = if asked == CandidateRule::default() { fit.candidates().cloned().unwrap_or(asked) } else { asked };
-        let covariance = fit.feature_covariance_kind().unwrap_or(FeatureCovariance::Diagonal);
-        Ok(Graph::new(covariance).with_edges(edges).with_seed(self.seed).with_rule(rule))
-    }
-}
-
 impl DataArgs {
+    /// Whether rows of several tasks may have been measured on the same unit.
+    pub(super) fn shares_rows(&self) -> bool {
+        self.targets.is_some() || self.row.is_some()
+    }
+
     /// The columns, and the feature covariance a formula implies.
     pub(super) fn columns(&self) -> Result<(Columns, Option<FeatureCovariance>)> {
         let (columns, implied) = match &self.formula {
@@ -345,6 +304,7 @@ impl DataArgs {
                 let columns = Columns {
                     task: self.task.clone().unwrap_or_default(),
                     target: self.target.clone().unwrap_or_default(),
+                    targets: self.targets.clone().unwrap_or_default(),
                     features: self.features.clone(),
                     varying,
                     common_intercept: self.no_task_intercept,
@@ -356,6 +316,7 @@ impl DataArgs {
         let rest = Columns {
             weights: self.weights.clone(),
             trials: self.trials.clone(),
+            row: self.row.clone(),
             offset: self.offset.clone(),
             exposure: self.exposure.clone(),
             factors: self.factors.clone(),
@@ -368,6 +329,11 @@ impl DataArgs {
 }
 
 impl ModelArgs {
+    /// Whether the family is the Gaussian.
+    pub(super) fn is_gaussian(&self) -> bool {
+        self.own_family().is_none()
+    }
+
     /// The family, unless it is the Gaussian.
     fn own_family(&self) -> Option<Arc<dyn Family>> {
         likelihood::family(&self.family, &[])
@@ -379,7 +345,8 @@ impl ModelArgs {
             return Err(Error::Arguments("--trials belongs to --family binomial or probit; choose one, or leave --trials out".into()));
         }
         if table.exposure.is_some() && !matches!(self.family.as_str(), "poisson" | "negative-binomial" | "gamma") {
-            let problem = "--exposure multiplies an expectation, so it belongs to a family with a log link (poisson, negative-binomial, gamma);                            choose one, or give --offset";
+            let problem = "--exposure multiplies an expectation, so it belongs to a family with a log link (poisson, negative-binomial, gamma); \
+                           choose one, or give --offset";
             return Err(Error::Arguments(problem.into()));
         }
         Ok(())
@@ -397,6 +364,7 @@ impl ModelArgs {
             ("--edges", !matches!(self.edges, EdgesArg::Auto) && structure.name() != "graph"),
             ("--covariance", self.covariance.is_some() && structure.name() != "known"),
             ("--reml", self.reml && !structure.has_marginal()),
+            ("--noise", matches!(self.noise, NoiseArg::Task) && self.own_family().is_none() && table.shares_rows()),
             ("--noise", matches!(self.noise, NoiseArg::Task) && self.own_family().is_some_and(|family| family.dispersion().is_empty())),
             ("--inference", self.inference.is_some() && self.own_family().is_none()),
         ];
@@ -459,8 +427,8 @@ impl ModelArgs {
         Ok(model.restricted(self.reml).zero_mean(self.mean == MeanArg::Zero))
     }
 
-    /// A function that makes the model around a structure; `by_formula` where the table was described by one.
-    pub(super) fn builder(&self, by_formula: bool) -> impl Fn(Box<dyn Structure>) -> Model + Clone + 'static {
+    /// A function that makes the model of a table around a structure.
+    pub(super) fn builder(&self, table: &DataArgs) -> impl Fn(Box<dyn Structure>) -> Model + Clone + 'static {
         let noise = match self.noise {
             NoiseArg::Shared => Noise::Shared,
             NoiseArg::Task => Noise::Task,
@@ -469,7 +437,7 @@ impl ModelArgs {
             Some(StandardiseArg::Both) => Standardise::Both,
             Some(StandardiseArg::Scale) => Standardise::Scale,
             Some(StandardiseArg::None) => Standardise::None,
-            None if by_formula => Standardise::Scale,
+            None if table.formula.is_some() => Standardise::Scale,
             None => Standardise::Both,
         };
         let (restricted, zero) = (self.reml, self.mean == MeanArg::Zero);
@@ -477,10 +445,11 @@ impl ModelArgs {
             Some(InferenceArg::Laplace) => Inference::Laplace,
             _ => Inference::Variational,
         };
-        let family = self.own_family();
+        let (family, shares_rows) = (self.own_family(), table.shares_rows());
         move |structure| {
             let likelihood: Box<dyn Likelihood> = match &family {
                 Some(family) => Box::new(Generalised::of(Arc::clone(family)).with_inference(inference).with_noise(noise)),
+                None if shares_rows => Box::new(CorrelatedGaussian::default()),
                 None => Box::new(Gaussian { noise }),
             };
             Model::of(likelihood, structure).standardise(standardise).restricted(restricted).zero_mean(zero)

@@ -1,20 +1,76 @@
 //! `cognate graph`: the task graph of a model, its edges at a false discovery rate, and whether chance would make as many.
 
-use super::args::{GraphArgs, GraphFormat};
+use super::edges::{EdgeArgs, EdgesArg, sampled_edges};
 use super::progress::Progress;
 use super::run::{csv_text, json};
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
 use crate::model::{Fit, Null, NullTest};
 use crate::report;
-use crate::structure::EdgeMethod;
+use crate::structure::{CandidateRule, EdgeMethod, FeatureCovariance, Graph};
+use clap::{Args, ValueEnum};
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 /// Sweeps of a null and of the data beside it: a p-value needs no more.
 const SWEEPS: usize = 200;
 
 /// Rate at which nulls are asked for any edge where none is given.
 const RATE: f64 = 0.1;
+
+#[derive(Debug, Args)]
+pub(super) struct GraphArgs {
+    /// Model file
+    pub model: PathBuf,
+    /// Sample the edge probabilities anew, at the exchangeable fit to the model's statistics and where the model looked for edges,
+    /// unless --graph or --candidates says otherwise
+    #[arg(long, value_parser = sampled_edges())]
+    edges: Option<EdgesArg>,
+    #[command(flatten)]
+    search: EdgeArgs,
+    /// Compare with so many data sets without relations, of each of two kinds: parametric (targets drawn anew from the
+    /// exchangeable model) and rotation (every task's features rotated by themselves)
+    #[arg(long, value_name = "N")]
+    pub null: Option<usize>,
+    /// Seed of what is drawn
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// The largest set of edges whose expected share of false ones is at most this (default: those more likely than not)
+    #[arg(long, value_name = "RATE")]
+    pub fdr: Option<f64>,
+    /// Output format
+    #[arg(long, value_enum, default_value_t = GraphFormat::Text)]
+    pub format: GraphFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub(super) enum GraphFormat {
+    Text,
+    Json,
+    Dot,
+    Graphml,
+    Csv,
+}
+
+impl GraphArgs {
+    /// How edges are to be sampled anew, if at all.
+    pub(super) fn method(&self) -> Option<EdgeMethod> {
+        let elsewhere = self.search.graph.is_some() || self.search.candidates.is_some();
+        match self.edges.map(EdgeMethod::from) {
+            None if self.null.is_some() || elsewhere => Some(EdgeMethod::Auto),
+            given => given,
+        }
+    }
+
+    /// The sampler of that method for a model.
+    pub(super) fn sampler(&self, fit: &Fit, edges: EdgeMethod) -> Result<Graph> {
+        let given = self.search.known()?.map(|edges| edges.into_iter().map(|(s, t, _)| (s, t)).collect());
+        let asked = CandidateRule { given, nearest: self.search.nearest()?, pairs: 0.0 };
+        let rule = if asked == CandidateRule::default() { fit.candidates().cloned().unwrap_or(asked) } else { asked };
+        let covariance = fit.feature_covariance_kind().unwrap_or(FeatureCovariance::Diagonal);
+        Ok(Graph::new(covariance).with_edges(edges).with_seed(self.seed).with_rule(rule))
+    }
+}
 
 pub(super) fn graph(args: &GraphArgs, quiet: bool, progress: &Progress) -> Result<String> {
     if let Some(rate) = args.fdr.filter(|rate| !(*rate > 0.0 && *rate < 1.0)) {

@@ -1,6 +1,6 @@
 //! What each command does.
 
-use super::args::{Cli, Command, CompareArgs, DataArgs, FitArgs, Format, PredictArgs, TasksArgs};
+use super::args::{Cli, Command, CompareArgs, DataArgs, FitArgs, Format, ModelArgs, PredictArgs, TasksArgs};
 use super::demo;
 use super::edges;
 use super::graph;
@@ -8,7 +8,7 @@ use super::progress::Progress;
 use super::simulate;
 use super::summaries;
 use crate::compare;
-use crate::csv::{self, Schema, Table};
+use crate::csv::{self, Columns, Schema, Table};
 use crate::em::Step;
 use crate::error::{Error, Result};
 use crate::model::{Fit, Model, write_whole};
@@ -44,12 +44,14 @@ pub(super) fn execute(cli: &Cli) -> Result<Output> {
 }
 
 /// Reads the table and notes on stderr what was left out.
-fn table(args: &DataArgs, quiet: bool, progress: &Progress) -> Result<(Table, Option<FeatureCovariance>)> {
+fn table(args: &DataArgs, model: &ModelArgs, quiet: bool, progress: &Progress) -> Result<(Table, Option<FeatureCovariance>)> {
     let (columns, implied) = args.columns()?;
+    let columns = Columns { own_units: args.targets.is_some() && model.is_gaussian(), ..columns };
     let table = csv::read(progress.watch(csv::open(&args.data)?), &source_name(&args.data), &columns)?;
     if !quiet {
         if table.missing_targets > 0 {
-            note!("cognate: {} rows without a target left out", table.missing_targets);
+            let what = if args.targets.is_some() { "targets missing" } else { "rows without a target left out" };
+            note!("cognate: {} {what}", table.missing_targets);
         }
         if table.dropped > 0 {
             note!("cognate: {} rows with missing values dropped", table.dropped);
@@ -114,8 +116,8 @@ fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
     if args.summaries.summaries {
         return summaries::fit(args, quiet, progress);
     }
-    let (Table { rows, design, schema, .. }, implied) = table(&args.table, quiet, progress)?;
-    let model = args.model.builder(args.table.formula.is_some())(structure(args, implied, rows.names(), &design, quiet)?);
+    let (Table { rows, design, schema, .. }, implied) = table(&args.table, &args.model, quiet, progress)?;
+    let model = args.model.builder(&args.table)(structure(args, implied, rows.names(), &design, quiet)?);
     let tasks = if model.needs_rows() { rows.tasks(&design).with_rows(rows)? } else { rows.tasks(&design) };
     conclude(args, model, &tasks, &schema, quiet, progress)
 }
@@ -162,7 +164,7 @@ pub(super) fn conclude(args: &FitArgs, model: Model, tasks: &Tasks, schema: &Sch
 
 fn compare(args: &CompareArgs, quiet: bool, progress: &Progress) -> Result<String> {
     args.model.check_columns(&args.table)?;
-    let (table, implied) = table(&args.table, quiet, progress)?;
+    let (table, implied) = table(&args.table, &args.model, quiet, progress)?;
     let options = args.model.options(implied)?;
     note_strangers(options.relation.as_ref(), table.rows.names(), quiet);
     // The ladder's own order, whatever order was asked for.
@@ -170,7 +172,7 @@ fn compare(args: &CompareArgs, quiet: bool, progress: &Progress) -> Result<Strin
     for flag in args.model.idle_everywhere(&args.table, &names, &options)?.into_iter().filter(|_| !quiet) {
         note!("cognate: {flag} means nothing to these structures and was ignored");
     }
-    let ladder = compare::ladder(&names, &options, args.model.builder(args.table.formula.is_some()))?;
+    let ladder = compare::ladder(&names, &options, args.model.builder(&args.table))?;
     let say = |name: &str| progress.say(format!("fitting {name}"));
     let comparison = compare::folds(&table.rows, &table.design, &ladder, args.folds, args.model.seed, &say)?;
     if let (None, Some(rung)) = (&comparison.best, comparison.rungs.first()) {

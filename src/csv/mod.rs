@@ -1,11 +1,13 @@
 //! From a CSV table to rows: which columns are what, how text becomes numbers, and what is refused.
 
 mod cells;
+mod queries;
 mod relation;
 mod sides;
 mod summaries;
 
 pub use cells::Coding;
+pub use queries::{Query, read_queries};
 
 use crate::error::{Error, Result};
 use crate::tasks::{Design, INTERCEPT, Rows};
@@ -24,6 +26,12 @@ pub struct Columns {
     pub task: String,
     /// Column of the target.
     pub target: String,
+    /// Columns of a wide table that are the targets of a task each, in the place of those of the task and of the target.
+    pub targets: Vec<String>,
+    /// Column of the unit that a row was measured on, which rows of several tasks may share.
+    pub row: Option<String>,
+    /// The targets of a wide table are in units of their own.
+    pub own_units: bool,
     /// Feature columns; none for all others.
     pub features: Option<Vec<String>>,
     /// Which features vary between tasks.
@@ -63,12 +71,15 @@ pub enum Varying {
 }
 
 /// What a fitted model remembers of its table, to read the next one alike.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Schema {
     /// Column of the task names.
     pub task: String,
     /// Column of the target; empty where there is none.
     pub target: String,
+    /// Columns of the targets of a wide table.
+    #[serde(default)]
+    pub targets: Vec<String>,
     /// Column of the weights.
     pub weights: Option<String>,
     /// Column of the number of trials.
@@ -93,7 +104,7 @@ pub struct Table {
     pub design: Design,
     /// How to read the next table alike.
     pub schema: Schema,
-    /// Rows left out because their target is missing.
+    /// Rows (of a wide table, targets) left out because their target is missing.
     pub missing_targets: u64,
     /// Rows dropped because a feature, weight or task is missing.
     pub dropped: u64,
@@ -191,13 +202,23 @@ fn cell_of(record: &csv::StringRecord, column: usize) -> &str {
 /// row left; each names row and column.
 pub fn read(input: impl Read, name: &str, columns: &Columns) -> Result<Table> {
     let mut source = Source::new(input, name)?;
-    let task = source.column(&columns.task)?;
-    let target = source.column(&columns.target)?;
+    let wide = !columns.targets.is_empty();
+    let task = if wide { None } else { Some(source.column(&columns.task)?) };
+    let target_names = if wide { columns.targets.as_slice() } else { std::slice::from_ref(&columns.target) };
+    let target_columns: Vec<usize> = target_names.iter().map(|name| source.column(name)).collect::<Result<_>>()?;
+    if let Some(twice) = (1..target_names.len()).find(|k| target_names[..*k].contains(&target_names[*k])) {
+        return Err(Error::Arguments(format!("target '{}' is named twice; name each once", target_names[twice])));
+    }
+    let unit = columns.row.as_ref().map(|name| source.column(name)).transpose()?;
     let sides = Sides::of(&source, [&columns.weights, &columns.trials, &columns.offset, &columns.exposure])?;
-    if task == target {
+    if task.is_some_and(|task| target_columns.contains(&task)) {
         return Err(Error::Arguments(format!("column '{}' cannot be both task and target", columns.task)));
     }
-    let used: Vec<Option<usize>> = [Some(task), Some(target)].into_iter().chain(sides.columns()).collect();
+    if let Some(clash) = unit.filter(|unit| Some(*unit) == task || target_columns.contains(unit)) {
+        let name = &source.header[clash];
+        return Err(Error::Arguments(format!("column '{name}' names rows and cannot be the task or a target; name another with --row")));
+    }
+    let used: Vec<Option<usize>> = [task, unit].into_iter().chain(target_columns.iter().map(|i| Some(*i))).chain(sides.columns()).collect();
     let chosen: Vec<usize> = match &columns.features {
         Some(names) => names.iter().map(|name| source.column(name)).collect::<Result<_>>()?,
         None => (0..source.header.len()).filter(|i| !used.contains(&Some(*i))).collect(),
@@ -214,41 +235,49 @@ pub fn read(input: impl Read, name: &str, columns: &Columns) -> Result<Table> {
     let category: Vec<bool> = chosen.iter().map(|i| columns.factors.contains(&source.header[*i])).collect();
 
     let mut cells: Vec<Cells> = chosen.iter().map(|_| Cells::Undecided).collect();
-    let (mut tasks, mut targets, mut beside) = (Vec::new(), Vec::new(), Vec::new());
+    // Of every row its task (none in a wide table), its targets, what stands beside them and its unit.
+    let (mut tasks, mut targets, mut beside, mut units) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut names: HashMap<String, u32> = HashMap::new();
-    let mut order: Vec<String> = Vec::new();
+    let mut order: Vec<String> = if wide { columns.targets.clone() } else { Vec::new() };
     let mut record = csv::StringRecord::new();
     let mut row = 0;
     let mut missing_targets = 0;
     let mut dropped = 0;
     while source.next(&mut record)? {
         row += 1;
-        let cell = cell_of(&record, task);
-        if is_missing(cell) && !columns.drop_missing {
-            return Err(Error::MissingValue { row, column: columns.task.clone() });
-        }
-        let index = if is_missing(cell) {
-            u32::MAX
-        } else if let Some(same) = tasks.last().copied().filter(|last| *last != u32::MAX && order[*last as usize] == cell) {
-            same
-        } else if let Some(index) = names.get(cell) {
-            *index
-        } else {
-            let index = order.len() as u32;
-            order.push(cell.into());
-            names.insert(cell.into(), index);
-            index
-        };
-        tasks.push(index);
-        let cell = cell_of(&record, target);
-        targets.push(if is_missing(cell) { f64::NAN } else { number(row, &columns.target, cell)? });
-        if sides.any() {
-            let own = sides.of_row(&record, row)?;
-            if let Some(target) = targets.last_mut() {
-                *target = own.share(*target, row, &columns.target)?;
+        if let Some(task) = task {
+            let cell = cell_of(&record, task);
+            if is_missing(cell) && !columns.drop_missing {
+                return Err(Error::MissingValue { row, column: columns.task.clone() });
             }
-            beside.push(own);
+            let index = if is_missing(cell) {
+                u32::MAX
+            } else if let Some(same) = tasks.last().copied().filter(|last| *last != u32::MAX && order[*last as usize] == cell) {
+                same
+            } else if let Some(index) = names.get(cell) {
+                *index
+            } else {
+                let index = order.len() as u32;
+                order.push(cell.into());
+                names.insert(cell.into(), index);
+                index
+            };
+            tasks.push(index);
         }
+        if let (Some(unit), Some(name)) = (unit, &columns.row) {
+            let cell = cell_of(&record, unit);
+            if is_missing(cell) && !columns.drop_missing {
+                return Err(Error::MissingValue { row, column: name.clone() });
+            }
+            units.push(if is_missing(cell) { None } else { Some(cell.to_string()) });
+        }
+        let own = if sides.any() { Some(sides.of_row(&record, row)?) } else { None };
+        for (name, column) in target_names.iter().zip(&target_columns) {
+            let cell = cell_of(&record, *column);
+            let target = if is_missing(cell) { f64::NAN } else { number(row, name, cell)? };
+            targets.push(own.as_ref().map_or(Ok(target), |own| own.share(target, row, name))?);
+        }
+        beside.extend(own);
         for ((cells, i), category) in cells.iter_mut().zip(&chosen).zip(&category) {
             cells.push(row, &source.header[*i], cell_of(&record, *i), *category)?;
         }
@@ -270,11 +299,13 @@ pub fn read(input: impl Read, name: &str, columns: &Columns) -> Result<Table> {
         places.push(place);
     }
     let features: Vec<String> = codings.iter().flat_map(Coding::features).collect();
-    let mut rows = Rows::new(&columns.target, &features);
+    let width = target_names.len();
+    let mut rows = Rows::new(if wide { "target" } else { &columns.target }, &features);
     let mut x = Vec::with_capacity(features.len());
     'rows: for i in 0..row as usize {
-        if targets[i].is_nan() {
-            missing_targets += 1;
+        let own_targets = &targets[i * width..(i + 1) * width];
+        missing_targets += own_targets.iter().filter(|target| target.is_nan()).count() as u64;
+        if own_targets.iter().all(|target| target.is_nan()) {
             continue;
         }
         x.clear();
@@ -301,14 +332,29 @@ pub fn read(input: impl Read, name: &str, columns: &Columns) -> Result<Table> {
                 Cells::Undecided => unreachable!("every column was decided above"),
             }
         }
-        if gap.is_some() || tasks[i] == u32::MAX {
+        if let (Some(None), Some(name)) = (units.get(i), &columns.row) {
+            gap.get_or_insert_with(|| name.clone());
+        }
+        if gap.is_some() || tasks.get(i) == Some(&u32::MAX) {
             if columns.drop_missing {
                 dropped += 1;
                 continue 'rows;
             }
             return Err(Error::MissingValue { row: i as u64 + 1, column: gap.unwrap_or_default() });
         }
-        rows.push_with_offset(&order[tasks[i] as usize], &x, targets[i], own.weight, own.offset)?;
+        let line;
+        let unit = match (units.get(i), wide) {
+            (Some(name), _) => name.as_deref(),
+            (None, true) => {
+                line = (i + 1).to_string();
+                Some(line.as_str())
+            }
+            (None, false) => None,
+        };
+        for (k, target) in own_targets.iter().enumerate().filter(|(_, target)| !target.is_nan()) {
+            let task = tasks.get(i).map_or(k, |task| *task as usize);
+            rows.push_row(unit, &order[task], &x, *target, (own.weight, own.offset))?;
+        }
     }
     if rows.is_empty() {
         let remedy = format!("{missing_targets} rows have no target and {dropped} were dropped; check the columns");
@@ -320,6 +366,7 @@ pub fn read(input: impl Read, name: &str, columns: &Columns) -> Result<Table> {
     let schema = Schema {
         task: columns.task.clone(),
         target: columns.target.clone(),
+        targets: columns.targets.clone(),
         weights: columns.weights.clone(),
         trials: columns.trials.clone(),
         offset: columns.offset.clone(),
@@ -358,6 +405,7 @@ fn design(columns: &Columns, codings: &[Coding], features: &[String]) -> Result<
         .with_varying(|name| if name == INTERCEPT { !columns.common_intercept } else { varying.iter().any(|v| v == name) })
         .with_mean(|name| !without_mean.iter().any(|v| v == name));
     let design = if columns.no_intercept { design.without_intercept() } else { design };
+    let design = if columns.own_units { design.with_own_units() } else { design };
     let Some(names) = &columns.graph_features else { return Ok(design) };
     let (intercept, others): (Vec<String>, Vec<String>) = names.iter().cloned().partition(|name| name == INTERCEPT);
     let chosen = [intercept, expand(&others, "is a graph feature")?].concat();
@@ -368,79 +416,4 @@ fn design(columns: &Columns, codings: &[Coding], features: &[String]) -> Result<
         )));
     }
     Ok(design.with_graph_features(|name| chosen.iter().any(|own| own == name)))
-}
-
-/// One row of a table to predict.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Query {
-    /// Data row, from 1.
-    pub row: u64,
-    /// Task name.
-    pub task: String,
-    /// Coded features.
-    pub x: Vec<f64>,
-    /// The target, where there is one; the share of successes where the table counts them.
-    pub target: Option<f64>,
-    /// Precision weight, or number of trials: 1 where the table has none.
-    pub weight: f64,
-    /// What the linear predictor has beside x' w.
-    pub offset: f64,
-}
-
-/// Reads the rows of a table by a fitted model's schema; the columns of target, weights and trials may be absent, those of an offset or an
-/// exposure not, and one named `(Intercept)` is 1 where it is absent.
-///
-/// # Errors
-/// A missing column or cell, a cell that is no number, or a level that the fit did not see.
-pub fn read_queries(input: impl Read, name: &str, schema: &Schema) -> Result<Vec<Query>> {
-    let mut source = Source::new(input, name)?;
-    let task = source.column(&schema.task)?;
-    let target = source.column(&schema.target).ok().filter(|_| !schema.target.is_empty());
-    let present = |name: &Option<String>| name.clone().filter(|name| source.column(name).is_ok());
-    let sides = Sides::of(&source, [&present(&schema.weights), &present(&schema.trials), &schema.offset, &schema.exposure])?;
-    let counts = schema.trials.is_some() && present(&schema.trials).is_none();
-    let place = |coding: &Coding| match source.column(&coding.column) {
-        Err(_) if coding.column == INTERCEPT => Ok(None),
-        column => column.map(Some),
-    };
-    let chosen: Vec<Option<usize>> = schema.codings.iter().map(place).collect::<Result<_>>()?;
-    let mut queries = Vec::new();
-    let mut record = csv::StringRecord::new();
-    let mut row = 0;
-    while source.next(&mut record)? {
-        row += 1;
-        if is_missing(cell_of(&record, task)) {
-            return Err(Error::MissingValue { row, column: schema.task.clone() });
-        }
-        let mut x = Vec::new();
-        for (coding, i) in schema.codings.iter().zip(&chosen) {
-            let cell = i.map_or("1", |i| cell_of(&record, i));
-            if is_missing(cell) {
-                return Err(Error::MissingValue { row, column: coding.column.clone() });
-            }
-            match &coding.levels {
-                None => x.push(number(row, &coding.column, cell)?),
-                Some(levels) => {
-                    let level = levels.iter().position(|level| level == cell).ok_or_else(|| Error::UnknownLevel {
-                        row,
-                        column: coding.column.clone(),
-                        level: cell.into(),
-                        known: levels.join(", "),
-                    })?;
-                    x.extend((1..levels.len()).map(|k| f64::from(u8::from(k == level))));
-                }
-            }
-        }
-        let target = match target {
-            Some(i) if !is_missing(cell_of(&record, i)) && !counts => Some(number(row, &schema.target, cell_of(&record, i))?),
-            _ => None,
-        };
-        let own = sides.of_row(&record, row)?;
-        if let Some(column) = own.missing {
-            return Err(Error::MissingValue { row, column });
-        }
-        let target = target.map(|target| own.share(target, row, &schema.target)).transpose()?;
-        queries.push(Query { row, task: cell_of(&record, task).to_string(), x, target, weight: own.weight, offset: own.offset });
-    }
-    Ok(queries)
 }

@@ -8,6 +8,7 @@ use crate::prior::Prior;
 use crate::quadratic::{Complete, Joint, Partial, Quadratics};
 use crate::tasks::SharedRows;
 use nalgebra::{DMatrix, DVector};
+use std::sync::Arc;
 
 /// y_i | W ~ N(eta_i, R_i / weight_i) for every unit i, eta_it = x_it' w_t for the tasks t measured on it and R_i their part of the residual
 /// covariance R between tasks: seemingly unrelated regressions (Zellner 1962) with a prior on W. The tasks keep their rows
@@ -101,9 +102,7 @@ fn joint(shared: &SharedRows, noise: DMatrix<f64>) -> Result<Joint> {
         return Ok(Joint::Complete(Complete {
             constant: -0.5 * (normal + sums.squares.dot(&precisions[0])),
             noise,
-            curvature: sums.curvature.clone(),
-            cross: sums.cross.clone(),
-            squares: sums.squares.clone(),
+            sums: Arc::clone(sums),
         }));
     }
     let (curvature, linear, squares) = shared.weighted(&precisions);

@@ -49,6 +49,16 @@ impl Fit {
                 self.tasks.target()
             ));
         }
+        if let [first, others @ ..] = self.tasks.alike() {
+            warnings.push(format!(
+                "rows of {first} and {} have the same features as rows of other tasks: if they were measured on the same units, their errors are \
+                 correlated, and relations found may be noise; name the column of the units with --row, or give --targets of a wide table",
+                match others {
+                    [other] => other.clone(),
+                    _ => format!("{} more tasks", others.len()),
+                }
+            ));
+        }
         let zero: Vec<&str> = self.singular_features();
         if !zero.is_empty() {
             warnings.push(format!("no variation between tasks (variance 0) in: {}", zero.join(", ")));
@@ -58,6 +68,11 @@ impl Fit {
 
     /// What only the rows of a family show.
     pub(super) fn warn_of_rows(&mut self, data: &Observations, found: &Approximation) {
+        if self.residual_correlation().is_none() && self.structure != "independent" && self.tasks.kept_rows().is_some_and(|rows| !rows.units().is_empty()) {
+            self.warnings.push(
+                "errors of rows that share a unit are taken as independent, which they are hardly ever: relations found may be noise".into(),
+            );
+        }
         let Some(rows) = &data.each else { return };
         let one_sided: Vec<&str> = rows.one_sided().into_iter().map(|t| self.tasks.names()[t].as_str()).collect();
         if !one_sided.is_empty() && family(&self.family, &[]).is_some_and(|family| family.has_ends()) {

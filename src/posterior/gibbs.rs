@@ -4,7 +4,7 @@ use super::Posterior;
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
 use crate::linalg::{self, normal};
-use crate::prior::{Mean, Prior};
+use crate::prior::{Mean, Prior, Relatedness};
 use crate::quadratic::Quadratics;
 use nalgebra::{DMatrix, DVector};
 use rand::Rng;
@@ -18,6 +18,8 @@ const REFRESH: usize = 4;
 /// A sweep draws every b_t given its neighbours, O(r^2) by the eigenvectors of L' J_t L found once, and the mean with the parameters
 /// held; every [`REFRESH`] sweeps the mean is drawn with the deviations held as well (interweaving, Yu and Meng 2011), so that it
 /// moves freely whatever the noise. That draw passes over all J_t twice, which are larger than the caches.
+///
+/// Where errors are correlated between tasks there is no drawing them one by one: a sweep is a draw from the joint posterior given Omega.
 pub(crate) struct Gibbs<'a> {
     quadratics: &'a Quadratics,
     prior: &'a Prior,
@@ -42,7 +44,8 @@ impl<'a> Gibbs<'a> {
     /// [`Error::NotPositiveDefinite`] where the rows do not determine the mean to double precision.
     pub(crate) fn new(posterior: &'a Posterior) -> Result<Self> {
         let (quadratics, prior) = (posterior.data(), &posterior.inner);
-        let curvatures = (0..quadratics.len())
+        let tied = quadratics.joint().is_some();
+        let curvatures = (0..if tied { 0 } else { quadratics.len() })
             .into_par_iter()
             .map(|t| {
                 let own = quadratics.task(t).curvature.select_rows(&prior.varying).select_columns(&prior.varying);
@@ -50,7 +53,7 @@ impl<'a> Gibbs<'a> {
             })
             .collect();
         let features = &prior.mean_features;
-        let drawn = !matches!(prior.mean, Mean::Given(_)) && !features.is_empty();
+        let drawn = !tied && !matches!(prior.mean, Mean::Given(_)) && !features.is_empty();
         let information = if drawn {
             let total = (0..quadratics.len()).fold(DMatrix::zeros(quadratics.features(), quadratics.features()), |mut sum, t| {
                 sum += quadratics.task(t).curvature;
@@ -90,7 +93,15 @@ impl<'a> Gibbs<'a> {
     }
 
     /// One sweep given Omega. O(T r^2 + edges r), and O(T p^2) where the mean is drawn with the deviations held.
-    pub(crate) fn sweep<R: Rng + ?Sized>(&mut self, omega: &TaskGraph, random: &mut R) {
+    ///
+    /// # Errors
+    /// What [`Posterior::given`] refuses, where errors are correlated between tasks.
+    pub(crate) fn sweep<R: Rng + ?Sized>(&mut self, omega: &TaskGraph, random: &mut R) -> Result<()> {
+        if self.quadratics.joint().is_some() {
+            let prior = Prior { relatedness: Relatedness::Graph(omega.clone()), ..self.prior.clone() };
+            self.deviations = Posterior::given(self.quadratics, &prior)?.draw_deviations(random)?;
+            return Ok(());
+        }
         for t in 0..self.quadratics.len() {
             let mut score = self.pulls.column(t).into_owned();
             for s in omega.neighbours(t) {
@@ -118,6 +129,7 @@ impl<'a> Gibbs<'a> {
             self.draw_mean(random);
             self.refresh();
         }
+        Ok(())
     }
 
     /// h_t - J_t mean.
@@ -227,7 +239,7 @@ mod tests {
             let (mut mean, mut moment) = (DMatrix::zeros(2, 4), DMatrix::zeros(4, 4));
             let mut common = DVector::zeros(2);
             for _ in 0..sweeps {
-                chain.sweep(&graph, &mut random);
+                chain.sweep(&graph, &mut random).unwrap();
                 mean += chain.deviations();
                 moment += chain.deviations().transpose() * chain.deviations();
                 common += &chain.mean;

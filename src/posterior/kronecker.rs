@@ -4,7 +4,7 @@ use super::{Engine, MeanEstimate, Outcome};
 use crate::error::{Error, Result};
 use crate::linalg::{self, Operand, product};
 use crate::prior::{Mean, Prior};
-use crate::quadratic::Complete;
+use crate::quadratic::{Complete, Joint, Quadratics, Sums};
 use nalgebra::{DMatrix, DVector};
 
 /// With R = P P', Sigma = P diag(lambda) P' and L' G L = V diag(s) V' the whitened deviations are B = V Z P', the elements of Z independent
@@ -22,13 +22,19 @@ pub(crate) struct Kronecker {
     lead: DMatrix<f64>,
     /// P^-1 1: how much of the mean each mixture of tasks has.
     shares: DVector<f64>,
-    slope: DMatrix<f64>,
+    /// lambda.
+    scales: DVector<f64>,
+    /// Z, r x T.
+    mixed: DMatrix<f64>,
+    /// X'y of every mixture, p x T.
+    cross: DMatrix<f64>,
     products: DMatrix<f64>,
 }
 
 impl Kronecker {
     pub(crate) fn solve(data: &Complete, prior: &Prior) -> Result<Outcome> {
-        let (p, tasks) = data.cross.shape();
+        let sums = data.sums.as_ref();
+        let (p, tasks) = sums.cross.shape();
         let (features, varying, factor) = (&prior.mean_features, &prior.varying, &prior.factor);
         let sigma = prior.relatedness.covariance(tasks).filter(|sigma| sigma.nrows() == tasks).ok_or_else(|| Error::NotPositiveDefinite {
             matrix: "the task precision Omega".into(),
@@ -50,23 +56,30 @@ impl Kronecker {
         let mixing = &root * &rotation;
         // Of every mixture of tasks: X'y, p x T, and y'y.
         let inverse = rotation.transpose() * divided(&DMatrix::identity(tasks, tasks));
-        let cross = product(Operand::of(&data.cross), Operand::of(&inverse).transpose());
-        let squares = &inverse * &data.squares * inverse.transpose();
+        let cross = product(Operand::of(&sums.cross), Operand::of(&inverse).transpose());
+        let squares = &inverse * &sums.squares * inverse.transpose();
         let shares = inverse.column_sum();
 
-        let own = data.curvature.select_rows(varying);
-        // L' G over the varying features and all: r x p.
-        let along = product(Operand::of(factor).transpose(), Operand::of(&own));
-        let mut inner = product(Operand::of(&along.select_columns(varying)), Operand::of(factor));
-        linalg::symmetrise(&mut inner);
-        let (values, vectors) = linalg::symmetric_eigen(&inner);
+        let (values, vectors) = match scalar(prior) {
+            Some(scale) => {
+                let (values, vectors) = sums.eigen(varying);
+                (values * scale.powi(2), vectors.clone())
+            }
+            None => {
+                let own = sums.curvature.select_rows(varying).select_columns(varying);
+                let along = product(Operand::of(factor).transpose(), Operand::of(&own));
+                let mut inner = product(Operand::of(&along), Operand::of(factor));
+                linalg::symmetrise(&mut inner);
+                linalg::symmetric_eigen(&inner)
+            }
+        };
         let values = values.map(|value| value.max(0.0));
         let variances = DMatrix::from_fn(values.len(), tasks, |k, j| scales[j] / (1.0 + values[k] * scales[j]));
         let whitened = product(Operand::of(factor).transpose(), Operand::of(&cross.select_rows(varying)));
         let pulls = product(Operand::of(&vectors).transpose(), Operand::of(&whitened));
-        let lead = vectors.transpose() * along.select_columns(features);
+        let lead = vectors.transpose() * (factor.transpose() * sums.curvature.select_rows(varying).select_columns(features));
 
-        let of_mean = data.curvature.select_rows(features).select_columns(features);
+        let of_mean = sums.curvature.select_rows(features).select_columns(features);
         let mut information = &of_mean * shares.norm_squared();
         let mut score = cross.select_rows(features) * &shares;
         let weights = DVector::from_fn(values.len(), |k, _| (0..tasks).map(|j| shares[j].powi(2) * variances[(k, j)]).sum());
@@ -93,30 +106,30 @@ impl Kronecker {
             variances,
             lead,
             shares,
-            slope: DMatrix::zeros(0, 0),
+            scales,
+            mixed,
+            cross,
             products: DMatrix::zeros(0, 0),
         };
-        engine.find_slope(data, prior, (&cross, &scales), &mean, &mixed);
-        engine.find_products(data, prior, (&cross, &squares), &values, &mean, &mixed);
+        engine.find_products(sums, prior, &squares, &values, &mean);
         Ok(Outcome { mean, deviations, log_likelihood, log_likelihood_error: 0.0, engine: Engine::Kronecker(engine) })
     }
 
-    /// G = 1/2 sum_j lambda_j (s_j s_j' - P_j) over mixtures of tasks, with the score s_j and its projected precision P_j.
-    fn find_slope(
-        &mut self,
-        data: &Complete,
+    /// G = 1/2 sum_j lambda_j (s_j s_j' - P_j) over mixtures of tasks, with the score s_j and its projected precision P_j. O(q^3 + q^2 T).
+    pub(crate) fn slope(
+        &self,
+        quadratics: &Quadratics,
         prior: &Prior,
-        (cross, scales): (&DMatrix<f64>, &DVector<f64>),
-        mean: &MeanEstimate,
-        mixed: &DMatrix<f64>,
-    ) {
-        let (varying, features) = (&prior.varying, &prior.mean_features);
-        let own = data.curvature.select_rows(varying);
+        (mean, mean_covariance): (&DVector<f64>, &DMatrix<f64>),
+    ) -> DMatrix<f64> {
+        let Some(Joint::Complete(data)) = quadratics.joint() else { unreachable!("this engine is made from such rows") };
+        let (varying, features, scales) = (&prior.varying, &prior.mean_features, &self.scales);
+        let own = data.sums.curvature.select_rows(varying);
         let within = own.select_columns(varying);
         let explained = product(Operand::of(&within), Operand::of(&product(Operand::of(&prior.factor), Operand::of(&self.vectors))));
         let of_mean = own.select_columns(features);
-        let mut scores = cross.select_rows(varying) - product(Operand::of(&explained), Operand::of(mixed));
-        scores -= (&of_mean * mean.mean.select_rows(features)) * self.shares.transpose();
+        let mut scores = self.cross.select_rows(varying) - product(Operand::of(&explained), Operand::of(&self.mixed));
+        scores -= (&of_mean * mean.select_rows(features)) * self.shares.transpose();
         let scaled = |matrix: &DMatrix<f64>, weights: &DVector<f64>| {
             let mut scaled = matrix.clone();
             scaled.column_iter_mut().zip(weights.iter()).for_each(|(mut column, weight)| column *= weight.max(0.0).sqrt());
@@ -125,7 +138,7 @@ impl Kronecker {
         let spread = &self.variances * scales;
         let mut slope = scaled(&scores, scales) + scaled(&explained, &spread) - within * scales.sum();
         if integrates(prior) {
-            let root = linalg::semidefinite_factor(&mean.covariance);
+            let root = linalg::semidefinite_factor(mean_covariance);
             for (j, scale) in scales.iter().enumerate() {
                 let moved = (&of_mean - &explained * self.answer(j)) * &root * self.shares[j];
                 slope += &moved * moved.transpose() * *scale;
@@ -133,30 +146,29 @@ impl Kronecker {
         }
         slope *= 0.5;
         linalg::symmetrise(&mut slope);
-        self.slope = slope;
+        slope
     }
 
     /// sum_i E[e_i e_i'], of mixtures of tasks and then of tasks.
     fn find_products(
         &mut self,
-        data: &Complete,
+        data: &Sums,
         prior: &Prior,
-        (cross, squares): (&DMatrix<f64>, &DMatrix<f64>),
+        squares: &DMatrix<f64>,
         values: &DVector<f64>,
         mean: &MeanEstimate,
-        mixed: &DMatrix<f64>,
     ) {
         let tasks = self.sigma.nrows();
         let moves = product(Operand::of(&prior.factor), Operand::of(&self.vectors));
         let mut parameters = &mean.mean * self.shares.transpose();
-        let moved = product(Operand::of(&moves), Operand::of(mixed));
+        let moved = product(Operand::of(&moves), Operand::of(&self.mixed));
         prior.varying.iter().enumerate().for_each(|(i, feature)| {
             let sum = parameters.row(*feature) + moved.row(i);
             parameters.row_mut(*feature).copy_from(&sum);
         });
-        let explained = parameters.transpose() * cross;
+        let explained = product(Operand::of(&parameters).transpose(), Operand::of(&self.cross));
         let fitted = product(Operand::of(&data.curvature), Operand::of(&parameters));
-        let mut products = squares - &explained - explained.transpose() + parameters.transpose() * fitted;
+        let mut products = squares - &explained - explained.transpose() + product(Operand::of(&parameters).transpose(), Operand::of(&fitted));
         for j in 0..tasks {
             products[(j, j)] += values.dot(&self.variances.column(j));
         }
@@ -230,10 +242,6 @@ impl Kronecker {
         &self.vectors * DMatrix::from_diagonal(&weights) * &self.lead
     }
 
-    pub(crate) fn slope(&self) -> &DMatrix<f64> {
-        &self.slope
-    }
-
     pub(crate) fn residual_products(&self) -> &DMatrix<f64> {
         &self.products
     }
@@ -243,6 +251,13 @@ impl Kronecker {
         let drawn = DMatrix::from_fn(r, tasks, |k, j| self.variances[(k, j)].sqrt() * normal[j * r + k]);
         &self.vectors * drawn * self.mixing.transpose()
     }
+}
+
+/// k, where L = k I.
+fn scalar(prior: &Prior) -> Option<f64> {
+    let diagonal = prior.diagonal()?;
+    let first = *diagonal.first()?;
+    diagonal.iter().all(|own| *own == first).then_some(first)
 }
 
 fn integrates(prior: &Prior) -> bool {

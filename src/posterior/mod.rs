@@ -351,6 +351,20 @@ impl<'a> Posterior<'a> {
         map
     }
 
+    /// A draw of all whitened deviations from the joint posterior, r x T.
+    pub(crate) fn draw_deviations<R: Rng + ?Sized>(&self, random: &mut R) -> Result<DMatrix<f64>> {
+        let mut normal = |n: usize| DVector::from_fn(n, |_, _| linalg::normal(random));
+        let mut drawn = &self.deviations + self.engine.draw(normal(self.deviations.len()), self.tasks())?;
+        if !matches!(self.inner.mean, Mean::Given(_)) && !self.inner.mean_features.is_empty() {
+            let shift = linalg::semidefinite_factor(&self.mean_covariance) * normal(self.inner.mean_features.len());
+            (0..self.tasks()).for_each(|t| {
+                let mut own = drawn.column_mut(t);
+                own -= self.sensitivity(t) * &shift;
+            });
+        }
+        Ok(drawn)
+    }
+
     /// A draw of all task parameters from the joint posterior: T x d.
     ///
     /// # Errors

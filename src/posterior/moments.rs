@@ -145,7 +145,7 @@ impl Posterior<'_> {
             Engine::Block(block) => return block.slope().clone(),
             Engine::Coupled(coupled) => coupled,
             Engine::Apart(apart) => return self.slope_in_parts(apart),
-            Engine::Kronecker(kronecker) => return kronecker.slope().clone(),
+            Engine::Kronecker(kronecker) => return kronecker.slope(self.data(), &self.inner, (&self.mean, &self.mean_covariance)),
             Engine::Tied(tied) => return tied.slope(self.data(), &self.inner, (&self.mean, &self.mean_covariance), &self.deviations),
         };
         let (data, varying, features) = (self.data(), &self.inner.varying, &self.inner.mean_features);

@@ -166,7 +166,7 @@ impl Tied {
 mod tests {
     use crate::posterior::Posterior;
     use crate::prior::{Mean, Prior, Relatedness};
-    use crate::quadratic::{Complete, Joint, Partial, Quadratic, Quadratics};
+    use crate::quadratic::{Complete, Joint, Partial, Quadratic, Quadratics, Sums};
     use nalgebra::{DMatrix, DVector};
 
     const TASKS: usize = 4;
@@ -197,18 +197,19 @@ mod tests {
         let normal = UNITS as f64 * (TASKS as f64 * (2.0 * std::f64::consts::PI).ln() + noise.determinant().ln());
         let squares = y * y.transpose();
         let constant = -0.5 * (normal + (noise.clone().try_inverse().unwrap() * &squares).trace());
-        let joint = Complete { constant, noise: noise.clone(), curvature: x * x.transpose(), cross: x * y.transpose(), squares };
+        let sums = Sums::new(x * x.transpose(), x * y.transpose(), squares);
+        let joint = Complete { constant, noise: noise.clone(), sums: std::sync::Arc::new(sums) };
         own(x).with_joint(Joint::Complete(joint))
     }
 
     fn partial(x: &DMatrix<f64>, y: &DMatrix<f64>, noise: &DMatrix<f64>) -> Quadratics {
         let Some(Joint::Complete(all)) = complete(x, y, noise).joint().cloned() else { unreachable!() };
         let precision = noise.clone().try_inverse().unwrap();
-        let linear = &all.cross * &precision;
+        let linear = &all.sums.cross * &precision;
         let joint = Partial {
             constant: all.constant,
             linear: DVector::from_column_slice(linear.as_slice()),
-            curvature: precision.kronecker(&all.curvature),
+            curvature: precision.kronecker(&all.sums.curvature),
         };
         own(x).with_joint(Joint::Partial(joint))
     }

@@ -2,7 +2,7 @@
 
 mod joint;
 
-pub(crate) use joint::{Complete, Joint, Partial};
+pub(crate) use joint::{Complete, Joint, Partial, Sums};
 
 use crate::error::{Error, Result};
 use crate::linalg;

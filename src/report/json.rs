@@ -153,6 +153,10 @@ pub fn fit_json(fit: &Fit) -> Value {
             "scale": named(columns, coordinates.scale.iter().copied()),
         },
         "noise_variance": noise,
+        "residual_correlation": fit
+            .residual_correlation()
+            .filter(|_| tasks.len() <= MOST_TASKS)
+            .map_or(Value::Null, |r| json!({"tasks": tasks.names(), "matrix": matrix(&r)})),
         "dispersion": dispersion,
         "relatedness": relatedness,
         "graph": graph_json(&fit.graph()),

@@ -71,7 +71,11 @@ impl Display for Fit {
         let steps = self.trace().len();
         writeln!(out, "Stopped: {} after {steps} iteration{}", self.stop(), if steps == 1 { "" } else { "s" })?;
 
-        let units = if tasks.are_estimates() { "the estimates' units" } else { "the target's units per unit of the feature" };
+        let units = match (tasks.are_estimates(), tasks.has_own_units()) {
+            (true, _) => "the estimates' units",
+            (_, true) => "standard deviations of each target per unit of the feature",
+            _ => "the target's units per unit of the feature",
+        };
         writeln!(out, "\nVariance between tasks (sd in {units}):")?;
         let (varying, covariance) = self.feature_covariance();
         if !prior.relatedness.varies() {
@@ -124,6 +128,19 @@ impl Display for Fit {
             all.sort_by(f64::total_cmp);
             let middle = figure(all[all.len() / 2]);
             writeln!(out, "  noise variance a task: {} to {}, median {middle}", figure(all[0]), figure(all[all.len() - 1]))?;
+        }
+        if let Some(correlation) = self.residual_correlation() {
+            writeln!(out, "\nCorrelations of the errors of a row between tasks:")?;
+            let place = |k: usize| (k / tasks.len(), k % tasks.len());
+            let mut pairs: Vec<(usize, usize)> = (0..tasks.len().pow(2)).map(place).filter(|(s, t)| s < t).collect();
+            pairs.sort_by(|a, b| correlation[*b].abs().total_cmp(&correlation[*a].abs()));
+            for (s, t) in pairs.iter().take(SHOWN) {
+                writeln!(out, "  {} -- {}  {:.2}", tasks.names()[*s], tasks.names()[*t], correlation[(*s, *t)])?;
+            }
+            if pairs.len() > SHOWN {
+                let root = (pairs.iter().map(|pair| correlation[*pair].powi(2)).sum::<f64>() / pairs.len() as f64).sqrt();
+                writeln!(out, "  ... and {} more, root mean square {root:.2}", pairs.len() - SHOWN)?;
+            }
         }
 
         if !prior.mean_features.is_empty() {
@@ -253,9 +270,12 @@ pub fn edge_text(edge: &Edge) -> String {
 /// The ladder as a table: held-out log predictive density a row, explained variance, and the paired difference to the best.
 pub fn comparison_text(comparison: &Comparison) -> String {
     let width = comparison.rungs.iter().map(|rung| rung.name.len()).max().unwrap_or(0).max(9);
+    // Of targets in units of their own there is no common error.
+    let of_one_unit = comparison.rungs.iter().any(|rung| rung.metrics.rmse.is_some());
+    let error = if of_one_unit { "rmse" } else { "rel.rmse" };
     let mut text = format!(
         "{:<width$}  {:>11}  {:>8}  {:>19}  {:>10}  {:>7}\n",
-        "structure", "log density", "rmse", "difference (se)", "explained", "seconds"
+        "structure", "log density", error, "difference (se)", "explained", "seconds"
     );
     for rung in &comparison.rungs {
         if let Some(reason) = &rung.refused {
@@ -269,7 +289,7 @@ pub fn comparison_text(comparison: &Comparison) -> String {
             "{:<width$}  {:>11}  {:>8}  {difference:>19}  {explained:>10}  {:>7.2}\n",
             rung.name,
             value(rung.score, 4),
-            value(rung.metrics.rmse, 4),
+            value(if of_one_unit { rung.metrics.rmse } else { rung.metrics.relative_rmse }, 4),
             rung.seconds
         ));
     }

@@ -86,7 +86,7 @@ pub(crate) fn sample(
     let mut drawn: BTreeMap<(usize, usize), Vec<f64>> = BTreeMap::new();
     let burn_in = settings.sweeps / 2;
     for sweep in 0..burn_in + settings.sweeps {
-        chain.sweep(&omega, &mut random);
+        chain.sweep(&omega, &mut random)?;
         chain.check()?;
         let own = TaskMoments::of_columns(chain.deviations());
         match &mut step {

@@ -15,6 +15,9 @@ pub struct Design {
     /// Names of those in whose directions tasks may be related; none for all.
     #[serde(default)]
     graph_features: Option<Vec<String>>,
+    /// Whether the target of each task is in a unit of its own.
+    #[serde(default)]
+    pub(super) own_units: bool,
 }
 
 impl Design {
@@ -22,7 +25,7 @@ impl Design {
     pub fn varying<S: AsRef<str>>(features: &[S]) -> Self {
         let features: Vec<String> = std::iter::once(INTERCEPT.to_string()).chain(features.iter().map(|f| f.as_ref().to_string())).collect();
         let all = vec![true; features.len()];
-        Design { features, intercept: true, mean: all.clone(), varying: all, graph_features: None }
+        Design { features, intercept: true, mean: all.clone(), varying: all, graph_features: None, own_units: false }
     }
 
     /// The same features, of which only those for which `varies(name)` holds vary; the intercept is `(Intercept)`.
@@ -53,6 +56,24 @@ impl Design {
     /// ```
     pub fn with_graph_features(mut self, relates: impl Fn(&str) -> bool) -> Self {
         self.graph_features = Some(self.features.iter().filter(|name| relates(name)).cloned().collect());
+        self
+    }
+
+    /// The same features for targets each in a unit of its own (iron in one task, weight in another): they are centred and scaled task by
+    /// task, so that tasks are alike where their features move them by the same share of a standard deviation. The intercept is left to
+    /// each task, and varying features have no mean.
+    ///
+    /// ```
+    /// use cognate::Design;
+    /// let design = Design::varying(&["x", "z"]).with_own_units();
+    /// assert_eq!((design.mean_features(), design.varying_features()), (vec![], vec![1, 2]));
+    /// ```
+    pub fn with_own_units(mut self) -> Self {
+        self.mean = self.mean.iter().zip(&self.varying).map(|(mean, varies)| *mean && !varies).collect();
+        if self.intercept {
+            (self.mean[0], self.varying[0]) = (false, false);
+        }
+        self.own_units = true;
         self
     }
 

@@ -1,5 +1,6 @@
 //! Rows grouped into tasks: what was measured, on which features, and in which coordinates it is fitted.
 
+mod alike;
 mod coordinates;
 mod design;
 mod shared;
@@ -208,6 +209,14 @@ impl Rows {
         &self.units
     }
 
+    /// The name of the unit of row `i`.
+    ///
+    /// # Panics
+    /// Where rows name none.
+    pub fn unit_name(&self, i: usize) -> &str {
+        &self.units[self.unit(i)]
+    }
+
     /// The number of the unit of row `i`.
     pub(crate) fn unit(&self, i: usize) -> usize {
         self.unit[i] as usize
@@ -240,6 +249,7 @@ impl Rows {
 
     /// As [`Rows::tasks`], with only the rows for which `keep(row)` holds; tasks left without rows stay, empty.
     pub fn tasks_of(&self, design: &Design, keep: impl Fn(usize) -> bool) -> Tasks {
+        let keep = &keep;
         let d = self.features.len();
         let shift: Vec<f64> = if self.is_empty() { vec![0.0; d + 1] } else { self.x(0).iter().copied().chain([self.y[0]]).collect() };
         let mut statistics = vec![Statistics::new(d); self.names.len()];
@@ -257,7 +267,7 @@ impl Rows {
             shift,
             statistics,
             estimates: false,
-            own_units: false,
+            alike: alike::tasks(self, keep).into_iter().map(|t| self.names[t].clone()).collect(),
             rows: None,
         }
     }
@@ -275,9 +285,9 @@ pub struct Tasks {
     /// Whether the statistics are of estimates from elsewhere ([`Summaries`]), not of rows.
     #[serde(default)]
     estimates: bool,
-    /// Whether the target of each task is in a unit of its own.
+    /// Names of the tasks most of whose rows have the same features as rows of others.
     #[serde(default)]
-    own_units: bool,
+    alike: Vec<String>,
     /// The rows themselves, where they were given; no part of a model file.
     #[serde(skip)]
     rows: Option<Arc<Rows>>,
@@ -369,37 +379,20 @@ impl Tasks {
         self
     }
 
-    /// With the target of each task in a unit of its own (iron in one, weight in another): each is centred and scaled by itself, so that
-    /// there is no common mean, and tasks are alike where their features move them by the same share of their standard deviation.
-    /// The intercept is left to each task; varying features have mean 0.
-    ///
-    /// ```
-    /// use cognate::{Design, Rows};
-    /// let mut rows = Rows::new("level", &["age"]);
-    /// for (age, iron, weight) in [(30.0, 11.0, 70_000.0), (40.0, 12.0, 75_000.0), (50.0, 11.5, 71_000.0)] {
-    ///     rows.push("iron", &[age], iron, 1.0)?;
-    ///     rows.push("weight", &[age], weight, 1.0)?;
-    /// }
-    /// let tasks = rows.tasks(&Design::varying(rows.features())).with_own_units();
-    /// assert_eq!(tasks.design().mean_features(), []);
-    /// # Ok::<(), cognate::Error>(())
-    /// ```
-    pub fn with_own_units(mut self) -> Tasks {
-        let varying = self.design.varying_features();
-        let of = |features: Vec<usize>, design: &Design| -> Vec<String> {
-            features.into_iter().map(|k| design.features()[k].clone()).filter(|name| name != INTERCEPT).collect()
-        };
-        let mean = of(self.design.mean_features().into_iter().filter(|k| !varying.contains(k)).collect(), &self.design);
-        let varying = of(varying, &self.design);
-        self.design = self.design.with_varying(|name| varying.iter().any(|own| own == name));
-        self.design = self.design.with_mean(|name| mean.iter().any(|own| own == name));
-        self.own_units = true;
-        self
+    /// Whether the target of each task is in a unit of its own ([`Design::with_own_units`]).
+    pub fn has_own_units(&self) -> bool {
+        self.design.own_units
     }
 
-    /// Whether the target of each task is in a unit of its own.
-    pub fn has_own_units(&self) -> bool {
-        self.own_units
+    /// Weighted mean of the targets of a task, less their offsets; NaN without rows.
+    pub(crate) fn target_mean(&self, task: usize) -> f64 {
+        self.value(&self.statistics[task], self.design.columns())
+    }
+
+    /// Names of the tasks most of whose rows have the same features as rows of others, though no row names a unit: they may have been
+    /// measured on the same ones.
+    pub fn alike(&self) -> &[String] {
+        &self.alike
     }
 
     fn total(&self) -> Statistics {
@@ -425,15 +418,16 @@ impl Tasks {
             spread <= 1e-14 * sums.cross(k, k).abs()
         };
         let constant = |k: usize| constant_in(&total, k);
-        if self.own_units
+        if self.design.own_units
             && let Some(t) = (0..self.len()).find(|t| constant_in(&self.statistics[*t], d + 1) || self.statistics[*t].rows() == 0)
         {
             return Err(Error::ConstantTarget { column: self.names[t].clone(), value: self.value(&self.statistics[t], d) });
         }
-        if total.rows() > 1 && !self.own_units && constant(d + 1) {
+        if total.rows() > 1 && !self.design.own_units && constant(d + 1) {
             return Err(Error::ConstantTarget { column: self.target.clone(), value: self.value(&total, d) });
         }
-        if self.design.intercept && total.rows() > 1 {
+        // Where each target is centred by itself, a feature that says nothing does no harm.
+        if self.design.intercept && total.rows() > 1 && !self.design.own_units {
             for k in 0..d {
                 if constant(k + 1) {
                     let column = self.design.features[k + 1].clone();
@@ -459,11 +453,11 @@ impl Tasks {
             let spread = square - mean.powi(2);
             (mean, if spread > 1e-14 * square { spread.sqrt() } else { 1.0 })
         };
-        let centred = (centred || self.own_units) && self.design.intercept;
+        let centred = (centred || self.design.own_units) && self.design.intercept;
         let centre = (0..d).map(|k| if centred { self.shift[k] + moments(&total, k).0 } else { 0.0 }).collect();
         let scale = (0..d).map(|k| if scaled { moments(&total, k).1 } else { 1.0 }).collect();
         let intercept = self.design.intercept;
-        if self.own_units {
+        if self.design.own_units {
             let own = |sums: &Statistics| {
                 let (mean, scale) = moments(sums, d);
                 TargetUnit { centre: if intercept { self.shift[d] + mean } else { 0.0 }, scale }

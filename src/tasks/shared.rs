@@ -3,9 +3,11 @@
 use super::{Coordinates, Design, Rows};
 use crate::error::{Error, Result};
 use crate::linalg::{self, Operand, product};
+use crate::quadratic::Sums;
 use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// The rows in fitted coordinates, times the square root of their weights.
 pub(crate) struct SharedRows {
@@ -17,7 +19,7 @@ pub(crate) struct SharedRows {
     entries: Vec<Vec<Entry>>,
     patterns: Vec<Pattern>,
     log_weights: f64,
-    complete: Option<Sums>,
+    complete: Option<Arc<Sums>>,
 }
 
 struct Entry {
@@ -32,16 +34,6 @@ pub(crate) struct Pattern {
     pub tasks: Vec<usize>,
     /// How many units.
     pub units: usize,
-}
-
-/// Cross-products of units on which every task was measured on the same features.
-pub(crate) struct Sums {
-    /// X'X, p x p.
-    pub curvature: DMatrix<f64>,
-    /// X'Y, p x T.
-    pub cross: DMatrix<f64>,
-    /// Y'Y, T x T.
-    pub squares: DMatrix<f64>,
 }
 
 impl SharedRows {
@@ -112,7 +104,7 @@ impl SharedRows {
             let y = DMatrix::from_fn(units, tasks, |i, t| shared.entries[t][i].y);
             let mut curvature = product(Operand::of(&x), Operand::of(&x).transpose());
             linalg::symmetrise(&mut curvature);
-            shared.complete = Some(Sums { curvature, cross: product(Operand::of(&x), Operand::of(&y)), squares: linalg::gram(&y) });
+            shared.complete = Some(Arc::new(Sums::new(curvature, product(Operand::of(&x), Operand::of(&y)), linalg::gram(&y))));
         }
         Ok(shared)
     }
@@ -133,7 +125,7 @@ impl SharedRows {
     }
 
     /// Their sums, where every task was measured on every unit, on the same features.
-    pub(crate) fn complete(&self) -> Option<&Sums> {
+    pub(crate) fn complete(&self) -> Option<&Arc<Sums>> {
         self.complete.as_ref()
     }
 

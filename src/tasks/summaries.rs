@@ -116,7 +116,7 @@ impl Summaries {
             shift: vec![0.0; self.features.len() + 1],
             statistics: self.statistics.clone(),
             estimates: true,
-            own_units: false,
+            alike: Vec::new(),
             rows: None,
         }
     }

@@ -1,0 +1,90 @@
+//! The rows of a table to predict, read as the table of the fit was.
+
+use super::cells::{Coding, is_missing, number};
+use super::sides::Sides;
+use super::{Schema, Source, cell_of};
+use crate::error::{Error, Result};
+use crate::tasks::INTERCEPT;
+use std::io::Read;
+
+/// One row of a table to predict.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {
+    /// Data row, from 1.
+    pub row: u64,
+    /// Task name.
+    pub task: String,
+    /// Coded features.
+    pub x: Vec<f64>,
+    /// The target, where there is one; the share of successes where the table counts them.
+    pub target: Option<f64>,
+    /// Precision weight, or number of trials: 1 where the table has none.
+    pub weight: f64,
+    /// What the linear predictor has beside x' w.
+    pub offset: f64,
+}
+
+/// Reads the rows of a table by a fitted model's schema; the columns of target, weights and trials may be absent, those of an offset or an
+/// exposure not, and one named `(Intercept)` is 1 where it is absent. A row of a wide table is a query of every target.
+///
+/// # Errors
+/// A missing column or cell, a cell that is no number, or a level that the fit did not see.
+pub fn read_queries(input: impl Read, name: &str, schema: &Schema) -> Result<Vec<Query>> {
+    let mut source = Source::new(input, name)?;
+    let wide = !schema.targets.is_empty();
+    let task = if wide { None } else { Some(source.column(&schema.task)?) };
+    // The task of each target where columns are tasks.
+    let targets: Vec<(&String, Option<usize>)> =
+        if wide { &schema.targets } else { std::slice::from_ref(&schema.target) }.iter().map(|name| (name, source.column(name).ok())).collect();
+    let present = |name: &Option<String>| name.clone().filter(|name| source.column(name).is_ok());
+    let sides = Sides::of(&source, [&present(&schema.weights), &present(&schema.trials), &schema.offset, &schema.exposure])?;
+    let counts = schema.trials.is_some() && present(&schema.trials).is_none();
+    let place = |coding: &Coding| match source.column(&coding.column) {
+        Err(_) if coding.column == INTERCEPT => Ok(None),
+        column => column.map(Some),
+    };
+    let chosen: Vec<Option<usize>> = schema.codings.iter().map(place).collect::<Result<_>>()?;
+    let mut queries = Vec::new();
+    let mut record = csv::StringRecord::new();
+    let mut row = 0;
+    while source.next(&mut record)? {
+        row += 1;
+        if task.is_some_and(|task| is_missing(cell_of(&record, task))) {
+            return Err(Error::MissingValue { row, column: schema.task.clone() });
+        }
+        let mut x = Vec::new();
+        for (coding, i) in schema.codings.iter().zip(&chosen) {
+            let cell = i.map_or("1", |i| cell_of(&record, i));
+            if is_missing(cell) {
+                return Err(Error::MissingValue { row, column: coding.column.clone() });
+            }
+            match &coding.levels {
+                None => x.push(number(row, &coding.column, cell)?),
+                Some(levels) => {
+                    let level = levels.iter().position(|level| level == cell).ok_or_else(|| Error::UnknownLevel {
+                        row,
+                        column: coding.column.clone(),
+                        level: cell.into(),
+                        known: levels.join(", "),
+                    })?;
+                    x.extend((1..levels.len()).map(|k| f64::from(u8::from(k == level))));
+                }
+            }
+        }
+        let own = sides.of_row(&record, row)?;
+        if let Some(column) = own.missing {
+            return Err(Error::MissingValue { row, column });
+        }
+        for (name, place) in &targets {
+            let target = match place {
+                Some(i) if !name.is_empty() && !is_missing(cell_of(&record, *i)) && !counts => {
+                    Some(own.share(number(row, name, cell_of(&record, *i))?, row, name)?)
+                }
+                _ => None,
+            };
+            let task = task.map_or_else(|| (*name).clone(), |task| cell_of(&record, task).to_string());
+            queries.push(Query { row, task, x: x.clone(), target, weight: own.weight, offset: own.offset });
+        }
+    }
+    Ok(queries)
+}
