@@ -21,6 +21,11 @@ impl Candidate {
     pub fn new(name: &str, build: impl Fn() -> Result<Model> + 'static) -> Self {
         Candidate { name: name.into(), build: Box::new(build) }
     }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 /// Held-out figures of one candidate.

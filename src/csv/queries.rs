@@ -34,8 +34,10 @@ pub fn read_queries(input: impl Read, name: &str, schema: &Schema) -> Result<Vec
     let wide = !schema.targets.is_empty();
     let task = if wide { None } else { Some(source.column(&schema.task)?) };
     // The task of each target where columns are tasks.
-    let targets: Vec<(&String, Option<usize>)> =
-        if wide { &schema.targets } else { std::slice::from_ref(&schema.target) }.iter().map(|name| (name, source.column(name).ok())).collect();
+    let targets: Vec<(&String, Option<usize>)> = if wide { &schema.targets } else { std::slice::from_ref(&schema.target) }
+        .iter()
+        .map(|name| (name, source.column(name).ok()))
+        .collect();
     let present = |name: &Option<String>| name.clone().filter(|name| source.column(name).is_ok());
     let sides = Sides::of(&source, [&present(&schema.weights), &present(&schema.trials), &schema.offset, &schema.exposure])?;
     let counts = schema.trials.is_some() && present(&schema.trials).is_none();

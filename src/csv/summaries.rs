@@ -93,8 +93,7 @@ pub fn read_summaries(input: impl Read, name: &str, columns: &Columns) -> Result
     }
     let tasks = summaries.tasks().with_design(design);
     let codings = features.into_iter().map(|column| Coding { column, levels: None }).collect();
-    let schema =
-        Schema { task: header[task].clone(), codings, ..Schema::default() };
+    let schema = Schema { task: header[task].clone(), codings, ..Schema::default() };
     Ok(SummaryTable { unused: layout.unused(task), tasks, schema, empty_tasks })
 }
 

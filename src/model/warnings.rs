@@ -68,9 +68,13 @@ impl Fit {
 
     /// What only the rows of a family show.
     pub(super) fn warn_of_rows(&mut self, data: &Observations, found: &Approximation) {
-        if self.residual_correlation().is_none() && self.structure != "independent" && self.tasks.kept_rows().is_some_and(|rows| !rows.units().is_empty()) {
+        if self.residual_correlation().is_none()
+            && self.structure != "independent"
+            && self.tasks.kept_rows().is_some_and(|rows| !rows.units().is_empty())
+        {
             self.warnings.push(
-                "errors of rows that share a unit are taken as independent, which they are hardly ever: relations found may be noise".into(),
+                "errors of rows that share a unit are taken as independent, which they are hardly ever: relations found may be noise"
+                    .into(),
             );
         }
         let Some(rows) = &data.each else { return };

@@ -36,9 +36,8 @@ impl Kronecker {
         let sums = data.sums.as_ref();
         let (p, tasks) = sums.cross.shape();
         let (features, varying, factor) = (&prior.mean_features, &prior.varying, &prior.factor);
-        let sigma = prior.relatedness.covariance(tasks).filter(|sigma| sigma.nrows() == tasks).ok_or_else(|| Error::NotPositiveDefinite {
-            matrix: "the task precision Omega".into(),
-            remedy: "raise --prior-strength".into(),
+        let sigma = prior.relatedness.covariance(tasks).filter(|sigma| sigma.nrows() == tasks).ok_or_else(|| {
+            Error::NotPositiveDefinite { matrix: "the task precision Omega".into(), remedy: "raise --prior-strength".into() }
         })?;
         let root = linalg::cholesky(data.noise.clone()).ok_or_else(|| Error::NotPositiveDefinite {
             matrix: "the residual covariance R".into(),
@@ -99,18 +98,8 @@ impl Kronecker {
                 log_likelihood += 0.5 * (mixed[(k, j)] * pulls[(k, j)] - (values[k] * scales[j]).ln_1p());
             }
         }
-        let mut engine = Kronecker {
-            sigma,
-            mixing,
-            vectors,
-            variances,
-            lead,
-            shares,
-            scales,
-            mixed,
-            cross,
-            products: DMatrix::zeros(0, 0),
-        };
+        let mut engine =
+            Kronecker { sigma, mixing, vectors, variances, lead, shares, scales, mixed, cross, products: DMatrix::zeros(0, 0) };
         engine.find_products(sums, prior, &squares, &values, &mean);
         Ok(Outcome { mean, deviations, log_likelihood, log_likelihood_error: 0.0, engine: Engine::Kronecker(engine) })
     }
@@ -150,14 +139,7 @@ impl Kronecker {
     }
 
     /// sum_i E[e_i e_i'], of mixtures of tasks and then of tasks.
-    fn find_products(
-        &mut self,
-        data: &Sums,
-        prior: &Prior,
-        squares: &DMatrix<f64>,
-        values: &DVector<f64>,
-        mean: &MeanEstimate,
-    ) {
+    fn find_products(&mut self, data: &Sums, prior: &Prior, squares: &DMatrix<f64>, values: &DVector<f64>, mean: &MeanEstimate) {
         let tasks = self.sigma.nrows();
         let moves = product(Operand::of(&prior.factor), Operand::of(&self.vectors));
         let mut parameters = &mean.mean * self.shares.transpose();
@@ -168,7 +150,8 @@ impl Kronecker {
         });
         let explained = product(Operand::of(&parameters).transpose(), Operand::of(&self.cross));
         let fitted = product(Operand::of(&data.curvature), Operand::of(&parameters));
-        let mut products = squares - &explained - explained.transpose() + product(Operand::of(&parameters).transpose(), Operand::of(&fitted));
+        let mut products =
+            squares - &explained - explained.transpose() + product(Operand::of(&parameters).transpose(), Operand::of(&fitted));
         for j in 0..tasks {
             products[(j, j)] += values.dot(&self.variances.column(j));
         }

@@ -38,8 +38,7 @@ impl Tied {
         let (root, omega) = match r {
             0 => (DMatrix::identity(tasks, tasks), DMatrix::identity(tasks, tasks)),
             _ => {
-                let root =
-                    linalg::cholesky(sigma.clone()).ok_or_else(|| refused("the task covariance Sigma", "raise --prior-strength"))?;
+                let root = linalg::cholesky(sigma.clone()).ok_or_else(|| refused("the task covariance Sigma", "raise --prior-strength"))?;
                 let omega = linalg::inverse_of_cholesky(&root);
                 (root, omega)
             }
@@ -75,8 +74,7 @@ impl Tied {
         let deviations = solved.column(m) - solved.columns(0, m) * &own_mean;
         let gradient = right.column(m) - right.columns(0, m) * &own_mean;
         let everywhere = DVector::from_fn(tasks * p, |i, _| mean.mean[i % p]);
-        let log_likelihood = data.constant + data.linear.dot(&everywhere)
-            - 0.5 * everywhere.dot(&(&data.curvature * &everywhere))
+        let log_likelihood = data.constant + data.linear.dot(&everywhere) - 0.5 * everywhere.dot(&(&data.curvature * &everywhere))
             + 0.5 * (gradient.dot(&deviations) - linalg::log_determinant(&factor) - r as f64 * linalg::log_determinant(&root));
         let sensitivity = solved.columns(0, m).into_owned();
         let engine = Engine::Tied(Tied { rank: r, sigma, factor, inverse: OnceLock::new(), sensitivity });

@@ -54,7 +54,9 @@ impl Coordinates {
     /// The map of one task.
     pub fn of_task(&self, task: usize) -> Cow<'_, Coordinates> {
         match self.targets.get(task) {
-            Some(unit) => Cow::Owned(Coordinates { target_centre: unit.centre, target_scale: unit.scale, targets: Vec::new(), ..self.clone() }),
+            Some(unit) => {
+                Cow::Owned(Coordinates { target_centre: unit.centre, target_scale: unit.scale, targets: Vec::new(), ..self.clone() })
+            }
             None => Cow::Borrowed(self),
         }
     }
