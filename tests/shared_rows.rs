@@ -66,6 +66,9 @@ fn correlated_errors_are_no_relations() {
         let errors = fit.residual_correlation().unwrap();
         let mean = (errors.sum() - 10.0) / 90.0;
         assert!((mean - 0.7).abs() < 0.1, "{mean}");
+        // Errors of sd 1 to 1.9.
+        let shares = (0..10).map(|t| fit.noise_variance(t).sqrt() / (1.0 + 0.1 * t as f64)).sum::<f64>() / 10.0;
+        assert!((shares - 1.0).abs() < 0.15, "{shares}");
 
         let blind = fitted(drawn(&truth, false, seed), Model::new(Gaussian { noise: Noise::Task }, graph()));
         assert!(blind.warnings().iter().any(|warning| warning.contains("rows of t0 and 9 more tasks have the same features")));
@@ -89,7 +92,14 @@ fn dense(fit: &Fit, rows: &Rows) -> f64 {
     let sigma = prior.relatedness.covariance(fit.tasks().len()).unwrap();
     let errors = fit.residual_correlation().unwrap();
     let noise = |s: usize, t: usize| errors[(s, t)] * (fit.dispersion().variance(s) * fit.dispersion().variance(t)).sqrt();
-    let x: Vec<DVector<f64>> = (0..rows.len()).map(|i| coordinates.features(rows.x(i)).select_rows(&prior.varying)).collect();
+    // About the means of each task's own rows.
+    let all: Vec<DVector<f64>> = (0..rows.len()).map(|i| coordinates.features(rows.x(i)).select_rows(&prior.varying)).collect();
+    let centre = |t: usize| {
+        let own: Vec<&DVector<f64>> = (0..rows.len()).filter(|i| rows.task(*i) == t).map(|i| &all[i]).collect();
+        own.iter().fold(DVector::zeros(all[0].len()), |sum, x| sum + *x) / own.len() as f64
+    };
+    let centres: Vec<DVector<f64>> = (0..fit.tasks().len()).map(centre).collect();
+    let x: Vec<DVector<f64>> = all.iter().enumerate().map(|(i, x)| x - &centres[rows.task(i)]).collect();
     let k = prior.feature_covariance();
     let covariance = DMatrix::from_fn(rows.len(), rows.len(), |i, j| {
         let (s, t) = (rows.task(i), rows.task(j));

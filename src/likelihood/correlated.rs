@@ -14,8 +14,9 @@ use std::sync::Arc;
 /// covariance R between tasks: seemingly unrelated regressions (Zellner 1962) with a prior on W. The tasks keep their rows
 /// ([`Tasks::with_rows`](crate::Tasks::with_rows)), which name their units ([`Rows::push_of_unit`](crate::Rows::push_of_unit)).
 ///
-/// R = D C D has the prior -nu/2 (log |C| + tr C^-1 - T) on its correlations C, which is 0 where they are and does not know the targets'
-/// units; nu is T + 1 unless given, in units.
+/// R has the prior -nu/2 (log |R| + sum_t log (R^-1)_tt), an inverse Wishart about the diagonal matrix most likely under it: 0 where errors
+/// are independent, and the same whatever the targets' units. Its weight nu, in units, is learned in the first steps unless given: such that
+/// correlations keep the share 1 - sum var(r) / sum r^2 of what they are (Schaefer and Strimmer 2005), and is then held.
 ///
 /// Without R the same noise in two tasks looks like a relation of theirs. Where every task was measured on every unit, on the same features, an
 /// E-step costs O(T^3 + d^3 + T d (T + d)), otherwise O((T d)^3).
@@ -35,7 +36,7 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct CorrelatedGaussian {
-    /// nu, how many uncorrelated units the prior on the correlations weighs (`None`: T + 1).
+    /// nu, how many uncorrelated units the prior on the correlations weighs (`None`: learned).
     pub strength: Option<f64>,
 }
 
@@ -63,11 +64,11 @@ impl CorrelatedGaussian {
         shared.residual_products(&DMatrix::from_columns(&means), Some(&|s, t| posterior.moment_covariance_between(s, t)))
     }
 
-    /// The dispersion of a residual covariance, its correlations times `share`.
-    fn dispersion(noise: &DMatrix<f64>, share: f64, strength: f64) -> Dispersion {
+    /// The dispersion of a residual covariance.
+    fn dispersion(noise: &DMatrix<f64>, strength: f64) -> Dispersion {
         let values: Vec<f64> = noise.diagonal().iter().map(|variance| variance.max(FLOOR)).collect();
         let below = (0..values.len()).flat_map(|t| (0..t).map(move |s| (s, t)));
-        let correlations = below.map(|(s, t)| share * noise[(s, t)] / (values[s] * values[t]).sqrt()).collect();
+        let correlations = below.map(|(s, t)| noise[(s, t)] / (values[s] * values[t]).sqrt()).collect();
         let common = values.iter().sum::<f64>() / values.len() as f64;
         Dispersion { values, common: vec![common], strength, correlations }
     }
@@ -127,6 +128,15 @@ fn regressions(noise: &DMatrix<f64>) -> (DMatrix<f64>, DVector<f64>) {
     (root, diagonal.map(|pivot| pivot.powi(2).max(FLOOR)))
 }
 
+/// The weight of the prior by which correlations r of `units` units shrink by the share sum var(r) / sum r^2.
+fn learned_strength(correlation: &DMatrix<f64>, units: f64) -> f64 {
+    const MOST: f64 = 0.99;
+    let below = || (0..correlation.nrows()).flat_map(|t| (0..t).map(move |s| correlation[(s, t)].powi(2)));
+    let (variance, size): (f64, f64) = (below().map(|square| (1.0 - square).powi(2) / units).sum(), below().sum());
+    let share = if variance < MOST * size { variance / size } else { MOST };
+    units * share / (1.0 - share)
+}
+
 impl Likelihood for CorrelatedGaussian {
     fn name(&self) -> &'static str {
         "gaussian"
@@ -139,11 +149,8 @@ impl Likelihood for CorrelatedGaussian {
     fn start(&self, data: &Observations, mean_features: &[usize]) -> Dispersion {
         let each = Gaussian { noise: super::Noise::Task }.start(data, mean_features);
         let tasks = each.values.len();
-        CorrelatedGaussian::dispersion(
-            &DMatrix::from_diagonal(&DVector::from_vec(each.values)),
-            0.0,
-            self.strength.unwrap_or(tasks as f64 + 1.0),
-        )
+        let strength = self.strength.unwrap_or(tasks as f64 + 1.0);
+        CorrelatedGaussian::dispersion(&DMatrix::from_diagonal(&DVector::from_vec(each.values)), strength)
     }
 
     fn noise(&self, _: &Observations, dispersion: &Dispersion) -> f64 {
@@ -174,7 +181,10 @@ impl Likelihood for CorrelatedGaussian {
         }
         linalg::symmetrise(&mut total);
         let units = shared.units() as f64;
-        CorrelatedGaussian::dispersion(&(total / units), units / (units + dispersion.strength), dispersion.strength)
+        let strength = self.strength.unwrap_or_else(|| learned_strength(&linalg::correlation(&total), units));
+        let Ok((inverse, _)) = inverted(&noise, &(0..tasks).collect::<Vec<_>>()) else { return dispersion.clone() };
+        let alone = DMatrix::from_diagonal(&inverse.diagonal().map(|precision| 1.0 / precision));
+        CorrelatedGaussian::dispersion(&((total + alone * strength) / (units + strength)), strength)
     }
 
     fn coordinates(&self, dispersion: &Dispersion) -> Vec<f64> {
@@ -190,7 +200,7 @@ impl Likelihood for CorrelatedGaussian {
         let mut lower = DMatrix::identity(tasks, tasks);
         (0..tasks).flat_map(|t| (0..t).map(move |s| (t, s))).zip(below).for_each(|(place, value)| lower[place] = *value);
         let pivots = DVector::from_iterator(tasks, logs.iter().map(|log| log.exp().max(FLOOR)));
-        CorrelatedGaussian::dispersion(&(&lower * DMatrix::from_diagonal(&pivots) * lower.transpose()), 1.0, like.strength)
+        CorrelatedGaussian::dispersion(&(&lower * DMatrix::from_diagonal(&pivots) * lower.transpose()), like.strength)
     }
 
     fn slope(&self, data: &Observations, found: &Approximation, dispersion: &Dispersion) -> Result<Vec<f64>> {
@@ -205,11 +215,9 @@ impl Likelihood for CorrelatedGaussian {
                 pattern.tasks.iter().enumerate().for_each(|(i, s)| rise[(*s, *t)] += own[(i, j)]);
             }
         }
-        // Of the prior: d log |C| = R^-1 - diag(1 / R_tt) and d tr C^-1 = diag((R^-1)_tt) - R^-1 diag(R_tt) R^-1.
         let (inverse, _) = inverted(&noise, &(0..tasks).collect::<Vec<_>>())?;
-        let mut of_prior = &inverse - &inverse * DMatrix::from_diagonal(&noise.diagonal()) * &inverse;
-        (0..tasks).for_each(|t| of_prior[(t, t)] += inverse[(t, t)] - 1.0 / noise[(t, t)]);
-        rise -= of_prior * (0.5 * dispersion.strength);
+        let alone = DMatrix::from_diagonal(&inverse.diagonal().map(|precision| 1.0 / precision));
+        rise -= (&inverse - &inverse * alone * &inverse) * (0.5 * dispersion.strength);
         let (lower, pivots) = regressions(&noise);
         let along = &rise * &lower;
         let held = |pivot: f64, slope: f64| if pivot <= FLOOR && slope < 0.0 { 0.0 } else { slope };
@@ -225,8 +233,8 @@ impl Likelihood for CorrelatedGaussian {
 
     fn log_prior(&self, dispersion: &Dispersion) -> f64 {
         let Some(root) = dispersion.correlation().and_then(linalg::cholesky) else { return 0.0 };
-        let trace = linalg::inverse_of_cholesky(&root).trace();
-        -0.5 * dispersion.strength * (linalg::log_determinant(&root) + trace - root.nrows() as f64)
+        let precisions = linalg::inverse_of_cholesky(&root).diagonal();
+        -0.5 * dispersion.strength * (linalg::log_determinant(&root) + precisions.map(f64::ln).sum())
     }
 }
 
@@ -311,18 +319,19 @@ mod tests {
         }
     }
 
-    /// Without a prior on the correlations the M-step is that of EM, of which the likelihood never falls.
+    /// At a given strength the M-step is that of EM, with the prior's diagonal matrix at its best.
     #[test]
-    fn the_likelihood_never_falls_with_the_residual_covariance() {
-        let likelihood = CorrelatedGaussian { strength: Some(0.0) };
-        for (gaps, own) in [(false, false), (true, false), (true, true)] {
+    fn the_log_posterior_never_falls_with_the_residual_covariance() {
+        for (gaps, own, strength) in [(false, false, 0.0), (true, false, 5.0), (true, true, 40.0)] {
+            let likelihood = CorrelatedGaussian { strength: Some(strength) };
             let (data, prior) = (observations(gaps, own), prior(Mean::Integrated));
             let mut dispersion = likelihood.start(&data, &[0, 1]);
             let mut before = f64::NEG_INFINITY;
             for _ in 0..20 {
                 let found = likelihood.posterior(&data, &dispersion, &prior, (None, 0.0)).unwrap();
-                assert!(found.log_likelihood >= before - 1e-9, "{} after {before}", found.log_likelihood);
-                before = found.log_likelihood;
+                let height = found.log_likelihood + likelihood.log_prior(&dispersion);
+                assert!(height >= before - 1e-9, "{height} after {before}");
+                before = height;
                 dispersion = likelihood.update(&data, &found.posterior, &dispersion);
             }
         }

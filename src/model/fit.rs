@@ -1,7 +1,7 @@
 //! What came out of a fit, in the units of the table.
 
 use super::sites::Sites;
-use super::{Standardise, Visibility};
+use super::{Standardise, Visibility, intercepts};
 use crate::em::{Climbed, Step, Stop};
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
@@ -9,7 +9,7 @@ use crate::likelihood::{Approximation, Dispersion, Inference, Observations, fami
 use crate::posterior::Posterior;
 use crate::prior::Prior;
 use crate::structure::{CandidateRule, FeatureCovariance};
-use crate::tasks::{Coordinates, INTERCEPT, Rows, Tasks};
+use crate::tasks::{Coordinates, Rows, Tasks};
 use nalgebra::{DMatrix, DVector};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -132,6 +132,7 @@ impl Fit {
             Visibility::among(count, rule.pairs, posterior.related().effective_directions() - neighbours)
         });
         let (mean, mean_covariance) = expand_mean(posterior, &prior, p);
+        intercepts::add_left(tasks, &coordinates, (&prior, &dispersion), &mut coefficients, &mut covariances);
         let mut fit = Fit {
             family: plan.family,
             inference: plan.inference,
@@ -444,7 +445,8 @@ impl Fit {
         self.edge_probabilities.as_ref()
     }
 
-    /// `draws` joint posterior draws of all parameters (each T x d), the same for the same seed.
+    /// `draws` joint posterior draws of all parameters (each T x d), the same for the same seed. Intercepts of targets in units of their own
+    /// are what they are at the drawn slopes.
     ///
     /// # Errors
     /// What [`Posterior::given`] refuses.
@@ -455,6 +457,9 @@ impl Fit {
                 .map(|_| {
                     let mut draw = posterior.sample(&mut random)?;
                     for t in 0..self.tasks.len() {
+                        if let Some((means, _)) = self.tasks.left_intercept(t, &self.coordinates) {
+                            draw[(t, 0)] -= draw.row(t).transpose().dot(&means);
+                        }
                         let own = self.coordinates.of_task(t).parameters(&draw.row(t).transpose());
                         draw.row_mut(t).copy_from(&own.transpose());
                     }
@@ -473,12 +478,6 @@ impl Fit {
     pub fn residuals(&self, rows: &Rows) -> Result<Vec<f64>> {
         Ok(self.fitted_values(rows)?.iter().enumerate().map(|(i, value)| rows.y(i) - value).collect())
     }
-}
-
-/// Number of the intercept: the constant feature, or among estimates the one of its name.
-pub(super) fn intercept(tasks: &Tasks) -> Option<usize> {
-    let named = |name: &String| tasks.are_estimates() && name == INTERCEPT;
-    if tasks.design().has_intercept() { Some(0) } else { tasks.design().features().iter().position(named) }
 }
 
 /// The mean and its covariance over all features (the posterior numbers them without the free ones).

@@ -2,6 +2,7 @@
 
 mod file;
 mod fit;
+mod intercepts;
 mod null;
 mod predict;
 mod sites;
@@ -133,6 +134,11 @@ impl Model {
         let coordinates = self.coordinates(tasks);
         let mut data = Observations::new(tasks, &coordinates);
         if let Some(family) = self.likelihood.family() {
+            if tasks.has_own_units() {
+                let problem =
+                    format!("targets of the family '{}' have no units of their own; leave Design::with_own_units out", family.name());
+                return Err(Error::Arguments(problem));
+            }
             let rows = tasks.kept_rows().ok_or_else(|| rows_are_missing(family.name()))?;
             data.each = Some(FamilyRows::new(rows, tasks.design(), &coordinates, family)?);
         }
@@ -158,7 +164,7 @@ impl Model {
             mean_features: &mean_features,
             varying: &varying,
             unrelated: &unrelated,
-            intercept: fit::intercept(tasks),
+            intercept: intercepts::number(tasks),
             mean: &mean,
             noise: self.likelihood.noise(&data, &self.likelihood.start(&data, &mean_features)),
         };
@@ -214,7 +220,7 @@ impl Model {
         }
         if tasks.are_estimates()
             && self.structure.name() == "pooled-intercepts"
-            && let Some(one) = fit::intercept(tasks)
+            && let Some(one) = intercepts::number(tasks)
             && let Some(t) = (0..tasks.len()).find(|t| tasks.statistics(*t).cross(one + 1, one + 1) == 0.0)
         {
             return Err(Error::Arguments(format!(

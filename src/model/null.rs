@@ -131,7 +131,7 @@ impl Fit {
             mean_features: &own.mean_features,
             varying: &own.varying,
             unrelated: &own.unrelated,
-            intercept: super::fit::intercept(self.tasks()),
+            intercept: super::intercepts::number(self.tasks()),
             mean: &mean,
             noise: likelihood.start(data, &own.mean_features).common_variance(),
         };

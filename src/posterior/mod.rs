@@ -4,6 +4,7 @@ mod apart;
 mod block;
 mod coupled;
 mod elimination;
+mod engine;
 mod free;
 mod gibbs;
 mod iterative;
@@ -20,6 +21,7 @@ use crate::quadratic::{Joint, Quadratics};
 use apart::Apart;
 use block::Block;
 use coupled::Coupled;
+use engine::{Engine, Outcome};
 use free::Eliminated;
 pub(crate) use gibbs::Gibbs;
 use kronecker::Kronecker;
@@ -57,14 +59,6 @@ enum Rows<'a> {
     All(&'a Quadratics),
     Own(Quadratics),
     Eliminated(Eliminated),
-}
-
-enum Engine {
-    Block(Block),
-    Coupled(Coupled),
-    Apart(Apart),
-    Kronecker(Kronecker),
-    Tied(Tied),
 }
 
 /// Mean of the common coefficients and what the engines share.
@@ -433,70 +427,6 @@ impl Rows<'_> {
             Rows::All(quadratics) => quadratics,
             Rows::Own(quadratics) => quadratics,
             Rows::Eliminated(eliminated) => eliminated.quadratics(),
-        }
-    }
-}
-
-/// What an engine hands back.
-pub(crate) struct Outcome {
-    mean: MeanEstimate,
-    deviations: DMatrix<f64>,
-    log_likelihood: f64,
-    log_likelihood_error: f64,
-    engine: Engine,
-}
-
-impl Engine {
-    /// Covariance between b_s and b_t given the mean.
-    fn covariance(&self, s: usize, t: usize) -> DMatrix<f64> {
-        match self {
-            Engine::Block(block) => block.covariance(s, t),
-            Engine::Coupled(coupled) => coupled.covariance(s, t),
-            Engine::Apart(apart) => apart.covariance(s, t),
-            Engine::Kronecker(kronecker) => kronecker.covariance(s, t),
-            Engine::Tied(tied) => tied.covariance(s, t),
-        }
-    }
-
-    /// tr Cov(b_s, b_t) given the mean.
-    fn trace(&self, s: usize, t: usize) -> f64 {
-        match self {
-            Engine::Coupled(coupled) => coupled.trace(s, t),
-            Engine::Kronecker(kronecker) => kronecker.trace(s, t),
-            other => other.covariance(s, t).trace(),
-        }
-    }
-
-    /// Sigma between two tasks that the task graph joins (or one and itself).
-    fn sigma(&self, s: usize, t: usize) -> f64 {
-        match self {
-            Engine::Block(_) => f64::from(s == t),
-            Engine::Coupled(coupled) => coupled.sigma(s, t),
-            Engine::Apart(apart) => apart.sigma(s, t),
-            Engine::Kronecker(kronecker) => kronecker.sigma(s, t),
-            Engine::Tied(tied) => tied.sigma(s, t),
-        }
-    }
-
-    /// -d E[b_t | mean] / d mean: r x m.
-    fn sensitivity(&self, data: &Quadratics, prior: &Prior, task: usize) -> DMatrix<f64> {
-        match self {
-            Engine::Block(block) => block.sensitivity(data, prior, task),
-            Engine::Coupled(coupled) => coupled.sensitivity(task),
-            Engine::Apart(apart) => apart.sensitivity(task),
-            Engine::Kronecker(kronecker) => kronecker.sensitivity(task),
-            Engine::Tied(tied) => tied.sensitivity(task),
-        }
-    }
-
-    /// Standard normal numbers turned into a draw from N(0, covariance of b): r x T.
-    fn draw(&self, normal: DVector<f64>, tasks: usize) -> Result<DMatrix<f64>> {
-        match self {
-            Engine::Block(block) => Ok(block.draw(normal, tasks)),
-            Engine::Coupled(coupled) => coupled.draw(normal, tasks),
-            Engine::Apart(apart) => apart.draw(normal, tasks),
-            Engine::Kronecker(kronecker) => Ok(kronecker.draw(normal)),
-            Engine::Tied(tied) => Ok(tied.draw(normal)),
         }
     }
 }

@@ -77,6 +77,11 @@ impl Design {
         self
     }
 
+    /// Whether each task has an intercept of its own that no prior knows of, the mean of its targets less what its features explain.
+    pub(crate) fn leaves_intercepts(&self) -> bool {
+        self.own_units && self.intercept
+    }
+
     /// The same features without the intercept.
     pub fn without_intercept(mut self) -> Self {
         if self.intercept {

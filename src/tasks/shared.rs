@@ -20,6 +20,8 @@ pub(crate) struct SharedRows {
     patterns: Vec<Pattern>,
     log_weights: f64,
     complete: Option<Arc<Sums>>,
+    /// Means of the features of each task, the intercept's 1, where its intercept is what is left at them.
+    centres: Vec<Option<DVector<f64>>>,
 }
 
 struct Entry {
@@ -51,6 +53,7 @@ impl SharedRows {
             patterns: Vec::new(),
             log_weights: 0.0,
             complete: None,
+            centres: vec![None; tasks],
         };
         let mut members: Vec<Vec<usize>> = vec![Vec::new(); rows.units().len()];
         (0..rows.len()).for_each(|i| members[rows.unit(i)].push(i));
@@ -98,9 +101,19 @@ impl SharedRows {
                 shared.entries[task].push(Entry { unit: place as u32, x, y });
             }
         }
+        if design.leaves_intercepts() {
+            for (own, centre) in shared.entries.iter().zip(&mut shared.centres) {
+                let mut sum: DVector<f64> = DVector::zeros(features);
+                own.iter().for_each(|entry| {
+                    let row = &shared.x[entry.x as usize * features..(entry.x as usize + 1) * features];
+                    sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += row[0] * value);
+                });
+                *centre = (sum[0] > 0.0).then(|| &sum / sum[0]);
+            }
+        }
         if agree && features > 0 && shared.patterns.len() == 1 && shared.patterns[0].tasks.len() == tasks {
             let units = shared.patterns[0].units;
-            let x = DMatrix::from_column_slice(features, units, &shared.x);
+            let x = shared.features_of(0, 0..units);
             let y = DMatrix::from_fn(units, tasks, |i, t| shared.entries[t][i].y);
             let mut curvature = product(Operand::of(&x), Operand::of(&x).transpose());
             linalg::symmetrise(&mut curvature);
@@ -160,7 +173,11 @@ impl SharedRows {
         let mut values = Vec::new();
         places.for_each(|k| {
             let row = self.entries[task][k].x as usize;
-            values.extend_from_slice(&self.x[row * p..(row + 1) * p]);
+            let own = &self.x[row * p..(row + 1) * p];
+            match &self.centres[task] {
+                Some(centre) => values.extend(own.iter().zip(centre.iter()).map(|(value, centre)| value - own[0] * centre)),
+                None => values.extend_from_slice(own),
+            }
         });
         DMatrix::from_vec(p, values.len() / p.max(1), values)
     }

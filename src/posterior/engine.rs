@@ -1,0 +1,84 @@
+//! The engines behind one face: what a posterior asks of whichever made it.
+
+use super::MeanEstimate;
+use super::apart::Apart;
+use super::block::Block;
+use super::coupled::Coupled;
+use super::kronecker::Kronecker;
+use super::tied::Tied;
+use crate::error::Result;
+use crate::prior::Prior;
+use crate::quadratic::Quadratics;
+use nalgebra::{DMatrix, DVector};
+
+pub(super) enum Engine {
+    Block(Block),
+    Coupled(Coupled),
+    Apart(Apart),
+    Kronecker(Kronecker),
+    Tied(Tied),
+}
+
+/// What an engine hands back.
+pub(crate) struct Outcome {
+    pub(super) mean: MeanEstimate,
+    pub(super) deviations: DMatrix<f64>,
+    pub(super) log_likelihood: f64,
+    pub(super) log_likelihood_error: f64,
+    pub(super) engine: Engine,
+}
+
+impl Engine {
+    /// Covariance between b_s and b_t given the mean.
+    pub(super) fn covariance(&self, s: usize, t: usize) -> DMatrix<f64> {
+        match self {
+            Engine::Block(block) => block.covariance(s, t),
+            Engine::Coupled(coupled) => coupled.covariance(s, t),
+            Engine::Apart(apart) => apart.covariance(s, t),
+            Engine::Kronecker(kronecker) => kronecker.covariance(s, t),
+            Engine::Tied(tied) => tied.covariance(s, t),
+        }
+    }
+
+    /// tr Cov(b_s, b_t) given the mean.
+    pub(super) fn trace(&self, s: usize, t: usize) -> f64 {
+        match self {
+            Engine::Coupled(coupled) => coupled.trace(s, t),
+            Engine::Kronecker(kronecker) => kronecker.trace(s, t),
+            other => other.covariance(s, t).trace(),
+        }
+    }
+
+    /// Sigma between two tasks that the task graph joins (or one and itself).
+    pub(super) fn sigma(&self, s: usize, t: usize) -> f64 {
+        match self {
+            Engine::Block(_) => f64::from(s == t),
+            Engine::Coupled(coupled) => coupled.sigma(s, t),
+            Engine::Apart(apart) => apart.sigma(s, t),
+            Engine::Kronecker(kronecker) => kronecker.sigma(s, t),
+            Engine::Tied(tied) => tied.sigma(s, t),
+        }
+    }
+
+    /// -d E[b_t | mean] / d mean: r x m.
+    pub(super) fn sensitivity(&self, data: &Quadratics, prior: &Prior, task: usize) -> DMatrix<f64> {
+        match self {
+            Engine::Block(block) => block.sensitivity(data, prior, task),
+            Engine::Coupled(coupled) => coupled.sensitivity(task),
+            Engine::Apart(apart) => apart.sensitivity(task),
+            Engine::Kronecker(kronecker) => kronecker.sensitivity(task),
+            Engine::Tied(tied) => tied.sensitivity(task),
+        }
+    }
+
+    /// Standard normal numbers turned into a draw from N(0, covariance of b): r x T.
+    pub(super) fn draw(&self, normal: DVector<f64>, tasks: usize) -> Result<DMatrix<f64>> {
+        match self {
+            Engine::Block(block) => Ok(block.draw(normal, tasks)),
+            Engine::Coupled(coupled) => coupled.draw(normal, tasks),
+            Engine::Apart(apart) => apart.draw(normal, tasks),
+            Engine::Kronecker(kronecker) => Ok(kronecker.draw(normal)),
+            Engine::Tied(tied) => Ok(tied.draw(normal)),
+        }
+    }
+}
