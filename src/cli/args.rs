@@ -1,6 +1,7 @@
 //! The flags, each once (those about where edges are looked for are in `edges`).
 
 use super::edges::{EdgeArgs, EdgesArg, sampled_edges};
+use super::evidence::EvidenceArgs;
 use super::simulate::SimulateArgs;
 use super::summaries::SummaryArgs;
 use crate::csv::{self, Columns, Varying};
@@ -215,6 +216,8 @@ pub(super) struct FitArgs {
     /// graph), full (any task covariance)
     #[arg(long, default_value = "exchangeable", value_parser = structure::NAMES)]
     pub structure: String,
+    #[command(flatten)]
+    pub evidence: EvidenceArgs,
     /// File to save the model in
     #[arg(long = "model", value_name = "FILE")]
     pub save: Option<PathBuf>,

@@ -93,7 +93,9 @@ impl Approximation {
     pub(super) fn evidence_of(&self, rows: &FamilyRows, families: &Families) -> Result<Evidence> {
         let prior = self.posterior.prior();
         if !prior.free.is_empty() {
-            return Err(Error::Arguments("parameters that are free in every task have no prior to be integrated over; use exchangeable".into()));
+            return Err(Error::Arguments(
+                "parameters that are free in every task have no prior to be integrated over; use exchangeable".into(),
+            ));
         }
         let flat = if prior.mean.is_integrated() { prior.mean_features.len() } else { 0 };
         let base = if flat > 0 { DVector::zeros(rows.features()) } else { self.posterior.mean().clone() };
@@ -135,7 +137,11 @@ fn groups(prior: &Prior, tasks: usize, together: bool) -> Vec<Vec<usize>> {
 
 /// How many coordinates the integral over so many tasks has.
 fn coordinates(prior: &Prior, tasks: usize, flat: usize) -> usize {
-    flat + if prior.relatedness.varies() || matches!(prior.relatedness, Relatedness::Diagonal(_)) { tasks * directions(prior).len() } else { 0 }
+    flat + if prior.relatedness.varies() || matches!(prior.relatedness, Relatedness::Diagonal(_)) {
+        tasks * directions(prior).len()
+    } else {
+        0
+    }
 }
 
 /// The columns of L that move anything.
@@ -172,7 +178,9 @@ fn root(relatedness: &Relatedness, group: &[usize]) -> Result<DMatrix<f64>> {
     let size = group.len();
     let root = match relatedness {
         Relatedness::Zero | Relatedness::Identity => Some(DMatrix::identity(size, size)),
-        Relatedness::Diagonal(variances) => Some(DMatrix::from_fn(size, size, |i, j| if i == j { variances[group[i]].sqrt() } else { 0.0 })),
+        Relatedness::Diagonal(variances) => {
+            Some(DMatrix::from_fn(size, size, |i, j| if i == j { variances[group[i]].sqrt() } else { 0.0 }))
+        }
         Relatedness::Dense(sigma) => linalg::cholesky(sigma.select_rows(group).select_columns(group)),
         Relatedness::Graph(graph) => {
             let element = |i: usize, j: usize| match (group[i], group[j]) {
@@ -186,8 +194,5 @@ fn root(relatedness: &Relatedness, group: &[usize]) -> Result<DMatrix<f64>> {
             })
         }
     };
-    root.ok_or_else(|| Error::NotPositiveDefinite {
-        matrix: "the task covariance Sigma".into(),
-        remedy: "raise --prior-strength".into(),
-    })
+    root.ok_or_else(|| Error::NotPositiveDefinite { matrix: "the task covariance Sigma".into(), remedy: "raise --prior-strength".into() })
 }

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::linalg::{self, doubling_rules};
 use crate::quadratic::Quadratics;
 use nalgebra::{DMatrix, DVector};
-use rand::{RngExt, SeedableRng};
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{ChiSquared, Distribution};
 use rayon::prelude::*;

@@ -62,7 +62,8 @@ mod tests {
     #[test]
     fn rules_of_many_nodes_are_exact_far_out() {
         let ratio = |z: f64| (0.25 * z * z).exp() / 2f64.sqrt();
-        let sums = |f: &dyn Fn(f64) -> f64| -> Vec<f64> { doubling_rules().map(|rule| rule.iter().map(|(z, v)| v * f(*z)).sum()).collect() };
+        let sums =
+            |f: &dyn Fn(f64) -> f64| -> Vec<f64> { doubling_rules().map(|rule| rule.iter().map(|(z, v)| v * f(*z)).sum()).collect() };
         assert_eq!(doubling_rules().map(<[_]>::len).collect::<Vec<_>>(), [8, 16, 32, 64, 128]);
         sums(&|z| z.powi(8)).iter().for_each(|sum| assert!((sum / 105.0 - 1.0).abs() < 1e-12, "{sum}"));
         assert!(sums(&|z| z.powi(5)).iter().all(|sum| sum.abs() < 1e-9));
