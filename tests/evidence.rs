@@ -164,9 +164,12 @@ fn evidence_of_related_tasks_is_that_of_other_programs() {
             for inference in [Inference::Variational, Inference::Laplace] {
                 let found = Approximation::of(&kept, family.as_ref(), &prior, inference).unwrap().evidence(&kept, family.as_ref()).unwrap();
                 let (off, error) = (found.log_likelihood - expected, found.standard_error.hypot(other_error));
-                println!("{name} {inference:?}: off by {off:.5}, standard error {:.5}, k-hat {:.2}", found.standard_error, found.pareto_k[0]);
-                assert!(off.abs() < 3.0 * error && off.abs() < 0.02, "{name} {inference:?}: {off} {error}");
-                assert!(found.standard_error > 0.0 && found.standard_error < 0.005 && found.worrying().count() == 0, "{found:?}");
+                println!(
+                    "{name} {inference:?}: off by {off:.5}, standard error {:.5}, k-hat {:.2}",
+                    found.standard_error, found.pareto_k[0]
+                );
+                assert!(off.abs() < 3.0 * error + 1e-7 && off.abs() < 0.02, "{name} {inference:?}: {off} {error}");
+                assert!(found.sampled && found.standard_error < 0.0021 && found.worrying().count() == 0, "{found:?}");
             }
         }
     }
@@ -195,7 +198,8 @@ fn evidence_of_gaussian_targets_is_the_closed_form() {
     let sigma = DMatrix::from_row_slice(3, 3, &[1.2, 0.5, 0.1, 0.5, 0.9, -0.2, 0.1, -0.2, 1.0]);
     let (mut by_quadrature, mut sampled) = (0, 0);
     for mean in [Mean::Given(DVector::from_vec(vec![0.5, 1.0, -1.0])), Mean::Profiled, Mean::Integrated] {
-        for relatedness in [Relatedness::Zero, Relatedness::Identity, Relatedness::Graph(graph.clone()), Relatedness::Dense(sigma.clone())] {
+        for relatedness in [Relatedness::Zero, Relatedness::Identity, Relatedness::Graph(graph.clone()), Relatedness::Dense(sigma.clone())]
+        {
             for (varying, unrelated) in [(1, vec![]), (2, vec![]), (3, vec![]), (3, vec![0])] {
                 if !unrelated.is_empty() && !matches!(relatedness, Relatedness::Graph(_) | Relatedness::Dense(_)) {
                     continue;
@@ -208,10 +212,12 @@ fn evidence_of_gaussian_targets_is_the_closed_form() {
                 let found = Approximation::of(&kept, &Normal::default(), &prior, Inference::Variational).unwrap();
                 let own = found.evidence(&kept, &Normal::default()).unwrap();
                 let off = (own.log_likelihood - expected).abs();
-                let tolerance = if own.standard_error == 0.0 { 1e-8 } else { 4.0 * own.standard_error };
-                assert!(off < tolerance && own.standard_error < 0.003, "{mean:?} {relatedness:?} {varying}: {own:?} {expected}");
+                assert!(
+                    off < 1e-7 + 4.0 * own.standard_error && own.standard_error < 1e-6,
+                    "{mean:?} {relatedness:?} {varying}: {own:?} {expected}"
+                );
                 assert_eq!(own.worrying().count(), 0);
-                if own.standard_error == 0.0 { by_quadrature += 1 } else { sampled += 1 }
+                if own.sampled { sampled += 1 } else { by_quadrature += 1 }
             }
         }
     }
@@ -235,8 +241,8 @@ fn hard_tasks(poisson: bool) -> Rows {
 /// Against sums over 400,000 equal steps, also where the Gaussian is a poor stand.
 #[test]
 fn one_direction_is_integrated_as_by_brute_force() {
-    let families: [Box<dyn Family>; 3] =
-        [Box::new(Binomial::default()), Box::new(Binomial { link: Link::Probit }), Box::new(Poisson)];
+    let families: [Box<dyn Family>; 3] = [Box::new(Binomial::default()), Box::new(Binomial { link: Link::Probit }), Box::new(Poisson)];
+    let mut by_quadrature = 0;
     for family in families {
         let rows = hard_tasks(family.name() == "poisson");
         let design = Design::varying(rows.features()).with_varying(|name| name == "(Intercept)");
@@ -264,40 +270,69 @@ fn one_direction_is_integrated_as_by_brute_force() {
                 let own = found.evidence(&kept, family.as_ref()).unwrap();
                 let off = own.log_likelihood - expected;
                 println!("{} {sd} {inference:?}: {expected:.6} {off:.2e} {:?}", family.name(), own.pareto_k);
-                assert!(own.standard_error == 0.0 && off.abs() < 1e-6, "{} {sd} {inference:?}: {off}", family.name());
+                assert!(
+                    off.abs() < 1e-6 + 4.0 * own.standard_error && off.abs() < 0.02,
+                    "{} {sd} {inference:?}: {off} {own:?}",
+                    family.name()
+                );
+                by_quadrature += usize::from(!own.sampled);
             }
         }
     }
+    assert!(by_quadrature > 15, "{by_quadrature} of 18");
 }
 
-/// A third direction that no row sees leaves the evidence as it is, but lets it be sampled.
+/// The command line prints the exact log-likelihoods of lme4's models, to three digits those of adaptive quadrature at their own maximum.
+#[test]
+fn the_command_line_prints_exact_evidence() {
+    let fit = |file: &str, formula: &str, family: &str, rest: &[&str]| {
+        let output = assert_cmd::Command::cargo_bin("cognate")
+            .unwrap()
+            .args(["fit", path(file).to_str().unwrap(), "--formula", formula, "--family", family, "--evidence", "exact"])
+            .args(rest)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let contraception = fit("contraception.csv", "use ~ age + (1 | district)", "bernoulli", &[]).0;
+    assert!(
+        contraception.contains("Exact log-likelihood: -1265.786 (adaptive quadrature)\nPareto k-hat: 0 of 60 tasks above 0.7; largest ")
+    );
+    let grouseticks = fit("grouseticks.csv", "ticks ~ y96 + y97 + h100 + (1 | location)", "poisson", &["--inference", "laplace"]).0;
+    assert!(grouseticks.contains("Exact log-likelihood: -1133.402 (adaptive quadrature)"), "{grouseticks}");
+    let cbpp = fit("cbpp.csv", "incidence ~ p2 + p3 + p4 + (1 | herd)", "binomial", &["--trials", "size", "--format", "json"]).0;
+    let cbpp: Value = serde_json::from_str(&cbpp).unwrap();
+    assert!((cbpp["evidence"]["log_likelihood"].as_f64().unwrap() + 91.98356).abs() < 1e-4);
+    assert_eq!((&cbpp["evidence"]["standard_error"], &cbpp["evidence"]["sampled"]), (&Value::from(0.0), &Value::from(false)));
+    let (_, notes) = fit("cbpp.csv", "incidence ~ p2 + p3 + p4 + (1 | herd)", "poisson", &["--structure", "pooled"]);
+    assert!(notes.contains("--evidence means nothing to the structure 'pooled'"), "{notes}");
+}
+
+/// Two directions that no row sees leave the evidence as it is, but let it be sampled.
 #[test]
 fn sampling_and_quadrature_agree() {
-    let mut rows = Rows::new("y", &["x", "unseen"]);
+    let mut rows = Rows::new("y", &["x", "unseen", "neither"]);
     for i in 0..60 {
         let (t, x) = (i % 5, f64::from(i) / 20.0 - 1.5);
-        rows.push(&t.to_string(), &[x, 0.0], f64::from((i * 7 + t) % 5), 1.0).unwrap();
+        rows.push(&t.to_string(), &[x, 0.0, 0.0], f64::from((i * 7 + t) % 5), 1.0).unwrap();
     }
     let design = Design::varying(rows.features());
     let kept = FamilyRows::new(&rows, &design, &Coordinates::identity(&design), &Poisson).unwrap();
     for directions in [1, 2] {
         let evidence = |sampled: bool| {
-            let mut factor = DMatrix::from_row_slice(3, 3, &[0.7, 0.0, 0.0, 0.2, 0.5, 0.0, 0.0, 0.0, 0.0]);
-            if directions == 1 {
-                factor[(1, 1)] = 0.0;
-            }
+            let mut factor = DMatrix::zeros(4, 4);
+            (factor[(0, 0)], factor[(1, 0)]) = (0.7, 0.2);
+            factor[(1, 1)] = if directions == 2 { 0.5 } else { 0.0 };
             if sampled {
-                // Square roots of 1 in more directions than quadrature takes.
-                factor = factor.insert_column(3, 0.0);
-                factor[(2, 2)] = 0.6;
-                factor[(2, 3)] = 0.4;
+                (factor[(2, 2)], factor[(3, 3)]) = (0.6, 0.4);
             }
-            let prior = Prior::new(Mean::Given(DVector::from_vec(vec![0.4, 0.1, 0.0])), Relatedness::Identity, factor);
+            let prior = Prior::new(Mean::Given(DVector::from_vec(vec![0.4, 0.1, 0.0, 0.0])), Relatedness::Identity, factor);
             let found = Approximation::of(&kept, &Poisson, &prior, Inference::Variational).unwrap();
             found.evidence(&kept, &Poisson).unwrap()
         };
         let (nodes, draws) = (evidence(false), evidence(true));
-        assert!(nodes.standard_error == 0.0 && draws.standard_error > 0.0 && draws.standard_error < 0.003, "{draws:?}");
+        assert!(!nodes.sampled && draws.sampled && draws.standard_error < 0.0021, "{draws:?}");
         assert!((nodes.log_likelihood - draws.log_likelihood).abs() < 3.0 * draws.standard_error, "{nodes:?} {draws:?}");
     }
 }
@@ -334,7 +369,7 @@ fn results_do_not_depend_on_threads() {
     };
     let (one, three) = (fit(1), fit(3));
     assert_eq!(one.evidence(), three.evidence());
-    assert!(one.evidence().unwrap().standard_error > 0.0);
+    assert!(one.evidence().unwrap().sampled);
 }
 
 /// By sums it is the log-likelihood itself; of tasks without a marginal likelihood there is none; too large a joint integral is refused.
@@ -345,7 +380,7 @@ fn what_needs_no_integral_is_exact_and_what_is_too_large_is_refused() {
     let exchangeable = || Exchangeable::new(FeatureCovariance::Diagonal);
     for restricted in [false, true] {
         let fit = Model::new(Gaussian::default(), exchangeable()).restricted(restricted).exact_evidence(true).fit(&tasks).unwrap();
-        let expected = Evidence { log_likelihood: fit.log_likelihood(), standard_error: 0.0, pareto_k: vec![] };
+        let expected = Evidence { log_likelihood: fit.log_likelihood(), standard_error: 0.0, sampled: false, pareto_k: vec![] };
         assert_eq!(fit.evidence(), Some(&expected));
         assert!(fit.to_string().contains("(in closed form)"));
     }

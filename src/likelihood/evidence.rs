@@ -30,6 +30,8 @@ pub struct Evidence {
     pub log_likelihood: f64,
     /// Its standard error, 0 where every integral was found by quadrature or in closed form.
     pub standard_error: f64,
+    /// Whether any integral was found by importance sampling.
+    pub sampled: bool,
     /// Pareto k-hat of the importance weights of each task, the same for tasks in one integral; empty where nothing had to be integrated.
     /// Above .7 the Gaussian is a poor stand for the posterior, and a standard error not to be trusted.
     pub pareto_k: Vec<f64>,
@@ -58,11 +60,13 @@ impl Approximation {
     /// (known, or at its estimate) unrelated tasks have an integral each, over b_t of w_t = mean + L b_t, K = L L'; related ones one
     /// together, and with an integrated mean all, over the mean too.
     ///
-    /// Over one or two coordinates by Gauss-Hermite quadrature about the Gaussian (Liu and Pierce 1994), 8 nodes a coordinate doubled until
-    /// the log integral changes by less than 1e-8; over more, or where 128 do not suffice, by importance sampling from it with t tails in
-    /// antithetic pairs, doubled until the standard error is .002 or 32,768 are made (fewer for more than 16,384 rows: 2^30 log densities
-    /// in all). Pareto k-hat (Vehtari, Simpson, Gelman, Yao and Gabry 2024) is that of the pairs, at least 256. The same for any number of threads.
-    /// At least 512 n log densities.
+    /// Over one or two coordinates by Gauss-Hermite quadrature about the Gaussian (Liu and Pierce 1994), 8 nodes a coordinate, doubled until
+    /// the log integral changes by less than 1e-7. Over more, or where 256 nodes (64 a coordinate of two) do not suffice, by importance
+    /// sampling from it with the tails of a multivariate t of 7 degrees of freedom (or as many as coordinates), in antithetic pairs with
+    /// the Gaussian's own weights as control variate; at least 256 pairs, doubled until the standard error is .002 or 32,768 are made (fewer
+    /// for more than 16,384 rows: 2^30 log densities in all).
+    /// Pareto k-hat (Vehtari, Simpson, Gelman, Yao and Gabry 2024) is that of these draws' weights, 256 pairs by quadrature. The same for
+    /// any number of threads. At least 512 log densities a row.
     ///
     /// ```
     /// # use cognate::{Approximation, Binomial, Coordinates, Design, FamilyRows, Inference, Mean, Prior, Relatedness, Rows};
@@ -119,7 +123,8 @@ impl Approximation {
         groups.iter().zip(&found).for_each(|(group, own)| group.iter().for_each(|t| pareto_k[*t] = own.pareto_k));
         Ok(Evidence {
             log_likelihood: found.iter().map(|own| own.value).sum(),
-            standard_error: found.iter().map(|own| own.variance).sum::<f64>().sqrt(),
+            standard_error: found.iter().filter_map(|own| own.variance).sum::<f64>().sqrt(),
+            sampled: found.iter().any(|own| own.variance.is_some()),
             pareto_k: pareto_k.into_iter().flatten().collect(),
         })
     }

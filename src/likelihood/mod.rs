@@ -160,7 +160,7 @@ pub trait Likelihood: std::fmt::Debug + Send + Sync {
     /// As [`Approximation::evidence`].
     fn evidence(&self, _data: &Observations, found: &Approximation, _: &Dispersion) -> Result<Evidence> {
         let standard_error = found.posterior.log_likelihood_error();
-        Ok(Evidence { log_likelihood: found.log_likelihood, standard_error, pareto_k: Vec::new() })
+        Ok(Evidence { log_likelihood: found.log_likelihood, standard_error, sampled: false, pareto_k: Vec::new() })
     }
 
     /// The M-step.

@@ -14,10 +14,10 @@ pub(crate) fn normal_rule() -> &'static [(f64, f64)] {
     &RULE
 }
 
-/// Rules that are kept, of 8, 16, 32, 64 and 128 nodes.
-static DOUBLING: [OnceLock<Vec<(f64, f64)>>; 5] = [const { OnceLock::new() }; 5];
+/// Rules that are kept, of 8, 16, 32, 64, 128 and 256 nodes.
+static DOUBLING: [OnceLock<Vec<(f64, f64)>>; 6] = [const { OnceLock::new() }; 6];
 
-/// As [`normal_rule`], by 8 nodes and then by twice as many each time, up to 128.
+/// As [`normal_rule`], by 8 nodes and then by twice as many each time, up to 256.
 pub(crate) fn doubling_rules() -> impl Iterator<Item = &'static [(f64, f64)]> {
     DOUBLING.iter().enumerate().map(|(k, kept)| kept.get_or_init(|| rule(8 << k)).as_slice())
 }
@@ -64,12 +64,12 @@ mod tests {
         let ratio = |z: f64| (0.25 * z * z).exp() / 2f64.sqrt();
         let sums =
             |f: &dyn Fn(f64) -> f64| -> Vec<f64> { doubling_rules().map(|rule| rule.iter().map(|(z, v)| v * f(*z)).sum()).collect() };
-        assert_eq!(doubling_rules().map(<[_]>::len).collect::<Vec<_>>(), [8, 16, 32, 64, 128]);
+        assert_eq!(doubling_rules().map(<[_]>::len).collect::<Vec<_>>(), [8, 16, 32, 64, 128, 256]);
         sums(&|z| z.powi(8)).iter().for_each(|sum| assert!((sum / 105.0 - 1.0).abs() < 1e-12, "{sum}"));
         assert!(sums(&|z| z.powi(5)).iter().all(|sum| sum.abs() < 1e-9));
         for f in [&ratio as &dyn Fn(f64) -> f64, &|z| ratio(z) * z * z / 2.0] {
             let found = sums(f);
-            assert!((found[4] - 1.0).abs() < 1e-12 && (found[3] - 1.0).abs() < 1e-9, "{found:?}");
+            assert!((found[5] - 1.0).abs() < 1e-12 && (found[4] - 1.0).abs() < 1e-12 && (found[3] - 1.0).abs() < 1e-9, "{found:?}");
         }
     }
 }

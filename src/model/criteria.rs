@@ -54,8 +54,7 @@ impl Fit {
         if !worrying.is_empty() {
             let shown = worrying.iter().take(5).copied().collect::<Vec<_>>().join(", ");
             let more = if worrying.len() > 5 { format!(" and {} more", worrying.len() - 5) } else { String::new() };
-            let doubt =
-                if evidence.standard_error > 0.0 { " and the exact log-likelihood may be off by more than its standard error" } else { "" };
+            let doubt = if evidence.sampled { " and the exact log-likelihood may be off by more than its standard error" } else { "" };
             self.warnings.push(format!(
                 "Pareto k-hat is above 0.7, so that the Gaussian in the place of the posterior is a poor one{doubt}, in: {shown}{more}"
             ));

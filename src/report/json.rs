@@ -139,6 +139,7 @@ pub fn fit_json(fit: &Fit) -> Value {
         "evidence": fit.evidence().map_or(Value::Null, |own| json!({
             "log_likelihood": number(own.log_likelihood),
             "standard_error": number(own.standard_error),
+            "sampled": own.sampled,
             "pareto_k": named(tasks.names(), own.pareto_k.iter().copied()),
         })),
         "log_posterior": number(fit.log_posterior()),

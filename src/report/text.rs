@@ -199,7 +199,7 @@ pub fn visibility_text(visibility: Visibility) -> String {
 /// The exact log-likelihood, and where there are any the largest k-hats.
 fn evidence_text(evidence: &Evidence, names: &[String]) -> String {
     let (value, error) = (evidence.log_likelihood, evidence.standard_error);
-    let text = match (evidence.pareto_k.is_empty(), error > 0.0) {
+    let text = match (evidence.pareto_k.is_empty(), evidence.sampled || error > 0.0) {
         (true, false) => format!("Exact log-likelihood: {value:.3} (in closed form)\n"),
         (true, true) => format!("Exact log-likelihood: about {value:.3}, standard error {error:.3}\n"),
         (false, false) => format!("Exact log-likelihood: {value:.3} (adaptive quadrature)\n"),
