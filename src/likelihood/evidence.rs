@@ -18,7 +18,7 @@ const JOINT: usize = 50;
 const WORRYING: f64 = 0.7;
 
 /// Standard error at which sampling ends.
-const AIM: f64 = 0.002;
+const AIM: f64 = 0.005;
 
 /// Most pairs of draws an integral, and most log densities of rows beyond the first draws.
 const MOST: (usize, usize) = (1 << 15, 1 << 30);
@@ -63,7 +63,7 @@ impl Approximation {
     /// Over one or two coordinates by Gauss-Hermite quadrature about the Gaussian (Liu and Pierce 1994), 8 nodes a coordinate, doubled until
     /// the log integral changes by less than 1e-7. Over more, or where 256 nodes (64 a coordinate of two) do not suffice, by importance
     /// sampling from it with the tails of a multivariate t of 7 degrees of freedom (or as many as coordinates), in antithetic pairs with
-    /// the Gaussian's own weights as control variate; at least 256 pairs, doubled until the standard error is .002 or 32,768 are made (fewer
+    /// the Gaussian's own weights as control variate; at least 256 pairs, doubled until the standard error is .005 or 32,768 are made (fewer
     /// for more than 16,384 rows: 2^30 log densities in all).
     /// Pareto k-hat (Vehtari, Simpson, Gelman, Yao and Gabry 2024) is that of these draws' weights, 256 pairs by quadrature. The same for
     /// any number of threads. At least 512 log densities a row.

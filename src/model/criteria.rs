@@ -72,3 +72,44 @@ impl Fit {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::likelihood::Gaussian;
+    use crate::structure::{Exchangeable, FeatureCovariance};
+    use crate::tasks::{Design, Rows};
+
+    /// Six tasks and their evidence beside a log-likelihood of -3 in fitted units.
+    fn fit_with(sampled: bool, pareto_k: Vec<f64>) -> Fit {
+        let mut rows = Rows::new("y", &["x"]);
+        for i in 0..60 {
+            let (t, x) = (i % 6, f64::from(i * 7 % 11));
+            rows.push(&format!("t{t}"), &[x], f64::from(t % 3) + 0.2 * x + f64::from(i * 5 % 4), 1.0).unwrap();
+        }
+        let tasks = rows.tasks(&Design::varying(rows.features()));
+        let mut fit = Model::new(Gaussian::default(), Exchangeable::new(FeatureCovariance::Diagonal)).fit(&tasks).unwrap();
+        fit.add_evidence(Evidence { log_likelihood: -2.5, standard_error: 0.0, sampled, pareto_k }, -3.0);
+        fit
+    }
+
+    #[test]
+    fn tasks_with_a_poor_gaussian_are_named() {
+        let before = fit_with(false, vec![0.1, 0.69, -1.5, 0.0, 0.2, f64::NEG_INFINITY]);
+        assert!(!before.warnings().iter().any(|warning| warning.contains("k-hat")));
+        assert!((before.evidence().unwrap().log_likelihood - before.log_likelihood() - 0.5).abs() < 1e-12);
+        assert!((before.aic().unwrap() + 2.0 * before.log_likelihood() + 1.0 - 2.0 * before.parameters() as f64).abs() < 1e-9);
+        let named = |fit: &Fit| fit.warnings().iter().find(|warning| warning.contains("k-hat is above 0.7")).cloned().unwrap();
+        let two = named(&fit_with(false, vec![0.1, 0.71, -1.5, 0.0, f64::INFINITY, 0.7]));
+        assert!(two.ends_with("is a poor one, in: t1, t4"), "{two}");
+        let all = named(&fit_with(true, vec![0.9; 6]));
+        assert!(all.ends_with("off by more than its standard error, in: t0, t1, t2, t3, t4 and 1 more"), "{all}");
+        assert!(all.contains("Pareto"));
+    }
+
+    #[test]
+    fn evidence_of_other_tasks_is_inconsistent() {
+        assert!(fit_with(false, Vec::new()).is_consistent() && fit_with(false, vec![0.1; 6]).is_consistent());
+        assert!(!fit_with(false, vec![0.1; 5]).is_consistent() && !fit_with(false, vec![f64::NAN; 6]).is_consistent());
+    }
+}
