@@ -1,7 +1,7 @@
 //! Fits of families in-process, reading excluded: user CPU of one thread, median of five, for lme4's data sets; wall clock and peak memory
 //! on all cores for a million rows.
 //!
-//! `cargo bench --bench families` prints `name,inference,log-likelihood,seconds`, then `million,variational,log-likelihood,seconds,peak MB`;
+//! `cargo bench --bench families` prints `name,inference,log-likelihood,seconds` (`exact`: variational and its exact evidence), then `million,variational,log-likelihood,seconds,peak MB`;
 //! `... -- only NAME` runs one problem. `benches/families.sh` adds lme4.
 
 use cognate::{Binomial, Design, Exchangeable, Family, FeatureCovariance, Fit, Generalised, Inference, Model, Poisson, Rows, Tasks};
@@ -77,9 +77,10 @@ impl Problem {
         rows.tasks(&design).with_rows(rows).expect("they are its own rows")
     }
 
-    fn fit(&self, tasks: &Tasks, inference: Inference) -> Fit {
+    fn fit(&self, tasks: &Tasks, inference: Inference, exact: bool) -> Fit {
         let likelihood = Generalised::of(Arc::clone(&self.family)).with_inference(inference);
-        Model::new(likelihood, Exchangeable::new(FeatureCovariance::Full)).fit(tasks).expect("the model fits")
+        let model = Model::new(likelihood, Exchangeable::new(FeatureCovariance::Full)).exact_evidence(exact);
+        model.fit(tasks).expect("the model fits")
     }
 }
 
@@ -118,14 +119,18 @@ fn main() {
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool of one thread");
     for problem in problems().iter().filter(|problem| asked(problem.name)) {
         let tasks = problem.tasks();
-        for (inference, name) in [(Inference::Laplace, "laplace"), (Inference::Variational, "variational")] {
+        for (inference, exact, name) in [
+            (Inference::Laplace, false, "laplace"),
+            (Inference::Variational, false, "variational"),
+            (Inference::Variational, true, "exact"),
+        ] {
             let (mut times, mut log_likelihood) = (Vec::new(), f64::NAN);
             for _ in 0..5 {
                 let begin = ProcessTime::now();
-                let fit = one.install(|| problem.fit(&tasks, inference));
+                let fit = one.install(|| problem.fit(&tasks, inference, exact));
                 times.push(begin.elapsed().as_secs_f64());
                 assert!(fit.converged());
-                log_likelihood = fit.log_likelihood();
+                log_likelihood = fit.evidence().map_or(fit.log_likelihood(), |evidence| evidence.log_likelihood);
             }
             times.sort_by(f64::total_cmp);
             println!("{},{name},{log_likelihood:.6},{:.4}", problem.name, times[2]);

@@ -44,8 +44,8 @@ pub use error::{Error, Result};
 pub use formula::Formula;
 pub use graph::{Edge, Node, TaskGraph, read_dot, read_graphml};
 pub use likelihood::{
-    Approximation, Binomial, CorrelatedGaussian, Dispersion, Family, FamilyRow, FamilyRows, Gamma, Gaussian, Generalised, Inference,
-    Likelihood, Link, Local, NegativeBinomial, Noise, Normal, Observations, Ordinal, Poisson, StudentT,
+    Approximation, Binomial, CorrelatedGaussian, Dispersion, Evidence, Family, FamilyRow, FamilyRows, Gamma, Gaussian, Generalised,
+    Inference, Likelihood, Link, Local, NegativeBinomial, Noise, Normal, Observations, Ordinal, Poisson, StudentT,
 };
 pub use model::{Fit, Forecast, LikelihoodKind, Model, Null, NullTest, Prediction, SampledEdges, Standardise, Visibility};
 pub use posterior::Posterior;

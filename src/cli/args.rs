@@ -1,6 +1,7 @@
 //! The flags, each once (those about where edges are looked for are in `edges`).
 
 use super::edges::{EdgeArgs, EdgesArg};
+use super::evidence::EvidenceArgs;
 use super::graph::GraphArgs;
 use super::simulate::SimulateArgs;
 use super::summaries::SummaryArgs;
@@ -223,6 +224,8 @@ pub(super) struct FitArgs {
     /// graph), full (any task covariance)
     #[arg(long, default_value = "exchangeable", value_parser = structure::NAMES)]
     pub structure: String,
+    #[command(flatten)]
+    pub evidence: EvidenceArgs,
     /// File to save the model in
     #[arg(long = "model", value_name = "FILE")]
     pub save: Option<PathBuf>,

@@ -10,6 +10,7 @@ macro_rules! note {
 mod args;
 mod demo;
 mod edges;
+mod evidence;
 mod graph;
 mod progress;
 mod run;

@@ -132,7 +132,8 @@ pub(super) fn structure(
 ) -> Result<Box<dyn Structure>> {
     let options = args.model.options(implied)?;
     let structure = structure::by_name(&args.structure, &options)?;
-    for flag in args.model.idle(&args.table, structure.as_ref()).into_iter().filter(|_| !quiet) {
+    let idle_evidence = (args.evidence.is_exact() && !structure.has_marginal()).then_some("--evidence");
+    for flag in args.model.idle(&args.table, structure.as_ref()).into_iter().chain(idle_evidence).filter(|_| !quiet) {
         note!("cognate: {flag} means nothing to the structure '{}' and was ignored", args.structure);
     }
     note_strangers(options.relation.as_ref(), tasks, quiet);
@@ -145,7 +146,7 @@ pub(super) fn structure(
 
 /// Fits, saves and prints.
 pub(super) fn conclude(args: &FitArgs, model: Model, tasks: &Tasks, schema: &Schema, quiet: bool, progress: &Progress) -> Result<Output> {
-    let fit = model.fit_with(tasks, &|step| progress.say(describe(step)))?;
+    let fit = model.exact_evidence(args.evidence.is_exact()).fit_with(tasks, &|step| progress.say(describe(step)))?;
     if let Some(path) = args.save.as_ref().filter(|_| fit.converged() || !args.strict) {
         fit.save_with(schema, path)?;
     }

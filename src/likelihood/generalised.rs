@@ -1,6 +1,7 @@
 //! Generalised linear targets: a family row by row, its dispersion learned with the rest.
 
 use super::approximation::{Approximation, Inference, STILL};
+use super::evidence::Evidence;
 use super::family::Family;
 use super::gaussian::Noise;
 use super::rows::{Families, FamilyRows, Where};
@@ -163,6 +164,12 @@ impl Likelihood for Generalised {
         let own = self.at(dispersion, rows.tasks());
         let families = Families(own.iter().map(Arc::as_ref).collect());
         Approximation::beginning(from, rows, &families, prior, (self.inference, still))
+    }
+
+    fn evidence(&self, data: &Observations, found: &Approximation, dispersion: &Dispersion) -> Result<Evidence> {
+        let rows = self.rows(data)?;
+        let own = self.at(dispersion, rows.tasks());
+        found.evidence_of(rows, &Families(own.iter().map(Arc::as_ref).collect()))
     }
 
     /// A Newton step in the logarithms, of at most 1, and the spread of tasks' logarithms by EM.

@@ -4,13 +4,16 @@ mod approximation;
 mod binomial;
 mod correlated;
 mod counts;
+mod evidence;
 mod family;
 mod gamma;
 mod gaussian;
 mod generalised;
+mod integral;
 mod normal;
 mod ordinal;
 mod outlook;
+mod pareto;
 mod rows;
 mod student;
 
@@ -19,6 +22,7 @@ pub use approximation::{Approximation, Inference};
 pub use binomial::{Binomial, Link};
 pub use correlated::CorrelatedGaussian;
 pub use counts::{NegativeBinomial, Poisson};
+pub use evidence::Evidence;
 pub use family::{Family, Local};
 pub(crate) use family::{NAMES as FAMILY_NAMES, by_name as family};
 pub use gamma::Gamma;
@@ -182,6 +186,15 @@ pub trait Likelihood: std::fmt::Debug + Send + Sync {
         prior: &Prior,
         search: (Option<&Quadratics>, f64),
     ) -> Result<Approximation>;
+
+    /// The log-likelihood at a posterior that it made without the approximation, where there is one.
+    ///
+    /// # Errors
+    /// As [`Approximation::evidence`].
+    fn evidence(&self, _data: &Observations, found: &Approximation, _: &Dispersion) -> Result<Evidence> {
+        let standard_error = found.posterior.log_likelihood_error();
+        Ok(Evidence { log_likelihood: found.log_likelihood, standard_error, sampled: false, pareto_k: Vec::new() })
+    }
 
     /// The M-step.
     fn update(&self, data: &Observations, posterior: &Posterior, dispersion: &Dispersion) -> Dispersion;

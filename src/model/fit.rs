@@ -5,7 +5,7 @@ use super::{Standardise, Visibility, intercepts};
 use crate::em::{Climbed, Step, Stop};
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
-use crate::likelihood::{Approximation, Dispersion, Inference, Observations, family};
+use crate::likelihood::{Approximation, Dispersion, Evidence, Inference, Observations, family};
 use crate::posterior::Posterior;
 use crate::prior::Prior;
 use crate::structure::{CandidateRule, FeatureCovariance};
@@ -62,6 +62,8 @@ pub struct Fit {
     #[serde(default)]
     pub(super) log_likelihood_error: f64,
     pub(super) log_likelihood_kind: LikelihoodKind,
+    #[serde(default)]
+    pub(super) evidence: Option<Evidence>,
     pub(super) log_posterior: f64,
     pub(super) parameters: usize,
     pub(super) trace: Vec<Step>,
@@ -146,6 +148,7 @@ impl Fit {
             log_posterior: fitted + units + plan.log_prior,
             log_likelihood_error: posterior.log_likelihood_error(),
             log_likelihood_kind: kind,
+            evidence: None,
             prior,
             dispersion,
             trace,
@@ -175,6 +178,7 @@ impl Fit {
         let scales = [&coordinates.centre[..], &coordinates.scale, &[coordinates.target_centre, coordinates.target_scale]];
         self.coefficients.shape() == (p, tasks)
             && self.own_shares.len() == tasks
+            && self.evidence_is_consistent()
             && self.sites.as_ref().is_none_or(|sites| sites.are_consistent(p, tasks))
             && self.covariances.shape() == (p * p, tasks)
             && self.mean.len() == p
@@ -269,22 +273,6 @@ impl Fit {
     /// Free parameters: mean coefficients, covariances, edges, noise variances.
     pub fn parameters(&self) -> usize {
         self.parameters
-    }
-
-    /// Akaike's criterion, -2 log-likelihood + 2 parameters; none where coefficients were shrunk but not integrated, and where the
-    /// log-likelihood is an estimate.
-    pub fn aic(&self) -> Option<f64> {
-        self.has_criteria().then(|| -2.0 * self.log_likelihood + 2.0 * self.parameters as f64)
-    }
-
-    /// Schwarz's criterion, -2 log-likelihood + log(rows) parameters; none as for [`Fit::aic`].
-    pub fn bic(&self) -> Option<f64> {
-        let rows = (self.tasks.rows() as f64).ln();
-        self.has_criteria().then(|| -2.0 * self.log_likelihood + rows * self.parameters as f64)
-    }
-
-    fn has_criteria(&self) -> bool {
-        self.structure != "independent" && self.log_likelihood_error == 0.0
     }
 
     /// Whether the fit ended at an optimum or a settled edge set.

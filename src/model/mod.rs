@@ -1,5 +1,6 @@
 //! What to fit, and what came out: a model is asked, a fit exists only when fitted.
 
+mod criteria;
 mod file;
 mod fit;
 mod intercepts;
@@ -63,6 +64,7 @@ pub struct Model {
     standardise: Standardise,
     restricted: bool,
     zero_mean: bool,
+    exact_evidence: bool,
     options: em::Options,
 }
 
@@ -75,7 +77,8 @@ impl Model {
     /// As [`Model::new`], from boxes.
     pub fn of(likelihood: Box<dyn Likelihood>, structure: Box<dyn Structure>) -> Self {
         let options = em::Options::default();
-        Model { likelihood, structure, standardise: Standardise::Both, restricted: false, zero_mean: false, options }
+        let standardise = Standardise::Both;
+        Model { likelihood, structure, standardise, restricted: false, zero_mean: false, exact_evidence: false, options }
     }
 
     /// In which coordinates a scalar or diagonal K is diagonal. A full K, and pooling, do not depend on it.
@@ -96,6 +99,13 @@ impl Model {
         self
     }
 
+    /// The exact log-likelihood at the fit too ([`Fit::evidence`]), which for families other than the Gaussian costs at least 512 log
+    /// densities a row ([`Approximation::evidence`](crate::Approximation::evidence)). Means nothing to pooled and independent tasks.
+    pub fn exact_evidence(mut self, exact: bool) -> Self {
+        self.exact_evidence = exact;
+        self
+    }
+
     /// When to stop.
     pub fn options(mut self, options: em::Options) -> Self {
         self.options = options;
@@ -110,7 +120,8 @@ impl Model {
     /// Fits the tasks.
     ///
     /// # Errors
-    /// No rows, a constant target or feature, fewer tasks than the structure needs, or what [`Posterior::given`] refuses.
+    /// No rows, a constant target or feature, fewer tasks than the structure needs, or what [`Posterior::given`] refuses; with exact
+    /// evidence what [`Approximation::evidence`](crate::Approximation::evidence) does.
     pub fn fit(self, tasks: &Tasks) -> Result<Fit> {
         self.fit_with(tasks, &|_| {})
     }
@@ -157,6 +168,7 @@ impl Model {
         if !self.likelihood.noise_is_known() && data.total_rows() <= mean_features.len() as f64 {
             return Err(Error::TooFewRows { rows: tasks.rows(), coefficients: mean_features.len() });
         }
+        self.check_evidence(tasks, mean_features.len())?;
         let mean = em::mean_treatment(self.restricted);
         let setting = Setting {
             data: &data,
@@ -190,7 +202,13 @@ impl Model {
             edge_probabilities: self.structure.edge_probabilities().cloned(),
             candidates: self.structure.candidates().cloned(),
         };
-        Ok(Fit::assemble(plan, tasks, &data, coordinates, climbed, &found))
+        let exact = self.exact_evidence && self.structure.has_marginal();
+        let evidence = exact.then(|| self.likelihood.evidence(&data, &found, &climbed.dispersion)).transpose()?;
+        let mut fit = Fit::assemble(plan, tasks, &data, coordinates, climbed, &found);
+        if let Some(evidence) = evidence {
+            fit.add_evidence(evidence, found.log_likelihood);
+        }
+        Ok(fit)
     }
 
     /// Rows that tasks share, and what cannot be said of them refused.

@@ -136,6 +136,12 @@ pub fn fit_json(fit: &Fit) -> Value {
         "log_likelihood_estimate_se": fit.log_likelihood_error().map_or(Value::Null, number),
         "log_likelihood_is_bound": fit.log_likelihood_is_bound(),
         "log_likelihood_kind": fit.log_likelihood_kind(),
+        "evidence": fit.evidence().map_or(Value::Null, |own| json!({
+            "log_likelihood": number(own.log_likelihood),
+            "standard_error": number(own.standard_error),
+            "sampled": own.sampled,
+            "pareto_k": named(tasks.names(), own.pareto_k.iter().copied()),
+        })),
         "log_posterior": number(fit.log_posterior()),
         "parameters": fit.parameters(),
         "aic": fit.aic().map_or(Value::Null, number),

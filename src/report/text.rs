@@ -2,6 +2,7 @@
 
 use crate::compare::Comparison;
 use crate::graph::{Edge, TaskGraph};
+use crate::likelihood::Evidence;
 use crate::linalg;
 use crate::model::{Fit, LikelihoodKind, Null, NullTest, Visibility};
 use std::fmt::{self, Display, Formatter};
@@ -60,8 +61,12 @@ impl Display for Fit {
             None => writeln!(out, "Log-likelihood: {:.2} ({kind})", self.log_likelihood())?,
             Some(error) => writeln!(out, "Log-likelihood: about {:.1}, standard error {error:.1} ({kind})", self.log_likelihood())?,
         }
+        if let Some(evidence) = self.evidence() {
+            out.write_str(&evidence_text(evidence, tasks.names()))?;
+        }
         if let (Some(aic), Some(bic)) = (self.aic(), self.bic()) {
-            let caution = match (self.log_likelihood_is_bound(), self.log_likelihood_kind()) {
+            let is_bound = self.log_likelihood_is_bound() && self.evidence().is_none();
+            let caution = match (is_bound, self.log_likelihood_kind()) {
                 (true, _) => "; at most, for the log-likelihood is a bound",
                 (false, LikelihoodKind::Restricted) => "; of the restricted likelihood: not comparable with others",
                 (false, _) => "",
@@ -206,6 +211,27 @@ pub fn visibility_text(visibility: Visibility) -> String {
         }
         _ => format!("{directions}: too few to see any relation"),
     }
+}
+
+/// The exact log-likelihood, and where there are any the largest k-hats.
+fn evidence_text(evidence: &Evidence, names: &[String]) -> String {
+    let (value, error) = (evidence.log_likelihood, evidence.standard_error);
+    let text = match (evidence.pareto_k.is_empty(), evidence.sampled || error > 0.0) {
+        (true, false) => format!("Exact log-likelihood: {value:.3} (in closed form)\n"),
+        (true, true) => format!("Exact log-likelihood: about {value:.3}, standard error {error:.3}\n"),
+        (false, false) => format!("Exact log-likelihood: {value:.3} (adaptive quadrature)\n"),
+        (false, true) => format!("Exact log-likelihood: {value:.3}, standard error {error:.4} (importance sampling)\n"),
+    };
+    let mut order: Vec<usize> = (0..evidence.pareto_k.len()).collect();
+    order.sort_by(|a, b| evidence.pareto_k[*b].total_cmp(&evidence.pareto_k[*a]));
+    let (Some(first), Some(last)) = (order.first(), order.last()) else { return text };
+    let worrying = evidence.worrying().count();
+    let largest = if evidence.pareto_k[*first] == evidence.pareto_k[*last] {
+        format!("{:.2}, one for all", evidence.pareto_k[*first])
+    } else {
+        order.iter().take(3).map(|t| format!("{:.2} ({})", evidence.pareto_k[*t], names[*t])).collect::<Vec<_>>().join(", ")
+    };
+    format!("{text}Pareto k-hat: {worrying} of {} tasks above 0.7; largest {largest}\n", order.len())
 }
 
 /// The communities of at least two tasks, on one line, if there is any; names that are more than one plain word in quotes.
