@@ -1,5 +1,6 @@
 //! What came out of a fit, in the units of the table.
 
+use super::intervals::Carried;
 use super::sites::Sites;
 use super::{Standardise, Visibility};
 use crate::em::{Climbed, Step, Stop};
@@ -76,6 +77,8 @@ pub struct Fit {
     /// Where they are not the sums of the tasks.
     #[serde(default)]
     pub(super) sites: Option<Sites>,
+    #[serde(default)]
+    pub(super) carried: Carried,
     #[serde(with = "crate::linalg::record::vector")]
     pub(super) mean: DVector<f64>,
     #[serde(with = "crate::linalg::record::matrix")]
@@ -156,6 +159,7 @@ impl Fit {
             warnings: Vec::new(),
             own_shares,
             sites: data.each.is_some().then(|| Sites::of(&found.quadratics)),
+            carried: Carried::default(),
             mean,
             mean_covariance,
             coefficients,
@@ -477,7 +481,7 @@ pub(super) fn intercept(tasks: &Tasks) -> Option<usize> {
 }
 
 /// The mean and its covariance over all features (the posterior numbers them without the free ones).
-fn expand_mean(posterior: &Posterior, prior: &Prior, p: usize) -> (DVector<f64>, DMatrix<f64>) {
+pub(super) fn expand_mean(posterior: &Posterior, prior: &Prior, p: usize) -> (DVector<f64>, DMatrix<f64>) {
     let kept: Vec<usize> = (0..p).filter(|f| !prior.free.contains(f)).collect();
     let mut mean = DVector::zeros(p);
     kept.iter().zip(posterior.mean().iter()).for_each(|(f, value)| mean[*f] = *value);

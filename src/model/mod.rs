@@ -2,6 +2,9 @@
 
 mod file;
 mod fit;
+mod hyperparameters;
+mod intervals;
+mod mixture;
 mod null;
 mod predict;
 mod sites;
@@ -10,6 +13,7 @@ mod warnings;
 
 pub(crate) use file::{discard_pending, write_whole};
 pub use fit::{Fit, LikelihoodKind};
+pub use intervals::Intervals;
 pub use null::{Null, NullTest, SampledEdges};
 pub use predict::{Forecast, Prediction};
 pub use visibility::Visibility;
@@ -23,6 +27,7 @@ use crate::prior::{Mean, Prior, Relatedness};
 use crate::quadratic::Quadratics;
 use crate::structure::{FeatureCovariance, Setting, Structure};
 use crate::tasks::{Coordinates, Tasks};
+use intervals::Origin;
 use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +67,7 @@ pub struct Model {
     standardise: Standardise,
     restricted: bool,
     zero_mean: bool,
+    intervals: Intervals,
     options: em::Options,
 }
 
@@ -73,8 +79,8 @@ impl Model {
 
     /// As [`Model::new`], from boxes.
     pub fn of(likelihood: Box<dyn Likelihood>, structure: Box<dyn Structure>) -> Self {
-        let options = em::Options::default();
-        Model { likelihood, structure, standardise: Standardise::Both, restricted: false, zero_mean: false, options }
+        let (options, intervals) = (em::Options::default(), Intervals::default());
+        Model { likelihood, structure, standardise: Standardise::Both, restricted: false, zero_mean: false, intervals, options }
     }
 
     /// In which coordinates a scalar or diagonal K is diagonal. A full K, and pooling, do not depend on it.
@@ -92,6 +98,12 @@ impl Model {
     /// Varying features have mean zero, so that what all tasks have in common counts as relatedness.
     pub fn zero_mean(mut self, zero: bool) -> Self {
         self.zero_mean = zero;
+        self
+    }
+
+    /// What intervals carry.
+    pub fn intervals(mut self, intervals: Intervals) -> Self {
+        self.intervals = intervals;
         self
     }
 
@@ -165,6 +177,7 @@ impl Model {
         let used = |f: &usize| climbed.prior.mean_features.contains(f) || climbed.prior.free.contains(f);
         let has_mean = !climbed.prior.mean_features.is_empty();
         let dropped = with_mean.iter().filter(|f| has_mean && !used(f)).map(|f| design.features()[*f].clone()).collect();
+        let prior = climbed.prior.clone();
         climbed.prior = normalise(climbed.prior, tasks.len());
         let search = (climbed.quadratics.as_ref(), STILL);
         let found = self.likelihood.posterior(&data, &climbed.dispersion, &climbed.prior, search)?;
@@ -181,7 +194,10 @@ impl Model {
             edge_probabilities: self.structure.edge_probabilities().cloned(),
             candidates: self.structure.candidates().cloned(),
         };
-        Ok(Fit::assemble(plan, tasks, &data, coordinates, climbed, &found))
+        let mut fit = Fit::assemble(plan, tasks, &data, coordinates, climbed, &found);
+        let (likelihood, structure) = (self.likelihood.as_ref(), self.structure.as_ref());
+        fit.carry(self.intervals, Origin { likelihood, structure, data: &data, prior, found: &found });
+        Ok(fit)
     }
 
     /// What is known of the noise must be what the tasks and the structure take it for.
