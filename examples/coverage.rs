@@ -2,8 +2,8 @@
 //! `-- 200` simulates so many data sets a setting (3 unless said), `-- 200 poisson` of one family only.
 
 use cognate::{
-    Binomial, Design, Exchangeable, Family, FeatureCovariance, Fit, Gamma, Gaussian, Generalised, Inference, Intervals, Likelihood, Link, Model,
-    NegativeBinomial, Noise, Normal, Ordinal, Poisson, Result, Rows, Standardise, StudentT,
+    Binomial, Design, Exchangeable, Family, FeatureCovariance, Fit, Gamma, Gaussian, Generalised, Inference, Intervals, Likelihood, Link,
+    Model, NegativeBinomial, Noise, Normal, Ordinal, Poisson, Result, Rows, Standardise, StudentT,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -33,7 +33,12 @@ fn settings() -> Vec<Setting> {
         setting("gaussian", normal(), || Box::new(Gaussian::default()), [1.0, 0.5, -0.5]),
         setting("gaussian, noise a task", normal(), || Box::new(Gaussian { noise: Noise::Task }), [1.0, 0.5, -0.5]),
         setting("bernoulli", Arc::new(Binomial::default()), || by(Binomial::default()), [0.3, 0.5, -0.5]),
-        setting("bernoulli, laplace", Arc::new(Binomial::default()), || Box::new(Generalised::new(Binomial::default()).with_inference(Inference::Laplace)), [0.3, 0.5, -0.5]),
+        setting(
+            "bernoulli, laplace",
+            Arc::new(Binomial::default()),
+            || Box::new(Generalised::new(Binomial::default()).with_inference(Inference::Laplace)),
+            [0.3, 0.5, -0.5],
+        ),
         setting("probit", Arc::new(Binomial { link: Link::Probit }), || by(Binomial { link: Link::Probit }), [0.2, 0.3, -0.3]),
         setting("poisson", Arc::new(Poisson), || by(Poisson), [0.5, 0.3, -0.3]),
         setting("negative-binomial", Arc::new(NegativeBinomial { dispersion: 0.5 }), || by(NegativeBinomial::default()), [1.0, 0.3, -0.3]),
@@ -50,10 +55,13 @@ fn draw(family: &dyn Family, eta: f64, random: &mut ChaCha8Rng) -> f64 {
         "normal" | "student" | "gamma" => continuous(family, eta, u),
         "ordinal" => {
             let mut sum = 0.0;
-            (1..4).map(f64::from).find(|y| {
-                sum += family.at(*y, 1.0, eta).value.exp();
-                sum >= u
-            }).unwrap_or(4.0)
+            (1..4)
+                .map(f64::from)
+                .find(|y| {
+                    sum += family.at(*y, 1.0, eta).value.exp();
+                    sum >= u
+                })
+                .unwrap_or(4.0)
         }
         "bernoulli" | "binomial" | "probit" => f64::from(u < family.mean(eta)),
         _ => {

@@ -1,6 +1,7 @@
 //! The flags, each once (those about where edges are looked for are in `edges`).
 
 use super::edges::{EdgeArgs, EdgesArg, sampled_edges};
+use super::intervals::{IntervalArgs, TestArgs};
 use super::simulate::SimulateArgs;
 use super::summaries::SummaryArgs;
 use crate::csv::{self, Columns, Varying};
@@ -142,6 +143,8 @@ pub(super) struct ModelArgs {
     /// target and covariance
     #[arg(long, value_name = "FILE", conflicts_with = "graph")]
     covariance: Option<PathBuf>,
+    #[command(flatten)]
+    pub intervals: IntervalArgs,
     /// Seed of whatever is drawn (edges, folds)
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -210,6 +213,8 @@ pub(super) struct FitArgs {
     pub summaries: SummaryArgs,
     #[command(flatten)]
     pub model: ModelArgs,
+    #[command(flatten)]
+    pub tests: TestArgs,
     /// How tasks may be related: independent (each alone), pooled (all the same), pooled-intercepts (the same but for their
     /// intercepts), known (neighbours or a covariance from a file), exchangeable (random effects), graph (a learned sparse task
     /// graph), full (any task covariance)
@@ -456,7 +461,7 @@ impl ModelArgs {
             Some(StandardiseArg::None) | None => Standardise::None,
         };
         let model = Model::of(Box::new(Gaussian { noise: Noise::Known }), structure).standardise(standardise);
-        Ok(model.restricted(self.reml).zero_mean(self.mean == MeanArg::Zero))
+        Ok(model.restricted(self.reml).zero_mean(self.mean == MeanArg::Zero).intervals(self.intervals.kind()))
     }
 
     /// A function that makes the model around a structure; `by_formula` where the table was described by one.
@@ -472,7 +477,7 @@ impl ModelArgs {
             None if by_formula => Standardise::Scale,
             None => Standardise::Both,
         };
-        let (restricted, zero) = (self.reml, self.mean == MeanArg::Zero);
+        let (restricted, zero, intervals) = (self.reml, self.mean == MeanArg::Zero, self.intervals.kind());
         let inference = match self.inference {
             Some(InferenceArg::Laplace) => Inference::Laplace,
             _ => Inference::Variational,
@@ -483,7 +488,7 @@ impl ModelArgs {
                 Some(family) => Box::new(Generalised::of(Arc::clone(family)).with_inference(inference).with_noise(noise)),
                 None => Box::new(Gaussian { noise }),
             };
-            Model::of(likelihood, structure).standardise(standardise).restricted(restricted).zero_mean(zero)
+            Model::of(likelihood, structure).standardise(standardise).restricted(restricted).zero_mean(zero).intervals(intervals)
         }
     }
 }

@@ -11,6 +11,7 @@ mod args;
 mod demo;
 mod edges;
 mod graph;
+mod intervals;
 mod progress;
 mod run;
 mod simulate;

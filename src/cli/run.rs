@@ -115,9 +115,13 @@ fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
         return summaries::fit(args, quiet, progress);
     }
     let (Table { rows, design, schema, .. }, implied) = table(&args.table, quiet, progress)?;
-    let model = args.model.builder(args.table.formula.is_some())(structure(args, implied, rows.names(), &design, quiet)?);
+    args.tests.check(&design)?;
+    let names = rows.names().to_vec();
+    let builder = args.model.builder(args.table.formula.is_some());
+    let make = |quiet: bool| Ok(builder(structure(args, implied, &names, &design, quiet)?));
+    let model = make(quiet)?;
     let tasks = if model.needs_rows() { rows.tasks(&design).with_rows(rows)? } else { rows.tasks(&design) };
-    conclude(args, model, &tasks, &schema, quiet, progress)
+    conclude(args, (model, &|| make(true)), &tasks, &schema, quiet, progress)
 }
 
 /// The structure that was asked for, and notes on stderr of what means nothing to it or to the tasks.
@@ -141,15 +145,23 @@ pub(super) fn structure(
     Ok(structure)
 }
 
-/// Fits, saves and prints.
-pub(super) fn conclude(args: &FitArgs, model: Model, tasks: &Tasks, schema: &Schema, quiet: bool, progress: &Progress) -> Result<Output> {
+/// Fits, saves, tests and prints; `make` makes the model again.
+pub(super) fn conclude(
+    args: &FitArgs,
+    (model, make): (Model, &dyn Fn() -> Result<Model>),
+    tasks: &Tasks,
+    schema: &Schema,
+    quiet: bool,
+    progress: &Progress,
+) -> Result<Output> {
     let fit = model.fit_with(tasks, &|step| progress.say(describe(step)))?;
+    let tests = args.tests.run(&fit, tasks, make)?;
     if let Some(path) = args.save.as_ref().filter(|_| fit.converged() || !args.strict) {
         fit.save_with(schema, path)?;
     }
     let text = match args.format {
-        Format::Text => fit.to_string(),
-        Format::Json => json(&report::fit_json(&fit)),
+        Format::Text => fit.to_string() + &report::variance_tests_text(&tests),
+        Format::Json => json(&report::tested_json(&fit, &tests)),
     };
     let failed = !fit.converged();
     let note =

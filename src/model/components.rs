@@ -1,8 +1,7 @@
 //! Intervals of the variance components by their profile likelihood, whose lower end is 0 where the likelihood allows that.
 
-use super::hyperparameters::{Hyperparameters, Place};
+use super::hyperparameters::Hyperparameters;
 use crate::linalg;
-use crate::prior::Prior;
 use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +26,7 @@ pub(super) enum Held {
     Coordinate(usize),
 }
 
-/// Half of the .95 quantile of chi-squared with one degree of freedom, and the normal quantile that it comes from.
+/// Normal quantile of 95 % intervals; its square is chi-squared's with one degree of freedom.
 const DROP: f64 = 1.959_963_984_540_054;
 
 /// Precision of the root of twice the fall of the log-likelihood at an end.

@@ -4,7 +4,7 @@ use super::intervals::Carried;
 use super::sites::Sites;
 use super::{Standardise, Visibility};
 use crate::em::{Climbed, Step, Stop};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::TaskGraph;
 use crate::likelihood::{Approximation, Dispersion, Inference, Observations, family};
 use crate::posterior::Posterior;
@@ -179,6 +179,7 @@ impl Fit {
         self.coefficients.shape() == (p, tasks)
             && self.own_shares.len() == tasks
             && self.sites.as_ref().is_none_or(|sites| sites.are_consistent(p, tasks))
+            && self.carried.average.as_ref().is_none_or(|average| average.is_consistent((p, tasks), (&self.prior, &self.dispersion)))
             && self.covariances.shape() == (p * p, tasks)
             && self.mean.len() == p
             && self.mean_covariance.shape() == (p, p)
@@ -328,7 +329,7 @@ impl Fit {
         &self.mean
     }
 
-    /// Covariance of [`Fit::mean`].
+    /// Covariance of [`Fit::mean`], with [`Intervals::Full`](crate::Intervals) that of the hyperparameters included.
     pub fn mean_covariance(&self) -> DMatrix<f64> {
         let map = self.coordinates.to_original();
         &map * &self.mean_covariance * map.transpose()
@@ -339,7 +340,8 @@ impl Fit {
         self.coordinates.parameters(&self.coefficients.column(task).into_owned())
     }
 
-    /// Posterior covariance of a task's parameters, the uncertainty of the mean included.
+    /// Posterior covariance of a task's parameters about [`Fit::coefficients`], the uncertainty of the mean included, and with
+    /// [`Intervals::Full`](crate::Intervals) that of the hyperparameters.
     pub fn covariance(&self, task: usize) -> DMatrix<f64> {
         let map = self.coordinates.to_original();
         &map * self.fitted_covariance(task) * map.transpose()
@@ -348,29 +350,6 @@ impl Fit {
     pub(super) fn fitted_covariance(&self, task: usize) -> DMatrix<f64> {
         let p = self.tasks.design().len();
         DMatrix::from_column_slice(p, p, self.covariances.column(task).as_slice())
-    }
-
-    /// The deviations u_t = w_t - mean of every task with their posterior covariances, the uncertainty of the mean included;
-    /// 0 for features that do not vary. Made again from the kept statistics, O(T d^3).
-    ///
-    /// # Errors
-    /// [`Error::Arguments`] for independent tasks, which have no common mean, and what [`Posterior::given`] refuses.
-    pub fn deviations(&self) -> Result<Vec<(DVector<f64>, DMatrix<f64>)>> {
-        if !self.prior.free.is_empty() {
-            return Err(Error::Arguments(format!(
-                "the structure '{}' has no common mean of the features that are free in every task, so there are no deviations from it; ask \
-                 for the parameters instead",
-                self.structure
-            )));
-        }
-        let map = self.coordinates.to_original();
-        self.with_posterior(|posterior| {
-            let each = (0..self.tasks.len()).into_par_iter().map(|t| {
-                let (deviation, covariance) = posterior.deviation(t);
-                (&map * deviation, &map * covariance * map.transpose())
-            });
-            each.collect()
-        })
     }
 
     /// How much of a task's deviation from the mean its own rows decide, in [0, 1]; the rest is the prior's and other tasks'.
@@ -443,7 +422,7 @@ impl Fit {
         self.edge_probabilities.as_ref()
     }
 
-    /// `draws` joint posterior draws of all parameters (each T x d), the same for the same seed.
+    /// `draws` joint posterior draws of all parameters (each T x d) given the hyperparameters, the same for the same seed.
     ///
     /// # Errors
     /// What [`Posterior::given`] refuses.

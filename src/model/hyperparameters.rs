@@ -39,7 +39,7 @@ impl Hyperparameters<'_> {
     }
 
     /// How many coordinates are of the prior.
-    fn own(&self) -> usize {
+    pub(super) fn own(&self) -> usize {
         self.smooth().map_or(0, |smooth| smooth.carried(&self.prior))
     }
 

@@ -16,6 +16,15 @@ use statrs::distribution::{ContinuousCDF, Normal};
 /// Points for each hyperparameter that all tasks share, and the least and most of them.
 const POINTS: (usize, usize, usize) = (16, 32, 128);
 
+fn points(shared: usize) -> usize {
+    (POINTS.0 * shared).clamp(POINTS.1, POINTS.2)
+}
+
+/// About how many E-steps an average takes.
+pub(super) fn steps(shared: usize) -> usize {
+    6 * shared + points(shared)
+}
+
 /// Points whose posteriors are held in memory at once.
 const AT_ONCE: usize = 8;
 
@@ -70,7 +79,8 @@ impl Proposal {
         let mut best = start.log_posterior;
         let slope = target.slope(start).ok()?;
         let along = proposal.axes.transpose() * DVector::from_column_slice(&slope[..shared]);
-        let step: Vec<f64> = along.iter().zip(&proposal.widths).map(|(slope, (width, _))| (slope * width * width).clamp(-width, *width)).collect();
+        let step: Vec<f64> =
+            along.iter().zip(&proposal.widths).map(|(slope, (width, _))| (slope * width * width).clamp(-width, *width)).collect();
         let there = proposal.point(&step);
         if let Some(place) = target.place(&there).filter(|place| place.log_posterior > best && target.reference(&place.prior).is_some()) {
             best = place.log_posterior;
@@ -180,15 +190,14 @@ pub(super) fn integrate(target: &Hyperparameters, estimates: &Estimates) -> Opti
     let start = target.place(&centre)?;
     let (proposal, best) = Proposal::about(target, centre, &start)?;
     drop(start);
-    let shared = target.shared();
-    let count = (POINTS.0 * shared).clamp(POINTS.1, POINTS.2);
+    let count = points(target.shared());
     let mut random = ChaCha8Rng::seed_from_u64(0);
     let draws = proposal.draws(count, &mut random);
     let points: Vec<(Vec<f64>, Vec<f64>, f64, f64)> = draws
         .into_iter()
         .filter_map(|(along, log_density)| {
             let point = proposal.point(&along);
-            let reference = target.reference(&target.prior_at(&point)?)?;
+            let reference = target.reference(&target.prior_at(&point)?).filter(|own| own.is_finite())?;
             let with_own = proposal.with_own(point.clone(), &mut random);
             Some((point, with_own, log_density, reference))
         })

@@ -1,5 +1,6 @@
 //! What to fit, and what came out: a model is asked, a fit exists only when fitted.
 
+mod components;
 mod file;
 mod fit;
 mod hyperparameters;
@@ -8,14 +9,17 @@ mod mixture;
 mod null;
 mod predict;
 mod sites;
+mod variance_test;
 mod visibility;
 mod warnings;
 
+pub use components::VarianceComponent;
 pub(crate) use file::{discard_pending, write_whole};
 pub use fit::{Fit, LikelihoodKind};
 pub use intervals::Intervals;
 pub use null::{Null, NullTest, SampledEdges};
 pub use predict::{Forecast, Prediction};
+pub use variance_test::VarianceTest;
 pub use visibility::Visibility;
 
 use crate::em::{self, Step};
