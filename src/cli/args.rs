@@ -1,7 +1,7 @@
 //! The flags, each once (those about where edges are looked for are in `edges`).
 
 use super::edges::{EdgeArgs, EdgesArg, sampled_edges};
-use super::intervals::{IntervalArgs, TestArgs};
+use super::intervals::UncertaintyArgs;
 use super::simulate::SimulateArgs;
 use super::summaries::SummaryArgs;
 use crate::csv::{self, Columns, Varying};
@@ -143,8 +143,6 @@ pub(super) struct ModelArgs {
     /// target and covariance
     #[arg(long, value_name = "FILE", conflicts_with = "graph")]
     covariance: Option<PathBuf>,
-    #[command(flatten)]
-    pub intervals: IntervalArgs,
     /// Seed of whatever is drawn (edges, folds)
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -214,7 +212,7 @@ pub(super) struct FitArgs {
     #[command(flatten)]
     pub model: ModelArgs,
     #[command(flatten)]
-    pub tests: TestArgs,
+    pub uncertainty: UncertaintyArgs,
     /// How tasks may be related: independent (each alone), pooled (all the same), pooled-intercepts (the same but for their
     /// intercepts), known (neighbours or a covariance from a file), exchangeable (random effects), graph (a learned sparse task
     /// graph), full (any task covariance)
@@ -461,7 +459,7 @@ impl ModelArgs {
             Some(StandardiseArg::None) | None => Standardise::None,
         };
         let model = Model::of(Box::new(Gaussian { noise: Noise::Known }), structure).standardise(standardise);
-        Ok(model.restricted(self.reml).zero_mean(self.mean == MeanArg::Zero).intervals(self.intervals.kind()))
+        Ok(model.restricted(self.reml).zero_mean(self.mean == MeanArg::Zero))
     }
 
     /// A function that makes the model around a structure; `by_formula` where the table was described by one.
@@ -477,7 +475,7 @@ impl ModelArgs {
             None if by_formula => Standardise::Scale,
             None => Standardise::Both,
         };
-        let (restricted, zero, intervals) = (self.reml, self.mean == MeanArg::Zero, self.intervals.kind());
+        let (restricted, zero) = (self.reml, self.mean == MeanArg::Zero);
         let inference = match self.inference {
             Some(InferenceArg::Laplace) => Inference::Laplace,
             _ => Inference::Variational,
@@ -488,7 +486,7 @@ impl ModelArgs {
                 Some(family) => Box::new(Generalised::of(Arc::clone(family)).with_inference(inference).with_noise(noise)),
                 None => Box::new(Gaussian { noise }),
             };
-            Model::of(likelihood, structure).standardise(standardise).restricted(restricted).zero_mean(zero).intervals(intervals)
+            Model::of(likelihood, structure).standardise(standardise).restricted(restricted).zero_mean(zero)
         }
     }
 }

@@ -5,12 +5,16 @@ use crate::model::{Fit, Intervals, Model, VarianceTest};
 use crate::tasks::{Design, Tasks};
 use clap::{Args, ValueEnum};
 
-/// What intervals carry.
+/// What intervals carry, and what is tested.
 #[derive(Debug, Args)]
-pub(super) struct IntervalArgs {
+pub(super) struct UncertaintyArgs {
     /// Whether intervals of tasks, of the mean and of predictions carry the uncertainty of the hyperparameters (variances, noise, dispersion)
     #[arg(long, value_enum, default_value_t = IntervalsArg::Full)]
     intervals: IntervalsArg,
+    /// Test whether these features vary between tasks ((Intercept) for the intercept, all for every varying one), by the likelihood ratio against the same model
+    /// in which one does not
+    #[arg(long, value_delimiter = ',', value_name = "FEATURES")]
+    test_variance: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -21,25 +25,14 @@ enum IntervalsArg {
     PlugIn,
 }
 
-impl IntervalArgs {
-    pub(super) fn kind(&self) -> Intervals {
+impl UncertaintyArgs {
+    pub(super) fn intervals(&self) -> Intervals {
         match self.intervals {
             IntervalsArg::Full => Intervals::Full,
             IntervalsArg::PlugIn => Intervals::PlugIn,
         }
     }
-}
 
-/// What is tested.
-#[derive(Debug, Args)]
-pub(super) struct TestArgs {
-    /// Test whether these features vary between tasks ((Intercept) for the intercept, all for every varying one), by the likelihood ratio against the same model
-    /// in which one does not
-    #[arg(long, value_delimiter = ',', value_name = "FEATURES")]
-    test_variance: Vec<String>,
-}
-
-impl TestArgs {
     /// Refuses features that do not vary.
     pub(super) fn check(&self, design: &Design) -> Result<()> {
         self.features(design).map(|_| ())

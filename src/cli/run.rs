@@ -11,7 +11,7 @@ use crate::compare;
 use crate::csv::{self, Schema, Table};
 use crate::em::Step;
 use crate::error::{Error, Result};
-use crate::model::{Fit, Model, write_whole};
+use crate::model::{Fit, Intervals, Model, write_whole};
 use crate::report;
 use crate::structure::{self, FeatureCovariance, KnownRelation, Structure};
 use crate::tasks::{Design, Tasks};
@@ -115,7 +115,7 @@ fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
         return summaries::fit(args, quiet, progress);
     }
     let (Table { rows, design, schema, .. }, implied) = table(&args.table, quiet, progress)?;
-    args.tests.check(&design)?;
+    args.uncertainty.check(&design)?;
     let names = rows.names().to_vec();
     let builder = args.model.builder(args.table.formula.is_some());
     let make = |quiet: bool| Ok(builder(structure(args, implied, &names, &design, quiet)?));
@@ -154,8 +154,8 @@ pub(super) fn conclude(
     quiet: bool,
     progress: &Progress,
 ) -> Result<Output> {
-    let fit = model.fit_with(tasks, &|step| progress.say(describe(step)))?;
-    let tests = args.tests.run(&fit, tasks, make)?;
+    let fit = model.intervals(args.uncertainty.intervals()).fit_with(tasks, &|step| progress.say(describe(step)))?;
+    let tests = args.uncertainty.run(&fit, tasks, make)?;
     if let Some(path) = args.save.as_ref().filter(|_| fit.converged() || !args.strict) {
         fit.save_with(schema, path)?;
     }
@@ -182,7 +182,8 @@ fn compare(args: &CompareArgs, quiet: bool, progress: &Progress) -> Result<Strin
     for flag in args.model.idle_everywhere(&args.table, &names, &options)?.into_iter().filter(|_| !quiet) {
         note!("cognate: {flag} means nothing to these structures and was ignored");
     }
-    let ladder = compare::ladder(&names, &options, args.model.builder(args.table.formula.is_some()))?;
+    let builder = args.model.builder(args.table.formula.is_some());
+    let ladder = compare::ladder(&names, &options, move |structure| builder(structure).intervals(Intervals::PlugIn))?;
     let say = |name: &str| progress.say(format!("fitting {name}"));
     let comparison = compare::folds(&table.rows, &table.design, &ladder, args.folds, args.model.seed, &say)?;
     if let (None, Some(rung)) = (&comparison.best, comparison.rungs.first()) {

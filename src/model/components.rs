@@ -153,13 +153,14 @@ impl<'a> Profiles<'a> {
         const GAIN: f64 = 1e-4;
         let mut curvature = self.curvature.clone();
         let mut point = start.to_vec();
-        let mut before: Option<(DVector<f64>, DVector<f64>)> = None;
+        let mut before: Option<(DVector<f64>, DVector<f64>, f64)> = None;
         for _ in 0..STEPS {
             let place = self.target.place(&point)?;
             let slope = DVector::from_vec(self.target.slope(&place).ok()?);
             let (own, normal) = self.value(held, &point)?;
-            if let Some((step, old)) = &before {
-                learn(&mut curvature, step, &(old - &slope));
+            // Of the log posterior with what holds the number, whose slope bends too.
+            if let Some((step, old, pull)) = &before {
+                learn(&mut curvature, step, &(old - &slope - &normal * *pull));
             }
             let factor = linalg::cholesky(curvature.clone())?;
             let mut solved = DMatrix::from_columns(&[slope.clone(), normal.clone()]);
@@ -175,7 +176,7 @@ impl<'a> Profiles<'a> {
             let longest = step.iter().zip(&point).map(|(step, own)| step.abs() / (1.0 + own.abs())).fold(0.0, f64::max);
             step /= longest.max(1.0);
             point.iter_mut().zip(step.iter()).for_each(|(own, step)| *own += step);
-            before = Some((step, slope));
+            before = Some((step, slope + &normal * pull, pull));
         }
         None
     }

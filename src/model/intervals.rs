@@ -41,10 +41,10 @@ pub enum Intervals {
 }
 
 /// Floating point operations that averages, and profiles of the variance components, may take.
-const AFFORDABLE: (f64, f64) = (3e10, 3e9);
+const AFFORDABLE: (f64, f64) = (1e10, 2e9);
 
 /// Numbers that an average may hold in memory.
-const MOST_NUMBERS: f64 = 3e7;
+const MOST_NUMBERS: f64 = 6e7;
 
 /// Most hyperparameters that all tasks share over which posteriors are averaged.
 const MOST_SHARED: usize = 60;
@@ -182,7 +182,7 @@ impl Fit {
                     .into(),
             );
         }
-        let numbers = 16.0 * self.covariances.len() as f64;
+        let numbers = 2.0 * (mixture::points(shared) * self.covariances.len()) as f64;
         if mixture::steps(shared) as f64 * self.work() > AFFORDABLE.0 || numbers > MOST_NUMBERS {
             return Some("an average over the hyperparameters would take too long with so many rows, tasks and features".into());
         }

@@ -14,9 +14,9 @@ use rayon::prelude::*;
 use statrs::distribution::{ContinuousCDF, Normal};
 
 /// Points for each hyperparameter that all tasks share, and the least and most of them.
-const POINTS: (usize, usize, usize) = (16, 32, 128);
+const POINTS: (usize, usize, usize) = (16, 32, 64);
 
-fn points(shared: usize) -> usize {
+pub(super) fn points(shared: usize) -> usize {
     (POINTS.0 * shared).clamp(POINTS.1, POINTS.2)
 }
 
@@ -52,7 +52,7 @@ struct Proposal {
 
 impl Proposal {
     /// About the maximum, from the curvature there; widths are where the log posterior has fallen along the axes.
-    fn about(target: &Hyperparameters, centre: Vec<f64>, start: &Place) -> Option<(Self, f64)> {
+    fn about(target: &Hyperparameters, centre: Vec<f64>, start: &Place) -> Option<Self> {
         /// Largest width in a coordinate: twice the size, or e^2.
         const LARGEST: f64 = 2.0;
         let shared = target.shared();
@@ -72,7 +72,9 @@ impl Proposal {
             pull.view_mut((k - shared, 0), (block, shared)).copy_from(&moved);
             roots.push(linalg::semidefinite_factor(&inverse));
         }
-        let (values, axes) = linalg::symmetric_eigen(&own);
+        let (values, mut axes) = linalg::symmetric_eigen(&own);
+        // Which way they point is no matter of the order of tasks.
+        axes.column_iter_mut().filter(|axis| axis[axis.iamax()] < 0.0).for_each(|mut axis| axis.neg_mut());
         let mut proposal = Proposal { centre, widths: Vec::new(), axes, pull, roots };
         proposal.widths = values.iter().map(|value| value.max(LARGEST.powi(-2)).powf(-0.5)).map(|width| (width, width)).collect();
         // A Newton step, for the mean integrated moves the maximum.
@@ -90,7 +92,7 @@ impl Proposal {
             let width = proposal.widths[k].0;
             proposal.widths[k] = (proposal.width(target, best, (k, -width)), proposal.width(target, best, (k, width)));
         }
-        Some((proposal, best))
+        Some(proposal)
     }
 
     /// Where along an axis the log posterior has fallen by a half, by the parabola through a point where it has fallen by about that much.
@@ -164,6 +166,36 @@ impl Proposal {
 /// How much wider draws are than the parabola.
 const SPREAD: f64 = 1.1;
 
+/// Weights from their logarithms, over the largest: raised to the largest power up to 1 at which they are worth a quarter of the points. Among many
+/// hyperparameters a few points would have all the weight otherwise, by chance.
+fn flattened(logs: &[f64]) -> Vec<f64> {
+    let highest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let at =
+        |power: f64| -> Vec<f64> { logs.iter().map(|own| if own.is_finite() { (power * (own - highest)).exp() } else { 0.0 }).collect() };
+    let are_even =
+        |weights: &[f64]| 4.0 * weights.iter().sum::<f64>().powi(2) >= logs.len() as f64 * weights.iter().map(|own| own * own).sum::<f64>();
+    let weights = at(1.0);
+    if are_even(&weights) {
+        return weights;
+    }
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..40 {
+        let middle = 0.5 * (low + high);
+        if are_even(&at(middle)) { low = middle } else { high = middle }
+    }
+    at(low)
+}
+
+/// A draw.
+struct Point {
+    /// Tasks' own coordinates at their maximum.
+    shared: Vec<f64>,
+    /// Those drawn too.
+    with_own: Vec<f64>,
+    log_density: f64,
+    reference: f64,
+}
+
 /// Sums over points.
 struct Sums {
     weight: f64,
@@ -183,37 +215,40 @@ pub(super) struct Estimates<'a> {
     pub mean: &'a DVector<f64>,
 }
 
-/// Averages the posterior over the hyperparameters, about `estimates`: draws from a Gaussian about their maximum, weighed by the posterior over it, no weight
-/// above the square root of their number (Ionides 2008). None where there is no such Gaussian.
+/// Averages the posterior over the hyperparameters, about `estimates`: draws from a Gaussian about their maximum, weighed by the posterior over it. None where there is no such Gaussian.
 pub(super) fn integrate(target: &Hyperparameters, estimates: &Estimates) -> Option<Mixture> {
     let centre = target.point();
     let start = target.place(&centre)?;
-    let (proposal, best) = Proposal::about(target, centre, &start)?;
+    let proposal = Proposal::about(target, centre, &start)?;
     drop(start);
     let count = points(target.shared());
     let mut random = ChaCha8Rng::seed_from_u64(0);
     let draws = proposal.draws(count, &mut random);
-    let points: Vec<(Vec<f64>, Vec<f64>, f64, f64)> = draws
+    let points: Vec<Point> = draws
         .into_iter()
         .filter_map(|(along, log_density)| {
-            let point = proposal.point(&along);
-            let reference = target.reference(&target.prior_at(&point)?).filter(|own| own.is_finite())?;
-            let with_own = proposal.with_own(point.clone(), &mut random);
-            Some((point, with_own, log_density, reference))
+            let shared = proposal.point(&along);
+            let reference = target.reference(&target.prior_at(&shared)?).filter(|own| own.is_finite())?;
+            let with_own = proposal.with_own(shared.clone(), &mut random);
+            Some(Point { shared, with_own, log_density, reference })
         })
         .collect();
-    let level = best + points.iter().map(|point| point.3).sum::<f64>() / points.len().max(1) as f64;
-    let most = 0.5 * (count as f64).ln();
+    let places: Vec<Option<Place>> = points.par_iter().map(|point| target.place(&point.shared)).collect();
+    let height = |(point, place): (&Point, &Option<Place>)| {
+        place.as_ref().map_or(f64::NEG_INFINITY, |place| place.log_posterior + point.reference - point.log_density)
+    };
+    let weights = flattened(&points.iter().zip(&places).map(height).collect::<Vec<_>>());
+    let weighed: Vec<(&Point, &Place, f64)> =
+        points.iter().zip(&places).zip(weights).filter_map(|((point, place), weight)| Some((point, place.as_ref()?, weight))).collect();
     let mut sums: Option<Sums> = None;
-    for chunk in points.chunks(AT_ONCE) {
+    for chunk in weighed.chunks(AT_ONCE) {
         let each: Vec<Option<Sums>> = chunk
             .par_iter()
-            .map(|(point, with_own, log_density, reference)| {
-                let place = target.place(point)?;
-                let log_weight = place.log_posterior + reference - level - log_density;
-                let weight = log_weight.min(most).exp();
-                let place = if proposal.roots.is_empty() { place } else { target.place(with_own)? };
-                Some(Sums::of(&place, weight, estimates))
+            .map(|(point, place, weight)| {
+                if proposal.roots.is_empty() {
+                    return Some(Sums::of(place, *weight, estimates));
+                }
+                Some(Sums::of(&target.place(&point.with_own)?, *weight, estimates))
             })
             .collect();
         for own in each.into_iter().flatten() {
@@ -243,14 +278,15 @@ impl Sums {
         let (p, tasks) = estimates.coefficients.shape();
         let mut covariances = DMatrix::zeros(p * p, tasks);
         let mut deviations = DMatrix::zeros(p * p, tasks);
+        let root = posterior.mean_root();
         for t in 0..tasks {
+            let (mut own, mut deviation) = posterior.both_covariances(t, &root);
             let away = posterior.coefficients(t) - estimates.coefficients.column(t);
-            let own = (posterior.covariance(t) + &away * away.transpose()) * weight;
+            own.ger(weight, &away, &away, weight);
             covariances.column_mut(t).copy_from_slice(own.as_slice());
-            let (deviation, covariance) = posterior.deviation(t);
-            let away = deviation - estimates.deviations.column(t);
-            let own = (covariance + &away * away.transpose()) * weight;
-            deviations.column_mut(t).copy_from_slice(own.as_slice());
+            let away = posterior.mean_deviation(t) - estimates.deviations.column(t);
+            deviation.ger(weight, &away, &away, weight);
+            deviations.column_mut(t).copy_from_slice(deviation.as_slice());
         }
         let (mean, covariance) = expand_mean(posterior, &place.prior, p);
         let away = mean - estimates.mean;
