@@ -8,9 +8,6 @@ use crate::quadratic::Quadratics;
 use crate::structure::{Smooth, Structure};
 use nalgebra::DMatrix;
 
-/// Change of a coefficient below which a Gaussian in the place of the posterior stands at a hyperparameter.
-const ROUGHLY: f64 = 1e-4;
-
 /// Step of the differences of slopes, for coordinates of size 1.
 const STEP: f64 = 0.02;
 
@@ -23,6 +20,8 @@ pub(super) struct Hyperparameters<'a> {
     pub prior: Prior,
     pub dispersion: &'a Dispersion,
     pub quadratics: Option<&'a Quadratics>,
+    /// Change of a coefficient below which a Gaussian in the place of the posterior stands.
+    pub still: f64,
 }
 
 /// What is known at a point.
@@ -65,7 +64,7 @@ impl Hyperparameters<'_> {
     /// The E-step there; none where there is no such prior or no posterior.
     pub(super) fn place(&self, point: &[f64]) -> Option<Place> {
         let (prior, dispersion) = self.at(point)?;
-        let found = self.likelihood.posterior(self.data, &dispersion, &prior, (self.quadratics, ROUGHLY)).ok()?;
+        let found = self.likelihood.posterior(self.data, &dispersion, &prior, (self.quadratics, self.still)).ok()?;
         let log_posterior = found.log_likelihood + self.structure.log_prior(&prior) + self.likelihood.log_prior(&dispersion);
         log_posterior.is_finite().then_some(Place { log_posterior, prior, dispersion, found })
     }

@@ -131,7 +131,7 @@ impl Fit {
     }
 
     /// The log posterior about the fit, the mean treated in that way.
-    fn about<'a>(&'a self, origin: &'a Origin, treat: impl Fn(Prior) -> Prior) -> Hyperparameters<'a> {
+    fn about<'a>(&'a self, origin: &'a Origin, still: f64, treat: impl Fn(Prior) -> Prior) -> Hyperparameters<'a> {
         Hyperparameters {
             likelihood: origin.likelihood,
             structure: origin.structure,
@@ -139,6 +139,7 @@ impl Fit {
             prior: upright(treat(origin.prior.clone())),
             dispersion: &self.dispersion,
             quadratics: self.sites.is_some().then_some(&origin.found.quadratics),
+            still,
         }
     }
 
@@ -172,7 +173,7 @@ impl Fit {
         if self.log_likelihood_error > 0.0 {
             return Some("the log-likelihood is an estimate".into());
         }
-        let shared = self.about(origin, |prior| prior).shared();
+        let shared = self.about(origin, 1e-3, |prior| prior).shared();
         if shared > MOST_SHARED {
             return Some(format!("{shared} hyperparameters are too many to average over (at most {MOST_SHARED})"));
         }
@@ -206,7 +207,7 @@ impl Fit {
     }
 
     fn averaged(&self, origin: &Origin) -> Option<Mixture> {
-        let target = self.about(origin, with_integrated_mean);
+        let target = self.about(origin, 1e-3, with_integrated_mean);
         let (p, tasks) = self.coefficients.shape();
         let mut deviations = DMatrix::zeros(p, tasks);
         (0..tasks).for_each(|t| deviations.set_column(t, &origin.found.posterior.deviation(t).0));
@@ -218,7 +219,7 @@ impl Fit {
         /// E-steps of an interval, about.
         const STEPS: f64 = 32.0;
         let related = matches!(self.prior.relatedness, Relatedness::Graph(_)) || self.learns_relatedness();
-        let target = self.about(origin, with_profiled_mean);
+        let target = self.about(origin, 1e-4, with_profiled_mean);
         let own = target.own();
         let names =
             if self.sites.is_some() { self.family_dispersion(0).into_iter().map(|own| own.0).collect() } else { vec!["noise".to_string()] };

@@ -11,10 +11,10 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use statrs::distribution::{ContinuousCDF, Normal};
+use statrs::distribution::{Continuous, ContinuousCDF, StudentsT};
 
 /// Points for each hyperparameter that all tasks share, and the least and most of them.
-const POINTS: (usize, usize, usize) = (16, 32, 64);
+const POINTS: (usize, usize, usize) = (16, 48, 64);
 
 pub(super) fn points(shared: usize) -> usize {
     (POINTS.0 * shared).clamp(POINTS.1, POINTS.2)
@@ -25,7 +25,7 @@ pub(super) fn steps(shared: usize) -> usize {
     6 * shared + points(shared)
 }
 
-/// Points whose posteriors are held in memory at once.
+/// Points whose moments are held in memory at once.
 const AT_ONCE: usize = 8;
 
 /// What is averaged, about the estimates of the fit.
@@ -37,7 +37,7 @@ pub(super) struct Mixture {
     pub average: Average,
 }
 
-/// A Gaussian with a width of its own on both sides of each axis, and what tasks' own hyperparameters do given the shared ones.
+/// Independent distributions along axes with a width of its own on both sides of each, and what tasks' own hyperparameters do given the shared ones.
 struct Proposal {
     centre: Vec<f64>,
     /// Directions of the shared coordinates, by columns.
@@ -127,23 +127,32 @@ impl Proposal {
         self.centre.iter().zip(moved.iter().chain(own.iter())).map(|(centre, step)| centre + step).collect()
     }
 
-    /// `count` draws that are even in every axis (Latin hypercube, McKay, Beckman and Conover 1979), with their log densities over the one at the centre.
+    /// `count` draws that are even in every axis (Latin hypercube, McKay, Beckman and Conover 1979), of two axes in the plane too, with their log densities.
     fn draws(&self, count: usize, random: &mut ChaCha8Rng) -> Vec<(Vec<f64>, f64)> {
-        let normal = Normal::standard();
+        let tails = tails();
         let mut draws = vec![(Vec::with_capacity(self.widths.len()), 0.0); count];
-        for (down, up) in &self.widths {
+        for (axis, (down, up)) in self.widths.iter().enumerate() {
             let mut strata: Vec<usize> = (0..count).collect();
-            strata.shuffle(random);
+            match (self.widths.len(), axis) {
+                (1..=2, 0) => {}
+                (2, _) => {
+                    let turned = |k: &usize| (*k as f64 * GOLDEN).fract();
+                    let mut order = strata.clone();
+                    order.sort_by(|a, b| turned(a).total_cmp(&turned(b)));
+                    order.iter().enumerate().for_each(|(rank, k)| strata[*k] = rank);
+                }
+                _ => strata.shuffle(random),
+            }
             let below = if down + up > 0.0 { down / (down + up) } else { 0.5 };
             for (draw, stratum) in draws.iter_mut().zip(strata) {
                 let u = (stratum as f64 + 0.5) / count as f64;
                 let (width, z) = if u < below {
-                    (*down, normal.inverse_cdf(0.5 * u / below))
+                    (*down, tails.inverse_cdf(0.5 * u / below))
                 } else {
-                    (*up, -normal.inverse_cdf(0.5 * (1.0 - u) / (1.0 - below)))
+                    (*up, -tails.inverse_cdf(0.5 * (1.0 - u) / (1.0 - below)))
                 };
-                draw.0.push(SPREAD * width * z);
-                draw.1 -= 0.5 * z * z;
+                draw.0.push(width * z);
+                draw.1 += tails.ln_pdf(z);
             }
         }
         draws
@@ -163,8 +172,13 @@ impl Proposal {
     }
 }
 
-/// How much wider draws are than the parabola.
-const SPREAD: f64 = 1.1;
+/// The golden section, whose multiples are spread most evenly.
+const GOLDEN: f64 = 0.618_033_988_749_895;
+
+/// The distribution of draws along an axis, in widths: posteriors of standard deviations have longer tails than the normal distribution.
+fn tails() -> StudentsT {
+    StudentsT::new(0.0, 1.0, 5.0).expect("five degrees of freedom")
+}
 
 /// Weights from their logarithms, over the largest: raised to the largest power up to 1 at which they are worth a quarter of the points. Among many
 /// hyperparameters a few points would have all the weight otherwise, by chance.

@@ -24,6 +24,7 @@ impl Fit {
     /// Tests this fit against `without`, the same in which one feature less varies: the statistic is about half of the time chi-squared with k - 1
     /// and half of the time with k degrees of freedom, since a variance cannot be negative (Self and Liang 1987; Stram and Lee 1994). k is 1 for a
     /// diagonal K and the number of features that vary together for a full one. With variational inference the log-likelihoods are bounds.
+    /// That the intercept does not vary is meant where features are centred, if they are.
     ///
     /// ```
     /// use cognate::{Design, Exchangeable, FeatureCovariance, Gaussian, Model, Rows};
