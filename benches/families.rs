@@ -4,7 +4,9 @@
 //! `cargo bench --bench families` prints `name,inference,log-likelihood,seconds` (`exact`: variational and its exact evidence), then `million,variational,log-likelihood,seconds,peak MB`;
 //! `... -- only NAME` runs one problem. `benches/families.sh` adds lme4.
 
-use cognate::{Binomial, Design, Exchangeable, Family, FeatureCovariance, Fit, Generalised, Inference, Model, Poisson, Rows, Tasks};
+use cognate::{
+    Binomial, Design, Exchangeable, Family, FeatureCovariance, Fit, Generalised, Inference, Intervals, Model, Poisson, Rows, Tasks,
+};
 use cpu_time::ProcessTime;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -79,7 +81,9 @@ impl Problem {
 
     fn fit(&self, tasks: &Tasks, inference: Inference, exact: bool) -> Fit {
         let likelihood = Generalised::of(Arc::clone(&self.family)).with_inference(inference);
-        let model = Model::new(likelihood, Exchangeable::new(FeatureCovariance::Full)).exact_evidence(exact);
+        // As glmer, which takes variances as known.
+        let structure = Exchangeable::new(FeatureCovariance::Full);
+        let model = Model::new(likelihood, structure).intervals(Intervals::PlugIn).exact_evidence(exact);
         model.fit(tasks).expect("the model fits")
     }
 }

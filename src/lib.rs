@@ -47,7 +47,10 @@ pub use likelihood::{
     Approximation, Binomial, CorrelatedGaussian, Dispersion, Evidence, Family, FamilyRow, FamilyRows, Gamma, Gaussian, Generalised,
     Inference, Likelihood, Link, Local, NegativeBinomial, Noise, Normal, Observations, Ordinal, Poisson, StudentT,
 };
-pub use model::{Fit, Forecast, LikelihoodKind, Model, Null, NullTest, Prediction, SampledEdges, Standardise, Visibility};
+pub use model::{
+    Fit, Forecast, Intervals, LikelihoodKind, Model, Null, NullTest, Prediction, SampledEdges, Standardise, VarianceComponent,
+    VarianceTest, Visibility,
+};
 pub use posterior::Posterior;
 pub use prior::{Mean, Prior, Relatedness};
 pub use quadratic::{Quadratic, Quadratics, Statistics};

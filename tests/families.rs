@@ -2,8 +2,8 @@
 
 use cognate::{
     Approximation, Binomial, Coordinates, Design, Dispersion, EdgeMethod, Exchangeable, Family, FamilyRows, FeatureCovariance, Fit, Gamma,
-    Gaussian, Generalised, Graph, Inference, Likelihood, Mean, Model, NegativeBinomial, Noise, Normal, Null, Observations, Ordinal,
-    Poisson, Pooled, Posterior, Prior, Relatedness, Rows, StudentT, TaskGraph,
+    Gaussian, Generalised, Graph, Inference, Intervals, Likelihood, Mean, Model, NegativeBinomial, Noise, Normal, Null, Observations,
+    Ordinal, Poisson, Pooled, Posterior, Prior, Relatedness, Rows, StudentT, TaskGraph,
 };
 use nalgebra::{DMatrix, DVector};
 use rand::SeedableRng;
@@ -180,7 +180,7 @@ fn laplace_fits_reach_those_of_lme4() {
         let family: std::sync::Arc<dyn Family> =
             if model.family.name() == "poisson" { std::sync::Arc::new(Poisson) } else { std::sync::Arc::new(Binomial::default()) };
         let likelihood = Generalised::of(family).with_inference(Inference::Laplace);
-        let fit = Model::new(likelihood, Exchangeable::new(FeatureCovariance::Full)).fit(&tasks).unwrap();
+        let fit = Model::new(likelihood, Exchangeable::new(FeatureCovariance::Full)).intervals(Intervals::PlugIn).fit(&tasks).unwrap();
         let beyond = fit.log_likelihood() - reference["laplace_logLik_here_recomputed"].as_f64().unwrap();
         assert!(fit.converged() && !fit.log_likelihood_is_bound() && (-1e-6..0.003).contains(&beyond), "{id}: {beyond}");
         let best = reference["laplace_ML_recomputed"]["logLik"].as_f64().unwrap();
@@ -207,7 +207,7 @@ fn a_gaussian_family_gives_the_exact_fit() {
     for restricted in [false, true] {
         let fit = |likelihood: Box<dyn Likelihood>| {
             let structure = Box::new(Exchangeable::new(FeatureCovariance::Diagonal));
-            Model::of(likelihood, structure).restricted(restricted).fit(&tasks).unwrap()
+            Model::of(likelihood, structure).restricted(restricted).intervals(Intervals::PlugIn).fit(&tasks).unwrap()
         };
         let exact = fit(Box::<Gaussian>::default());
         for inference in [Inference::Variational, Inference::Laplace] {

@@ -1,7 +1,7 @@
 //! Known relations: the same fit by any engine, a strength that is learned, and refusals.
 
 use cognate::simulate::{NoiseLevel, gaussian};
-use cognate::{Design, FeatureCovariance, Gaussian, Known, KnownRelation, Mean, Model, Prior, Relatedness, TaskGraph, Tasks};
+use cognate::{Design, FeatureCovariance, Gaussian, Intervals, Known, KnownRelation, Mean, Model, Prior, Relatedness, TaskGraph, Tasks};
 use nalgebra::{DMatrix, DVector};
 
 type Pairs = Vec<(String, String, f64)>;
@@ -48,7 +48,7 @@ fn drawn(side: usize, features: usize, gamma: f64, seed: u64) -> Tasks {
 }
 
 fn model(relation: KnownRelation) -> Model {
-    Model::new(Gaussian::default(), Known::new(FeatureCovariance::Scalar, relation))
+    Model::new(Gaussian::default(), Known::new(FeatureCovariance::Scalar, relation)).intervals(Intervals::PlugIn)
 }
 
 /// The sparse engine along the lattice and the dense one, which is given Sigma, reach the same fit.

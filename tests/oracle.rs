@@ -2,8 +2,8 @@
 
 use cognate::csv::{Columns, Varying};
 use cognate::{
-    Coordinates, Dispersion, Exchangeable, FeatureCovariance, Fit, Gaussian, Mean, Model, Observations, Posterior, Prior, Relatedness,
-    Standardise, TaskGraph,
+    Coordinates, Dispersion, Exchangeable, FeatureCovariance, Fit, Gaussian, Intervals, Mean, Model, Observations, Posterior, Prior,
+    Relatedness, Standardise, TaskGraph,
 };
 use nalgebra::{DMatrix, DVector};
 use std::path::PathBuf;
@@ -21,7 +21,11 @@ fn school(varying: Varying, features: Option<Vec<String>>, covariance: FeatureCo
     let table = cognate::csv::read(cognate::csv::open(&root().join("data/school.csv.gz")).unwrap(), "school", &columns).unwrap();
     let tasks = table.rows.tasks(&table.design);
     let start = std::time::Instant::now();
-    let fit = Model::new(Gaussian::default(), Exchangeable::new(covariance)).standardise(standardise).fit(&tasks).unwrap();
+    let fit = Model::new(Gaussian::default(), Exchangeable::new(covariance))
+        .standardise(standardise)
+        .intervals(Intervals::PlugIn)
+        .fit(&tasks)
+        .unwrap();
     println!("school {covariance:?}: {} in {} steps, {:?}, {:?}", fit.log_likelihood(), fit.trace().len(), fit.stop(), start.elapsed());
     fit
 }
@@ -91,7 +95,8 @@ fn matrix(value: &serde_json::Value) -> DMatrix<f64> {
 fn lme4_log_likelihoods_are_reached() {
     for (model, tasks, kind) in lme4_models() {
         let id = &model["id"];
-        let fit = Model::new(Gaussian::default(), Exchangeable::new(kind)).standardise(Standardise::None).fit(&tasks).unwrap();
+        let model_of = Model::new(Gaussian::default(), Exchangeable::new(kind)).standardise(Standardise::None);
+        let fit = model_of.intervals(Intervals::PlugIn).fit(&tasks).unwrap();
         let expected = model["logLik"].as_f64().unwrap();
         println!("{id}: {} against {expected} ({} steps, {:?})", fit.log_likelihood(), fit.trace().len(), fit.stop());
         assert!(fit.log_likelihood() >= expected - 1e-6, "{id}: {} < {expected}", fit.log_likelihood());

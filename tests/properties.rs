@@ -1,8 +1,8 @@
 //! Properties that hold for every data set, against dense brute force where there is one.
 
 use cognate::{
-    Coordinates, Design, Dispersion, Exchangeable, FeatureCovariance, Fit, Full, Gaussian, Graph, Independent, Mean, Model, Noise,
-    Observations, Pooled, Posterior, Prior, Relatedness, Rows, Standardise, TaskGraph, Tasks,
+    Coordinates, Design, Dispersion, Exchangeable, FeatureCovariance, Fit, Full, Gaussian, Graph, Independent, Intervals, Mean, Model,
+    Noise, Observations, Pooled, Posterior, Prior, Relatedness, Rows, Standardise, TaskGraph, Tasks,
 };
 use nalgebra::{DMatrix, DVector};
 use proptest::prelude::*;
@@ -335,7 +335,8 @@ fn all_models() -> Vec<(&'static str, Model)> {
             let chain =
                 cognate::KnownRelation::Graph(vec![("task 0".into(), "task 1".into(), 1.0), ("task 1".into(), "task 2".into(), 0.5)]);
             let options = cognate::structure::Options { relation: Some(chain), ..Default::default() };
-            (name, Model::of(Box::new(Gaussian::default()), cognate::structure::by_name(name, &options).unwrap()))
+            let structure = cognate::structure::by_name(name, &options).unwrap();
+            (name, Model::of(Box::new(Gaussian::default()), structure).intervals(Intervals::PlugIn))
         })
         .collect()
 }
@@ -408,7 +409,8 @@ fn save_and_load_are_exact_for_every_structure() {
 fn draws_have_the_posterior_mean_and_covariance_and_repeat() {
     let tasks = tasks_of(&rows(5, 1, 23));
     let slopes = tasks.clone().with_design(tasks.design().clone().with_graph_features(|feature| feature == "x0"));
-    let by_slopes = Model::new(Gaussian::default(), Full::new(FeatureCovariance::Diagonal)).fit(&slopes).unwrap();
+    let by_slopes = Model::new(Gaussian::default(), Full::new(FeatureCovariance::Diagonal));
+    let by_slopes = by_slopes.intervals(Intervals::PlugIn).fit(&slopes).unwrap();
     let fits = all_models().into_iter().map(|(name, model)| (name, model.fit(&tasks).unwrap()));
     for (name, fit) in fits.chain([("full by slopes", by_slopes)]) {
         let draws = fit.sample(4000, 9).unwrap();

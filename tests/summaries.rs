@@ -2,8 +2,8 @@
 
 use assert_cmd::Command;
 use cognate::{
-    Coordinates, Design, Dispersion, Exchangeable, FeatureCovariance, Fit, Gaussian, Known, KnownRelation, Likelihood, Mean, Model, Noise,
-    Observations, Pooled, Posterior, Prior, Relatedness, Rows, Standardise, Statistics, Structure, Summaries,
+    Coordinates, Design, Dispersion, Exchangeable, FeatureCovariance, Fit, Gaussian, Intervals, Known, KnownRelation, Likelihood, Mean,
+    Model, Noise, Observations, Pooled, Posterior, Prior, Relatedness, Rows, Standardise, Statistics, Structure, Summaries,
 };
 use nalgebra::{DMatrix, DVector, dmatrix};
 use rand::{RngExt, SeedableRng};
@@ -182,7 +182,8 @@ fn estimates_of_rows_fit_as_the_rows_do() {
         let fits: Vec<Fit> = tasks
             .iter()
             .map(|tasks| {
-                Model::of(Box::new(KNOWN), structure()).standardise(Standardise::None).restricted(name == "known").fit(tasks).unwrap()
+                let model = Model::of(Box::new(KNOWN), structure()).standardise(Standardise::None);
+                model.restricted(name == "known").intervals(Intervals::PlugIn).fit(tasks).unwrap()
             })
             .collect();
         let [of_rows, of_estimates] = fits.as_slice() else { panic!() };

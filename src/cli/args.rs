@@ -3,6 +3,7 @@
 use super::edges::{EdgeArgs, EdgesArg};
 use super::evidence::EvidenceArgs;
 use super::graph::GraphArgs;
+use super::intervals::UncertaintyArgs;
 use super::simulate::SimulateArgs;
 use super::summaries::SummaryArgs;
 use crate::csv::{self, Columns, Varying};
@@ -219,6 +220,8 @@ pub(super) struct FitArgs {
     pub summaries: SummaryArgs,
     #[command(flatten)]
     pub model: ModelArgs,
+    #[command(flatten)]
+    pub uncertainty: UncertaintyArgs,
     /// How tasks may be related: independent (each alone), pooled (all the same), pooled-intercepts (the same but for their
     /// intercepts), known (neighbours or a covariance from a file), exchangeable (random effects), graph (a learned sparse task
     /// graph), full (any task covariance)

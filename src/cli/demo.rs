@@ -5,7 +5,7 @@ use crate::compare::{self, Comparison};
 use crate::csv::{self, Columns};
 use crate::error::Result;
 use crate::likelihood::Gaussian;
-use crate::model::{Fit, Model};
+use crate::model::{Fit, Intervals, Model};
 use crate::report;
 use crate::structure;
 use std::fmt::Write as _;
@@ -19,7 +19,9 @@ pub(super) fn demo(progress: &Progress) -> Result<String> {
     let columns = Columns { task: "school".into(), target: "score".into(), ..Columns::default() };
     let table = csv::read(flate2::read::GzDecoder::new(SCHOOL), "the School data", &columns)?;
     let train = |row: usize| SPLIT[row / 8] >> (7 - row % 8) & 1 == 1;
-    let ladder = compare::ladder(&LADDER, &structure::Options::default(), |structure| Model::of(Box::new(Gaussian::default()), structure))?;
+    let ladder = compare::ladder(&LADDER, &structure::Options::default(), |structure| {
+        Model::of(Box::new(Gaussian::default()), structure).intervals(Intervals::PlugIn)
+    })?;
     let say = |name: &str| progress.say(format!("fitting {name}"));
     let (comparison, fits) = compare::holdout(&table.rows, &table.design, train, &ladder, &say)?;
     Ok(page(&comparison, &fits))

@@ -12,6 +12,7 @@ mod demo;
 mod edges;
 mod evidence;
 mod graph;
+mod intervals;
 mod progress;
 mod run;
 mod simulate;

@@ -11,7 +11,7 @@ use crate::compare;
 use crate::csv::{self, Columns, Schema, Table};
 use crate::em::Step;
 use crate::error::{Error, Result};
-use crate::model::{Fit, Model, write_whole};
+use crate::model::{Fit, Intervals, Model, write_whole};
 use crate::report;
 use crate::structure::{self, FeatureCovariance, KnownRelation, Structure};
 use crate::tasks::{Design, Tasks};
@@ -117,9 +117,13 @@ fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
         return summaries::fit(args, quiet, progress);
     }
     let (Table { rows, design, schema, .. }, implied) = table(&args.table, &args.model, quiet, progress)?;
-    let model = args.model.builder(&args.table)(structure(args, implied, rows.names(), &design, quiet)?);
+    args.uncertainty.check(&design)?;
+    let names = rows.names().to_vec();
+    let builder = args.model.builder(&args.table);
+    let make = |quiet: bool| Ok(builder(structure(args, implied, &names, &design, quiet)?));
+    let model = make(quiet)?;
     let tasks = if model.needs_rows() { rows.tasks(&design).with_rows(rows)? } else { rows.tasks(&design) };
-    conclude(args, model, &tasks, &schema, quiet, progress)
+    conclude(args, (model, &|| make(true)), &tasks, &schema, quiet, progress)
 }
 
 /// The structure that was asked for, and notes on stderr of what means nothing to it or to the tasks.
@@ -144,15 +148,24 @@ pub(super) fn structure(
     Ok(structure)
 }
 
-/// Fits, saves and prints.
-pub(super) fn conclude(args: &FitArgs, model: Model, tasks: &Tasks, schema: &Schema, quiet: bool, progress: &Progress) -> Result<Output> {
-    let fit = model.exact_evidence(args.evidence.is_exact()).fit_with(tasks, &|step| progress.say(describe(step)))?;
+/// Fits, saves, tests and prints; `make` makes the model again.
+pub(super) fn conclude(
+    args: &FitArgs,
+    (model, make): (Model, &dyn Fn() -> Result<Model>),
+    tasks: &Tasks,
+    schema: &Schema,
+    quiet: bool,
+    progress: &Progress,
+) -> Result<Output> {
+    let model = model.intervals(args.uncertainty.intervals()).exact_evidence(args.evidence.is_exact());
+    let fit = model.fit_with(tasks, &|step| progress.say(describe(step)))?;
+    let tests = args.uncertainty.run(&fit, tasks, make)?;
     if let Some(path) = args.save.as_ref().filter(|_| fit.converged() || !args.strict) {
         fit.save_with(schema, path)?;
     }
     let text = match args.format {
-        Format::Text => fit.to_string(),
-        Format::Json => json(&report::fit_json(&fit)),
+        Format::Text => fit.to_string() + &report::variance_tests_text(&tests),
+        Format::Json => json(&report::tested_json(&fit, &tests)),
     };
     let failed = !fit.converged();
     let note =
@@ -173,7 +186,8 @@ fn compare(args: &CompareArgs, quiet: bool, progress: &Progress) -> Result<Strin
     for flag in args.model.idle_everywhere(&args.table, &names, &options)?.into_iter().filter(|_| !quiet) {
         note!("cognate: {flag} means nothing to these structures and was ignored");
     }
-    let ladder = compare::ladder(&names, &options, args.model.builder(&args.table))?;
+    let builder = args.model.builder(&args.table);
+    let ladder = compare::ladder(&names, &options, move |structure| builder(structure).intervals(Intervals::PlugIn))?;
     let say = |name: &str| progress.say(format!("fitting {name}"));
     let comparison = compare::folds(&table.rows, &table.design, &ladder, args.folds, args.model.seed, &say)?;
     if let (None, Some(rung)) = (&comparison.best, comparison.rungs.first()) {

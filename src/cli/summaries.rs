@@ -29,6 +29,7 @@ pub(super) fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Ou
             note!("cognate: tasks without any estimate, known from the others only: {}", empty_tasks.join(", "));
         }
     }
-    let model = args.model.of_summaries(structure(args, None, tasks.names(), tasks.design(), quiet)?)?;
-    conclude(args, model, &tasks, &schema, quiet, progress)
+    args.uncertainty.check(tasks.design())?;
+    let make = |quiet: bool| args.model.of_summaries(structure(args, None, tasks.names(), tasks.design(), quiet)?);
+    conclude(args, (make(quiet)?, &|| make(true)), &tasks, &schema, quiet, progress)
 }

@@ -1,9 +1,10 @@
 //! What came out of a fit, in the units of the table.
 
+use super::intervals::Carried;
 use super::sites::Sites;
 use super::{Standardise, Visibility, intercepts};
 use crate::em::{Climbed, Step, Stop};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::TaskGraph;
 use crate::likelihood::{Approximation, Dispersion, Evidence, Inference, Observations, family};
 use crate::posterior::Posterior;
@@ -78,6 +79,8 @@ pub struct Fit {
     /// Where they are not the sums of the tasks.
     #[serde(default)]
     pub(super) sites: Option<Sites>,
+    #[serde(default)]
+    pub(super) carried: Carried,
     #[serde(with = "crate::linalg::record::vector")]
     pub(super) mean: DVector<f64>,
     #[serde(with = "crate::linalg::record::matrix")]
@@ -160,6 +163,7 @@ impl Fit {
             warnings: Vec::new(),
             own_shares,
             sites: (data.each.is_some() || data.shared.is_some()).then(|| Sites::of(&found.quadratics)),
+            carried: Carried::default(),
             mean,
             mean_covariance,
             coefficients,
@@ -180,6 +184,7 @@ impl Fit {
             && self.own_shares.len() == tasks
             && self.evidence_is_consistent()
             && self.sites.as_ref().is_none_or(|sites| sites.are_consistent(p, tasks))
+            && self.carried.average.as_ref().is_none_or(|average| average.is_consistent((p, tasks), (&self.prior, &self.dispersion)))
             && self.covariances.shape() == (p * p, tasks)
             && self.mean.len() == p
             && self.mean_covariance.shape() == (p, p)
@@ -313,7 +318,7 @@ impl Fit {
         &self.mean
     }
 
-    /// Covariance of [`Fit::mean`].
+    /// Covariance of [`Fit::mean`], with [`Intervals::Full`](crate::Intervals) that of the hyperparameters included.
     pub fn mean_covariance(&self) -> DMatrix<f64> {
         let map = self.coordinates.to_original();
         &map * &self.mean_covariance * map.transpose()
@@ -324,7 +329,8 @@ impl Fit {
         self.coordinates.of_task(task).parameters(&self.coefficients.column(task).into_owned())
     }
 
-    /// Posterior covariance of a task's parameters, the uncertainty of the mean included.
+    /// Posterior covariance of a task's parameters about [`Fit::coefficients`], the uncertainty of the mean included, and with
+    /// [`Intervals::Full`](crate::Intervals) that of the hyperparameters.
     pub fn covariance(&self, task: usize) -> DMatrix<f64> {
         let map = self.coordinates.of_task(task).to_original();
         &map * self.fitted_covariance(task) * map.transpose()
@@ -333,29 +339,6 @@ impl Fit {
     pub(super) fn fitted_covariance(&self, task: usize) -> DMatrix<f64> {
         let p = self.tasks.design().len();
         DMatrix::from_column_slice(p, p, self.covariances.column(task).as_slice())
-    }
-
-    /// The deviations u_t = w_t - mean of every task with their posterior covariances, the uncertainty of the mean included;
-    /// 0 for features that do not vary. Made again from the kept statistics, O(T d^3).
-    ///
-    /// # Errors
-    /// [`Error::Arguments`] for independent tasks, which have no common mean, and what [`Posterior::given`] refuses.
-    pub fn deviations(&self) -> Result<Vec<(DVector<f64>, DMatrix<f64>)>> {
-        if !self.prior.free.is_empty() {
-            return Err(Error::Arguments(format!(
-                "the structure '{}' has no common mean of the features that are free in every task, so there are no deviations from it; ask \
-                 for the parameters instead",
-                self.structure
-            )));
-        }
-        self.with_posterior(|posterior| {
-            let each = (0..self.tasks.len()).into_par_iter().map(|t| {
-                let map = self.coordinates.of_task(t).to_original();
-                let (deviation, covariance) = posterior.deviation(t);
-                (&map * deviation, &map * covariance * map.transpose())
-            });
-            each.collect()
-        })
     }
 
     /// How much of a task's deviation from the mean its own rows decide, in [0, 1]; the rest is the prior's and other tasks'.
@@ -433,8 +416,8 @@ impl Fit {
         self.edge_probabilities.as_ref()
     }
 
-    /// `draws` joint posterior draws of all parameters (each T x d), the same for the same seed. Intercepts of targets in units of their own
-    /// are what they are at the drawn slopes.
+    /// `draws` joint posterior draws of all parameters (each T x d) given the hyperparameters, the same for the same seed. Intercepts of targets in
+    /// units of their own are what they are at the drawn slopes.
     ///
     /// # Errors
     /// What [`Posterior::given`] refuses.
@@ -469,7 +452,7 @@ impl Fit {
 }
 
 /// The mean and its covariance over all features (the posterior numbers them without the free ones).
-fn expand_mean(posterior: &Posterior, prior: &Prior, p: usize) -> (DVector<f64>, DMatrix<f64>) {
+pub(super) fn expand_mean(posterior: &Posterior, prior: &Prior, p: usize) -> (DVector<f64>, DMatrix<f64>) {
     let kept: Vec<usize> = (0..p).filter(|f| !prior.free.contains(f)).collect();
     let mut mean = DVector::zeros(p);
     kept.iter().zip(posterior.mean().iter()).for_each(|(f, value)| mean[*f] = *value);

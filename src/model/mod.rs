@@ -1,19 +1,27 @@
 //! What to fit, and what came out: a model is asked, a fit exists only when fitted.
 
+mod components;
 mod criteria;
 mod file;
 mod fit;
+mod hyperparameters;
 mod intercepts;
+mod intervals;
+mod mixture;
 mod null;
 mod predict;
 mod sites;
+mod variance_test;
 mod visibility;
 mod warnings;
 
+pub use components::VarianceComponent;
 pub(crate) use file::{discard_pending, write_whole};
 pub use fit::{Fit, LikelihoodKind};
+pub use intervals::Intervals;
 pub use null::{Null, NullTest, SampledEdges};
 pub use predict::{Forecast, Prediction};
+pub use variance_test::VarianceTest;
 pub use visibility::Visibility;
 
 use crate::em::{self, Step};
@@ -25,6 +33,7 @@ use crate::prior::{Mean, Prior, Relatedness};
 use crate::quadratic::Quadratics;
 use crate::structure::{FeatureCovariance, Setting, Structure};
 use crate::tasks::{Coordinates, SharedRows, Tasks};
+use intervals::Origin;
 use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +74,8 @@ pub struct Model {
     restricted: bool,
     zero_mean: bool,
     exact_evidence: bool,
+
+    intervals: Intervals,
     options: em::Options,
 }
 
@@ -76,9 +87,8 @@ impl Model {
 
     /// As [`Model::new`], from boxes.
     pub fn of(likelihood: Box<dyn Likelihood>, structure: Box<dyn Structure>) -> Self {
-        let options = em::Options::default();
-        let standardise = Standardise::Both;
-        Model { likelihood, structure, standardise, restricted: false, zero_mean: false, exact_evidence: false, options }
+        let (options, intervals, standardise) = (em::Options::default(), Intervals::default(), Standardise::Both);
+        Model { likelihood, structure, standardise, restricted: false, zero_mean: false, exact_evidence: false, intervals, options }
     }
 
     /// In which coordinates a scalar or diagonal K is diagonal. A full K, and pooling, do not depend on it.
@@ -103,6 +113,12 @@ impl Model {
     /// densities a row ([`Approximation::evidence`](crate::Approximation::evidence)). Means nothing to pooled and independent tasks.
     pub fn exact_evidence(mut self, exact: bool) -> Self {
         self.exact_evidence = exact;
+        self
+    }
+
+    /// What intervals carry.
+    pub fn intervals(mut self, intervals: Intervals) -> Self {
+        self.intervals = intervals;
         self
     }
 
@@ -186,6 +202,7 @@ impl Model {
         let used = |f: &usize| climbed.prior.mean_features.contains(f) || climbed.prior.free.contains(f);
         let has_mean = !climbed.prior.mean_features.is_empty();
         let dropped = with_mean.iter().filter(|f| has_mean && !used(f)).map(|f| design.features()[*f].clone()).collect();
+        let prior = climbed.prior.clone();
         climbed.prior = normalise(climbed.prior, tasks.len());
         let search = (climbed.quadratics.as_ref(), STILL);
         let found = self.likelihood.posterior(&data, &climbed.dispersion, &climbed.prior, search)?;
@@ -208,6 +225,8 @@ impl Model {
         if let Some(evidence) = evidence {
             fit.add_evidence(evidence, found.log_likelihood);
         }
+        let (likelihood, structure) = (self.likelihood.as_ref(), self.structure.as_ref());
+        fit.carry(self.intervals, Origin { likelihood, structure, data: &data, prior, found: &found });
         Ok(fit)
     }
 

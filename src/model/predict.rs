@@ -96,7 +96,7 @@ impl Fit {
     /// Of a fit to [`Summaries`](crate::Summaries) it is x'w_t without noise, for nothing is known of observations; `x` has a value for every
     /// feature then, 1 for one named `(Intercept)`.
     ///
-    /// The interval has probability `level` and takes the hyperparameters as known.
+    /// The interval has probability `level`, and the uncertainty that [`Fit::intervals`] says (of the dispersion of a family its estimate).
     ///
     /// # Errors
     /// [`Error::UnknownTask`] for an unseen task where the structure has no prior for it, [`Error::Shape`] for another number
@@ -133,7 +133,7 @@ impl Fit {
                     return Err(Error::UnknownTask { task: task.into(), structure: self.structure.clone() });
                 }
                 let mut between = DMatrix::zeros(z.len(), z.len());
-                let k = self.prior.feature_covariance();
+                let k = self.carried.average.as_ref().map_or_else(|| self.prior.feature_covariance(), |all| all.feature_covariance.clone());
                 for (i, a) in self.prior.varying.iter().enumerate() {
                     for (j, b) in self.prior.varying.iter().enumerate() {
                         between[(*a, *b)] = k[(i, j)];
@@ -144,7 +144,11 @@ impl Fit {
             }
         };
         if self.inference.is_none() {
-            let noise = if self.tasks.are_estimates() { 0.0 } else { block.first().copied().unwrap_or(1.0) };
+            let expected = self.carried.average.as_ref().filter(|_| number.is_some() || !self.dispersion.is_each()).and_then(|average| {
+                let own = if self.dispersion.is_each() { number.unwrap_or(0) } else { 0 };
+                average.dispersion.get(own).copied()
+            });
+            let noise = if self.tasks.are_estimates() { 0.0 } else { expected.or(block.first().copied()).unwrap_or(1.0) };
             let unit = self.coordinates.target_unit(number);
             let sd = (spread.max(0.0) + noise / weight).sqrt() * unit.scale;
             return Ok(Forecast(Kind::Normal { mean: unit.centre + unit.scale * centre + offset, sd }));

@@ -228,8 +228,16 @@ impl<'a> Posterior<'a> {
 
     /// Cov(u_t | mean) over the varying features.
     fn within(&self, task: usize) -> DMatrix<f64> {
-        let factor = &self.inner.factor;
-        factor * self.engine.covariance(task, task) * factor.transpose()
+        let (factor, mut own) = (&self.inner.factor, self.engine.covariance(task, task));
+        match self.inner.diagonal() {
+            Some(diagonal) => {
+                for (j, b) in diagonal.iter().enumerate() {
+                    diagonal.iter().enumerate().for_each(|(i, a)| own[(i, j)] *= a * b);
+                }
+                own
+            }
+            None => factor * own * factor.transpose(),
+        }
     }
 
     /// How many of the r directions of K an average task's own rows decide: mean_t tr(N_t (I + N_t)^-1) with N_t = L' J_t L, or

@@ -5,7 +5,7 @@ use super::coupled::{Coupled, LIMIT_MB};
 use super::{Engine, Posterior};
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
-use crate::linalg;
+use crate::linalg::{self, Operand, multiply_add, product};
 use crate::prior::Mean;
 use nalgebra::{DMatrix, DMatrixView, DVector};
 use rayon::prelude::*;
@@ -203,6 +203,55 @@ impl Posterior<'_> {
         let mut slope = each.into_iter().fold(DMatrix::zeros(features.len(), features.len()), |sum, part| sum + part) * 0.5;
         linalg::symmetrise(&mut slope);
         slope
+    }
+
+    /// What of w_t and of u_t follows from the uncertainty of the mean: maps (p x m) to be multiplied by a root of its covariance, and the
+    /// covariance of u_t given the mean, spread over all features. For priors without free features.
+    fn parts(&self, task: usize) -> (DMatrix<f64>, DMatrix<f64>, DMatrix<f64>) {
+        let p = self.data().features();
+        let mut within = DMatrix::zeros(p, p);
+        linalg::place(&mut within, (&self.inner.varying, &self.inner.varying), &self.within(task));
+        let (factor, sensitivity) = (&self.inner.factor, self.sensitivity(task));
+        let mut of_deviation = DMatrix::zeros(p, sensitivity.ncols());
+        let moved = if factor.ncols() > 0 { product(Operand::of(factor), Operand::of(&sensitivity)) } else { factor * &sensitivity };
+        for (i, feature) in self.inner.varying.iter().enumerate() {
+            (0..moved.ncols()).for_each(|j| of_deviation[(*feature, j)] = -moved[(i, j)]);
+        }
+        let mut of_parameters = of_deviation.clone();
+        self.inner.mean_features.iter().enumerate().for_each(|(j, feature)| of_parameters[(*feature, j)] += 1.0);
+        (within, of_parameters, of_deviation)
+    }
+
+    /// A root of the covariance of the mean, none of its columns where it is given.
+    pub(crate) fn mean_root(&self) -> DMatrix<f64> {
+        match self.inner.mean {
+            Mean::Given(_) => DMatrix::zeros(self.inner.mean_features.len(), 0),
+            _ => linalg::semidefinite_factor(&self.mean_covariance),
+        }
+    }
+
+    /// [`Posterior::covariance`] and that of [`Posterior::deviation`] of one task, with the root of [`Posterior::mean_root`]. For priors without free
+    /// features. O(d^3).
+    pub(crate) fn both_covariances(&self, task: usize, root: &DMatrix<f64>) -> (DMatrix<f64>, DMatrix<f64>) {
+        let (within, of_parameters, of_deviation) = self.parts(task);
+        let with = |map: &DMatrix<f64>| {
+            if root.is_empty() {
+                return within.clone();
+            }
+            let half = product(Operand::of(map), Operand::of(root));
+            let (mut all, half) = (within.clone(), Operand::of(&half));
+            multiply_add(all.as_mut_slice(), 1.0, half, half.transpose());
+            all
+        };
+        (with(&of_parameters), with(&of_deviation))
+    }
+
+    /// Posterior mean of u_t over all features. For priors without free features.
+    pub(crate) fn mean_deviation(&self, task: usize) -> DVector<f64> {
+        let mut all = DVector::zeros(self.data().features());
+        let own = &self.inner.factor * self.deviations.column(task);
+        self.inner.varying.iter().zip(own.iter()).for_each(|(feature, value)| all[*feature] = *value);
+        all
     }
 
     /// F = (1/T) sum_st Omega_st E[b_s b_t'] at the prior's own Omega, r x r: I + 2/T L'GL, the identity where K is at its optimum.

@@ -1,7 +1,7 @@
 //! The JSON that `--format json` prints; keys are only ever added to.
 
 use crate::graph::TaskGraph;
-use crate::model::{Fit, Null, NullTest};
+use crate::model::{Fit, Null, NullTest, VarianceComponent, VarianceTest};
 use nalgebra::{DMatrix, DVector};
 use serde_json::{Map, Value, json};
 
@@ -90,6 +90,16 @@ pub(crate) fn truth_json(truth: &Truth) -> Value {
     })
 }
 
+/// The whole fit with tests of its variances: `{.., variance_tests: [{feature, statistic, parameters, p_value}]}`.
+pub(crate) fn tested_json(fit: &Fit, tests: &[VarianceTest]) -> Value {
+    let mut all = fit_json(fit);
+    let test = |own: &VarianceTest| json!({"feature": own.feature, "statistic": number(own.statistic), "parameters": own.parameters, "p_value": number(own.p_value)});
+    if let (Value::Object(map), false) = (&mut all, tests.is_empty()) {
+        map.insert("variance_tests".into(), tests.iter().map(test).collect());
+    }
+    all
+}
+
 /// The whole fit as one object.
 pub fn fit_json(fit: &Fit) -> Value {
     let tasks = fit.tasks();
@@ -118,6 +128,10 @@ pub fn fit_json(fit: &Fit) -> Value {
     } else {
         Value::Null
     };
+    let interval = |(low, high): (f64, f64)| json!({"low": number(low), "high": number(high)});
+    let intervals = fit.mean_intervals(0.95);
+    let component = |own: &VarianceComponent| json!({"name": own.name, "estimate": number(own.estimate), "low": number(own.low), "high": number(own.high)});
+    let components: Vec<Value> = fit.variance_components().iter().map(component).collect();
     let fitted_names: Vec<&String> = prior.varying.iter().map(|f| &features[*f]).collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -150,6 +164,11 @@ pub fn fit_json(fit: &Fit) -> Value {
         "iterations": fit.trace().len(),
         "mean": named(&mean_names, prior.mean_features.iter().map(|f| mean[*f])),
         "mean_se": named(&mean_names, prior.mean_features.iter().map(|f| errors[(*f, *f)].max(0.0).sqrt())),
+        "mean_intervals": Value::Object(mean_names.iter().cloned().zip(prior.mean_features.iter().map(|f| interval(intervals[*f]))).collect()),
+        "intervals": fit.intervals(),
+        "intervals_reason": fit.intervals_reason(),
+        "intervals_effective_points": fit.effective_points().map_or(Value::Null, number),
+        "variance_components": components,
         "dropped": fit.dropped(),
         "feature_covariance": {"features": varying, "matrix": matrix(&covariance)},
         "feature_covariance_fitted": {

@@ -5,9 +5,9 @@ mod text;
 
 use crate::graph::TaskGraph;
 
-pub(crate) use json::{Truth, truth_json};
+pub(crate) use json::{Truth, tested_json, truth_json};
 pub use json::{fit_json, graph_json, null_json};
-pub(crate) use text::communities_text;
+pub(crate) use text::{communities_text, variance_tests_text};
 pub use text::{comparison_text, counted, edge_text, null_name, null_text, visibility_text};
 
 /// The task names of every community of at least two tasks.

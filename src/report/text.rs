@@ -4,7 +4,7 @@ use crate::compare::Comparison;
 use crate::graph::{Edge, TaskGraph};
 use crate::likelihood::Evidence;
 use crate::linalg;
-use crate::model::{Fit, LikelihoodKind, Null, NullTest, Visibility};
+use crate::model::{Fit, Intervals, LikelihoodKind, Null, NullTest, VarianceTest, Visibility};
 use std::fmt::{self, Display, Formatter};
 
 /// Most lines of any list on the page.
@@ -76,6 +76,10 @@ impl Display for Fit {
         let steps = self.trace().len();
         writeln!(out, "Stopped: {} after {steps} iteration{}", self.stop(), if steps == 1 { "" } else { "s" })?;
 
+        let component = |name: &str| {
+            let own = self.variance_components().iter().find(|own| own.name == name);
+            own.map_or(String::new(), |own| format!("  ({} to {})", figure(own.low), figure(own.high)))
+        };
         let units = match (tasks.are_estimates(), tasks.has_own_units()) {
             (true, _) => "the estimates' units",
             (_, true) => "standard deviations of each target per unit of the feature",
@@ -96,9 +100,11 @@ impl Display for Fit {
         } else {
             let width = varying.iter().map(|name| name.chars().count()).max().unwrap_or(0);
             let correlation = linalg::correlation(&covariance);
+            let ends = varying.iter().map(|name| component(name).len()).max().unwrap_or(0);
             for (k, name) in varying.iter().enumerate().take(40) {
                 let variance = covariance[(k, k)];
-                write!(out, "  {name:<width$}  variance {:>12}  sd {:>12}", figure(variance), figure(variance.max(0.0).sqrt()))?;
+                let sd = figure(variance.max(0.0).sqrt());
+                write!(out, "  {name:<width$}  variance {:>12}  sd {sd:>12}{:ends$}", figure(variance), component(name))?;
                 // As lme4 prints them: with the features above.
                 if covariance.nrows() <= WIDEST && (0..k).any(|j| covariance[(k, j)] != 0.0) {
                     write!(out, "  correlation")?;
@@ -118,7 +124,7 @@ impl Display for Fit {
             let names = self.family_dispersion(0);
             for (k, (name, value)) in names.iter().enumerate() {
                 if !self.dispersion().is_each() {
-                    writeln!(out, "  {name} {}", figure(*value))?;
+                    writeln!(out, "  {name} {}{}", figure(*value), component(name))?;
                     continue;
                 }
                 let mut all: Vec<f64> = (0..tasks.len()).map(|t| self.dispersion().block(t)[k]).collect();
@@ -127,7 +133,8 @@ impl Display for Fit {
                 writeln!(out, "  {name} a task: {} to {}, median {middle}", figure(all[0]), figure(all[all.len() - 1]))?;
             }
         } else if !self.dispersion().is_each() {
-            writeln!(out, "  noise variance {}  sd {}", figure(self.noise_variance(0)), figure(self.noise_variance(0).sqrt()))?;
+            let (variance, sd) = (figure(self.noise_variance(0)), figure(self.noise_variance(0).sqrt()));
+            writeln!(out, "  noise variance {variance}  sd {sd}{}", component("noise"))?;
         } else {
             let mut all: Vec<f64> = (0..tasks.len()).map(|t| self.noise_variance(t)).collect();
             all.sort_by(f64::total_cmp);
@@ -152,15 +159,23 @@ impl Display for Fit {
             let (mean, errors) = (self.mean(), self.mean_covariance());
             writeln!(out, "\nCommon mean:")?;
             let width = prior.mean_features.iter().map(|f| names[*f].chars().count()).max().unwrap_or(0).max(7);
-            writeln!(out, "  {:<width$}  {:>12}  {:>12}  {:>8}", "feature", "estimate", "se", "z")?;
+            writeln!(out, "  {:<width$}  {:>12}  {:>12}  {:>8}  {:>12}  {:>12}", "feature", "estimate", "se", "z", "low", "high")?;
+            let intervals = self.mean_intervals(0.95);
             for f in prior.mean_features.iter().take(40) {
                 let se = errors[(*f, *f)].max(0.0).sqrt();
                 let z = if se > 0.0 { format!("{:.2}", mean[*f] / se) } else { "-".into() };
-                writeln!(out, "  {:<width$}  {:>12}  {:>12}  {z:>8}", names[*f], figure(mean[*f]), figure(se))?;
+                let (low, high) = (figure(intervals[*f].0), figure(intervals[*f].1));
+                writeln!(out, "  {:<width$}  {:>12}  {:>12}  {z:>8}  {low:>12}  {high:>12}", names[*f], figure(mean[*f]), figure(se))?;
             }
             if prior.mean_features.len() > 40 {
                 writeln!(out, "  ... and {} more", prior.mean_features.len() - 40)?;
             }
+        }
+
+        match (self.intervals(), self.intervals_reason()) {
+            (Intervals::Full, _) => writeln!(out, "\nIntervals (95 %) carry the uncertainty of the variances and the noise")?,
+            (Intervals::PlugIn, None) => writeln!(out, "\nIntervals (95 %) take variances and noise as known (plug-in)")?,
+            (Intervals::PlugIn, Some(reason)) => writeln!(out, "\nIntervals (95 %) take variances and noise as known: {reason}")?,
         }
 
         if self.learns_relatedness() {
@@ -200,6 +215,24 @@ impl Display for Fit {
         }
         Ok(())
     }
+}
+
+/// Tests of variances, one a line below a heading; nothing where there is none.
+pub(crate) fn variance_tests_text(tests: &[VarianceTest]) -> String {
+    if tests.is_empty() {
+        return String::new();
+    }
+    let width = tests.iter().map(|test| test.feature.chars().count()).max().unwrap_or(0);
+    let line = |test: &VarianceTest| {
+        let (least, most) = (test.parameters - 1, test.parameters);
+        format!(
+            "  {:<width$}  chi-squared {:>9}  with {least} or {most} degrees of freedom  p = {:.3e}\n",
+            test.feature,
+            figure(test.statistic),
+            test.p_value
+        )
+    };
+    format!("\nTests that a feature does not vary between tasks:\n{}", tests.iter().map(line).collect::<String>())
 }
 
 /// What could have been seen in a task graph, on one line.

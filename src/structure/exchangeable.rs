@@ -65,6 +65,10 @@ impl Smooth for Exchangeable {
         self.space.slope(posterior)
     }
 
+    fn reference(&self, prior: &Prior) -> Option<f64> {
+        self.space.reference(&prior.factor)
+    }
+
     fn snap(&self, prior: &Prior) -> Option<Prior> {
         self.space.snap(prior)
     }

@@ -185,6 +185,26 @@ impl FactorSpace {
         }
     }
 
+    /// Log density, in the elements of L and up to a constant, of flat standard deviations and uniform correlations; none where the diagonal of L has a
+    /// negative element. A row i of a part of n is its standard deviation times a direction in i dimensions, whose last element c has the density
+    /// c^(n - i + 1) under uniform correlations.
+    pub(crate) fn reference(&self, factor: &DMatrix<f64>) -> Option<f64> {
+        let q = factor.nrows();
+        if (0..q).any(|a| factor[(a, a)] < 0.0) {
+            return None;
+        }
+        if self.kind != FeatureCovariance::Full {
+            return Some(0.0);
+        }
+        let mut log_density = 0.0;
+        for part in self.parts(q) {
+            for (i, a) in part.iter().enumerate().skip(1) {
+                log_density += (part.len() - i) as f64 * factor[(*a, *a)].ln() - part.len() as f64 * factor.row(*a).norm().ln();
+            }
+        }
+        Some(log_density)
+    }
+
     /// The prior with rows of L of next to no variance set to 0; none where there is no such row.
     pub(crate) fn snap(&self, prior: &Prior) -> Option<Prior> {
         let factor = &prior.factor;

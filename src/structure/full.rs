@@ -131,6 +131,14 @@ impl Smooth for Full {
         self.space.slope(posterior).into_iter().chain(lower).collect()
     }
 
+    fn carried(&self, prior: &Prior) -> usize {
+        self.space.len(prior.varying.len())
+    }
+
+    fn reference(&self, prior: &Prior) -> Option<f64> {
+        self.space.reference(&prior.factor)
+    }
+
     fn snap(&self, prior: &Prior) -> Option<Prior> {
         self.space.snap(prior)
     }

@@ -230,6 +230,10 @@ impl Smooth for Known {
         slope
     }
 
+    fn reference(&self, prior: &Prior) -> Option<f64> {
+        self.space.reference(&prior.factor)
+    }
+
     fn snap(&self, prior: &Prior) -> Option<Prior> {
         self.space.snap(prior)
     }

@@ -145,6 +145,18 @@ pub trait Smooth {
     /// d (log-likelihood + log prior) / d coordinates at the posterior's prior.
     fn slope(&self, posterior: &Posterior) -> Vec<f64>;
 
+    /// How many of the coordinates, the first ones, have an uncertainty that intervals carry: all but those of a learned Sigma.
+    fn carried(&self, prior: &Prior) -> usize {
+        self.coordinates(prior).len()
+    }
+
+    /// Log density, in the carried coordinates and up to a constant, of the prior over which intervals average: flat for standard
+    /// deviations (Gelman 2006), uniform for correlations (Lewandowski, Kurowicka and Joe 2009). None where the coordinates are a mirror image of
+    /// others that give the same prior.
+    fn reference(&self, _prior: &Prior) -> Option<f64> {
+        Some(0.0)
+    }
+
     /// About -d^2 log posterior / d coordinate^2 at the prior, where it is much the same for all coordinates.
     fn curvature(&self, _prior: &Prior) -> Option<f64> {
         None

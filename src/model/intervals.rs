@@ -1,0 +1,352 @@
+//! What intervals carry: the uncertainty of the hyperparameters too, or that of the parameters alone.
+
+use super::Fit;
+use super::components::{Held, Profiles, VarianceComponent};
+use super::hyperparameters::Hyperparameters;
+use super::mixture::{self, Estimates, Mixture, integrate, upright};
+use crate::error::{Error, Result};
+use crate::likelihood::{Approximation, Dispersion, Likelihood, Observations};
+use crate::prior::{Mean, Prior, Relatedness};
+use crate::structure::Structure;
+use nalgebra::{DMatrix, DVector};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use statrs::distribution::{ContinuousCDF, Normal};
+
+/// What intervals carry beside the uncertainty of the parameters given the hyperparameters (K, the noise or dispersion, the strength of a
+/// known graph).
+///
+/// ```
+/// use cognate::{Design, Exchangeable, FeatureCovariance, Gaussian, Intervals, Model, Rows};
+/// let mut rows = Rows::new("y", &["x"]);
+/// for i in 0..40 {
+///     let (t, x) = (i % 5, (i / 5) as f64);
+///     rows.push(&format!("task {t}"), &[x], t as f64 + 0.5 * x + (i * 7 % 4) as f64, 1.0)?;
+/// }
+/// let tasks = rows.tasks(&Design::varying(rows.features()));
+/// let fit = |intervals| Model::new(Gaussian::default(), Exchangeable::new(FeatureCovariance::Diagonal)).intervals(intervals).fit(&tasks);
+/// let (full, plug_in) = (fit(Intervals::Full)?, fit(Intervals::PlugIn)?);
+/// assert_eq!(full.coefficients(0), plug_in.coefficients(0));
+/// assert!(full.covariance(0)[(0, 0)] > plug_in.covariance(0)[(0, 0)]);
+/// # Ok::<(), cognate::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Intervals {
+    /// That of the hyperparameters too: posteriors are averaged over them.
+    #[default]
+    Full,
+    /// Nothing: hyperparameters are taken as known, as lme4 does.
+    PlugIn,
+}
+
+/// Floating point operations that averages, and profiles of the variance components, may take.
+const AFFORDABLE: (f64, f64) = (1e10, 2e9);
+
+/// Numbers that an average may hold in memory.
+const MOST_NUMBERS: f64 = 6e7;
+
+/// Most hyperparameters that all tasks share over which posteriors are averaged.
+const MOST_SHARED: usize = 60;
+
+/// Relative variance of every variance below which it is left out: intervals would be longer by less than a thousandth.
+const NEGLIGIBLE: f64 = 4e-3;
+
+/// What the intervals of a fit carry.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Carried {
+    pub intervals: Intervals,
+    /// Why not more, where more was asked for.
+    pub reason: Option<String>,
+    pub average: Option<Average>,
+    /// Intervals of the variance components.
+    pub components: Vec<VarianceComponent>,
+}
+
+impl Default for Carried {
+    fn default() -> Self {
+        Carried { intervals: Intervals::PlugIn, reason: None, average: None, components: Vec::new() }
+    }
+}
+
+/// Averages over the hyperparameters, in fitted coordinates.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Average {
+    /// Points that the average is worth.
+    pub effective_points: f64,
+    /// Covariances of the deviations u_t about their estimates, d^2 x T.
+    #[serde(with = "crate::linalg::record::matrix")]
+    pub deviations: DMatrix<f64>,
+    /// K, of a Sigma of trace T.
+    #[serde(with = "crate::linalg::record::matrix")]
+    pub feature_covariance: DMatrix<f64>,
+    /// Each value of the dispersion.
+    pub dispersion: Vec<f64>,
+}
+
+impl Average {
+    /// Whether shapes are those of a fit of that shape of coefficients, and every number is finite.
+    pub(super) fn is_consistent(&self, (features, tasks): (usize, usize), (prior, dispersion): (&Prior, &Dispersion)) -> bool {
+        let q = prior.varying.len();
+        let numbers = [self.deviations.as_slice(), self.feature_covariance.as_slice(), &self.dispersion];
+        self.deviations.shape() == (features * features, tasks)
+            && self.feature_covariance.shape() == (q, q)
+            && self.dispersion.len() == dispersion.values.len()
+            && numbers.iter().all(|list| list.iter().all(|value| value.is_finite()))
+    }
+}
+
+/// What a fit was made by and from.
+pub(super) struct Origin<'a> {
+    pub likelihood: &'a dyn Likelihood,
+    pub structure: &'a dyn Structure,
+    pub data: &'a Observations,
+    /// As it was climbed.
+    pub prior: Prior,
+    pub found: &'a Approximation,
+}
+
+impl Fit {
+    /// Widens the covariances of a fit by the uncertainty of its hyperparameters, and finds the intervals of these.
+    pub(super) fn carry(&mut self, intervals: Intervals, origin: Origin) {
+        if intervals == Intervals::PlugIn {
+            return;
+        }
+        self.carried.components = self.profiled(&origin).unwrap_or_default();
+        let averaged = match self.obstacle(&origin) {
+            Some(obstacle) => Err(obstacle),
+            None => {
+                self.averaged(&origin).ok_or_else(|| "the log posterior of the hyperparameters has no maximum near the estimates".into())
+            }
+        };
+        match averaged {
+            Ok(mixture) => {
+                self.covariances = mixture.covariances;
+                self.mean_covariance = mixture.mean_covariance;
+                self.carried.intervals = Intervals::Full;
+                self.carried.average = Some(mixture.average);
+            }
+            Err(reason) => self.carried.reason = Some(reason),
+        }
+    }
+
+    /// The log posterior about the fit, the mean treated in that way.
+    fn about<'a>(&'a self, origin: &'a Origin, still: f64, treat: impl Fn(Prior) -> Prior) -> Hyperparameters<'a> {
+        Hyperparameters {
+            likelihood: origin.likelihood,
+            structure: origin.structure,
+            data: origin.data,
+            prior: upright(treat(origin.prior.clone())),
+            dispersion: &self.dispersion,
+            quadratics: self.inference.is_some().then_some(&origin.found.quadratics),
+            still,
+        }
+    }
+
+    /// About how many floating point operations an E-step takes.
+    fn work(&self) -> f64 {
+        /// Steps until the Gaussian in the place of a posterior stands, and operations a row beside its products.
+        const STEPS: f64 = 5.0;
+        const ROW: f64 = 500.0;
+        let (p, tasks) = (self.tasks.design().len() as f64, self.tasks.len() as f64);
+        let joint = match &self.prior.relatedness {
+            Relatedness::Dense(_) => vec![self.tasks.len()],
+            Relatedness::Graph(graph) => graph.components().iter().map(Vec::len).collect(),
+            _ => Vec::new(),
+        };
+        let r = self.prior.factor.ncols() as f64;
+        let posterior = 2.0 * tasks * p.powi(3) + joint.iter().map(|tasks| (*tasks as f64 * r).powi(3)).sum::<f64>();
+        if self.inference.is_none() {
+            return posterior;
+        }
+        STEPS * (posterior + self.tasks.rows() as f64 * (2.0 * p * p + ROW))
+    }
+
+    /// Why intervals cannot, or need not, carry the uncertainty of the hyperparameters.
+    fn obstacle(&self, origin: &Origin) -> Option<String> {
+        if origin.structure.smooth().is_none() || !self.prior.free.is_empty() {
+            return Some(format!("the structure '{}' leaves every task hyperparameters of its own", self.structure));
+        }
+        if !self.dispersion.correlations.is_empty() {
+            return Some("the residual covariance of tasks that share rows is held".into());
+        }
+        if self.tasks.has_own_units() {
+            return Some("targets are in units of their own".into());
+        }
+        if !self.converged() {
+            return Some("the fit did not converge".into());
+        }
+        if self.log_likelihood_error > 0.0 {
+            return Some("the log-likelihood is an estimate".into());
+        }
+        let shared = self.about(origin, 1e-3, |prior| prior).shared();
+        if shared > MOST_SHARED {
+            return Some(format!("{shared} hyperparameters are too many to average over (at most {MOST_SHARED})"));
+        }
+        if self.is_negligible(origin) {
+            return Some(
+                "so many tasks leave the hyperparameters next to no uncertainty: intervals would be longer by less than a thousandth"
+                    .into(),
+            );
+        }
+        let numbers = 2.0 * (mixture::points(shared) * self.covariances.len()) as f64;
+        if mixture::steps(shared) as f64 * self.work() > AFFORDABLE.0 || numbers > MOST_NUMBERS {
+            return Some("an average over the hyperparameters would take too long with so many rows, tasks and features".into());
+        }
+        None
+    }
+
+    /// Whether every variance is as good as known: its relative variance is about 2 / sum_t share_t^2, with the share of the deviation that a task's own
+    /// rows decide.
+    fn is_negligible(&self, origin: &Origin) -> bool {
+        if self.dispersion.is_each() || 2.0 / (self.tasks.rows() as f64) > NEGLIGIBLE {
+            return false;
+        }
+        let variances = self.prior.feature_covariance().diagonal();
+        let mut information = DVector::<f64>::zeros(variances.len());
+        for t in 0..self.tasks.len() {
+            let within = origin.found.posterior.conditional(t).1;
+            information.iter_mut().enumerate().for_each(|(k, sum)| *sum += (1.0 - within[(k, k)] / variances[k]).max(0.0).powi(2));
+        }
+        // Without a variance it is not a number.
+        information.iter().all(|own| 2.0 / own < NEGLIGIBLE)
+    }
+
+    fn averaged(&self, origin: &Origin) -> Option<Mixture> {
+        let target = self.about(origin, 1e-3, with_integrated_mean);
+        let (p, tasks) = self.coefficients.shape();
+        let mut deviations = DMatrix::zeros(p, tasks);
+        (0..tasks).for_each(|t| deviations.set_column(t, &origin.found.posterior.deviation(t).0));
+        integrate(&target, &Estimates { coefficients: &self.coefficients, deviations, mean: &self.mean })
+    }
+
+    /// Profile intervals of the standard deviations between tasks and of a dispersion that tasks share.
+    fn profiled(&self, origin: &Origin) -> Option<Vec<VarianceComponent>> {
+        /// E-steps of an interval, about.
+        const STEPS: f64 = 32.0;
+        let related = matches!(self.prior.relatedness, Relatedness::Graph(_)) || self.learns_relatedness();
+        let target = self.about(origin, 1e-4, with_profiled_mean);
+        let own = target.own();
+        let names = if self.inference.is_some() {
+            self.family_dispersion(0).into_iter().map(|own| own.0).collect()
+        } else {
+            vec!["noise".to_string()]
+        };
+        let map = self.coordinates.to_original().select_columns(&self.prior.varying);
+        let (features, covariance) = self.feature_covariance();
+        let count = features.len() + names.len();
+        let obstacle = related
+            || !self.dispersion.correlations.is_empty()
+            || origin.structure.smooth().is_none()
+            || !self.prior.free.is_empty()
+            || !self.converged();
+        if obstacle || target.point().len() > MOST_SHARED || count as f64 * STEPS * self.work() > AFFORDABLE.1 {
+            return None;
+        }
+        let profiles = Profiles::about(&target)?;
+        let mut components = Vec::new();
+        for (k, name) in features.iter().enumerate() {
+            let row = self.tasks.design().features().iter().position(|feature| feature == name)?;
+            let Some((low, high)) = profiles.interval(&Held::Deviation(map.row(row).transpose())) else { continue };
+            components.push(VarianceComponent { name: name.clone(), estimate: covariance[(k, k)].max(0.0).sqrt(), low, high });
+        }
+        if !self.dispersion.is_each() {
+            for (k, (name, value)) in names.iter().zip(&self.dispersion.values).enumerate() {
+                let Some((low, high)) = profiles.interval(&Held::Coordinate(own + k)) else { continue };
+                let back = |log: f64| if self.inference.is_some() { log.exp() } else { (0.5 * log).exp() * self.coordinates.target_scale };
+                components.push(VarianceComponent { name: name.clone(), estimate: back(value.ln()), low: back(low), high: back(high) });
+            }
+        }
+        Some(components)
+    }
+
+    /// What intervals carry.
+    pub fn intervals(&self) -> Intervals {
+        self.carried.intervals
+    }
+
+    /// Why they carry less than was asked for, if they do.
+    pub fn intervals_reason(&self) -> Option<&str> {
+        self.carried.reason.as_deref()
+    }
+
+    /// How many points of equal weight the average over the hyperparameters is worth; none where intervals are plug-in.
+    pub fn effective_points(&self) -> Option<f64> {
+        self.carried.average.as_ref().map(|average| average.effective_points)
+    }
+
+    /// Estimates and 95 % intervals of the standard deviations between tasks, and of the noise or dispersion that tasks share, by the profile
+    /// likelihood (lme4's `confint`): where twice the log-likelihood, at its highest with the number held, is 3.84 below the maximum. The lower end is
+    /// 0 where the fall to 0 is less. Empty for plug-in intervals, related tasks and fits too large for it.
+    ///
+    /// ```
+    /// # use cognate::{Design, Exchangeable, FeatureCovariance, Gaussian, Model, Rows};
+    /// let mut rows = Rows::new("y", &["x"]);
+    /// for i in 0..40 {
+    ///     let (t, x) = (i % 5, (i / 5) as f64);
+    ///     rows.push(&format!("task {t}"), &[x], t as f64 + 0.5 * x + (i * 7 % 4) as f64, 1.0)?;
+    /// }
+    /// let tasks = rows.tasks(&Design::varying(rows.features()));
+    /// let fit = Model::new(Gaussian::default(), Exchangeable::new(FeatureCovariance::Diagonal)).fit(&tasks)?;
+    /// let slope = &fit.variance_components()[1];
+    /// assert!(slope.name == "x" && slope.low == 0.0);
+    /// # Ok::<(), cognate::Error>(())
+    /// ```
+    pub fn variance_components(&self) -> &[VarianceComponent] {
+        &self.carried.components
+    }
+
+    /// The deviations u_t = w_t - mean of every task with their posterior covariances, the uncertainty of the mean included;
+    /// 0 for features that do not vary. Made again from the kept statistics, O(T d^3).
+    ///
+    /// # Errors
+    /// [`Error::Arguments`] for independent tasks, which have no common mean, and what [`Posterior::given`] refuses.
+    pub fn deviations(&self) -> Result<Vec<(DVector<f64>, DMatrix<f64>)>> {
+        if !self.prior.free.is_empty() {
+            return Err(Error::Arguments(format!(
+                "the structure '{}' has no common mean of the features that are free in every task, so there are no deviations from it; ask \
+                 for the parameters instead",
+                self.structure
+            )));
+        }
+        let p = self.tasks.design().len();
+        self.with_posterior(|posterior| {
+            let each = (0..self.tasks.len()).into_par_iter().map(|t| {
+                let map = self.coordinates.of_task(t).to_original();
+                let (deviation, plug_in) = posterior.deviation(t);
+                let wider =
+                    self.carried.average.as_ref().map(|average| DMatrix::from_column_slice(p, p, average.deviations.column(t).as_slice()));
+                let covariance = wider.unwrap_or(plug_in);
+                (&map * deviation, &map * covariance * map.transpose())
+            });
+            each.collect()
+        })
+    }
+
+    /// Central intervals of [`Fit::mean`] of that probability.
+    pub fn mean_intervals(&self, level: f64) -> Vec<(f64, f64)> {
+        let reach = Normal::standard().inverse_cdf(0.5 + 0.5 * level);
+        let covariance = self.mean_covariance();
+        let spread = |(k, mean): (usize, &f64)| {
+            let reach = reach * covariance[(k, k)].max(0.0).sqrt();
+            (mean - reach, mean + reach)
+        };
+        self.mean().iter().enumerate().map(spread).collect()
+    }
+}
+
+/// The prior with the mean at its best wherever the hyperparameters are.
+fn with_profiled_mean(prior: Prior) -> Prior {
+    match prior.mean {
+        Mean::Estimated(_) => Prior { mean: Mean::Profiled, ..prior },
+        _ => prior,
+    }
+}
+
+/// The prior with the mean integrated instead of estimated.
+fn with_integrated_mean(prior: Prior) -> Prior {
+    match prior.mean {
+        Mean::Profiled | Mean::Estimated(_) if !prior.mean_features.is_empty() => Prior { mean: Mean::Integrated, ..prior },
+        _ => prior,
+    }
+}
