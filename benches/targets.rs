@@ -10,12 +10,10 @@ use std::path::PathBuf;
 
 fn candidates() -> Vec<Candidate> {
     let scalar = FeatureCovariance::Scalar;
-    let diagonal = FeatureCovariance::Diagonal;
     let correlated = CorrelatedGaussian::default;
     vec![
         Candidate::new("independent", move || Ok(Model::new(correlated(), Independent))),
         Candidate::new("exchangeable", move || Ok(Model::new(correlated(), Exchangeable::new(scalar)))),
-        Candidate::new("exchangeable, a variance a feature", move || Ok(Model::new(correlated(), Exchangeable::new(diagonal)))),
         Candidate::new("full", move || Ok(Model::new(correlated(), Full::new(scalar)))),
     ]
 }

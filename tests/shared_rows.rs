@@ -1,7 +1,10 @@
 //! Several targets of the same rows: correlated errors are learned, are no relations, and are asked for where nobody declared them.
 
 use assert_cmd::Command;
-use cognate::{CorrelatedGaussian, Design, Error, Exchangeable, FeatureCovariance, Fit, Full, Gaussian, Graph, Model, Noise, Rows};
+use cognate::{
+    CorrelatedGaussian, Design, Error, Exchangeable, FeatureCovariance, Fit, Full, Gaussian, Graph, Intervals, Likelihood, Model, Noise,
+    Rows,
+};
 use nalgebra::{DMatrix, DVector};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -180,8 +183,11 @@ fn rows_of_a_unit_may_have_features_of_their_own() {
     }
     let tasks = rows.tasks(&Design::varying(rows.features())).with_rows(rows).unwrap();
     assert!(tasks.alike().is_empty());
-    let fit = correlated(Exchangeable::new(FeatureCovariance::Diagonal)).fit(&tasks).unwrap();
-    let blind = Model::new(Gaussian { noise: Noise::Task }, Exchangeable::new(FeatureCovariance::Diagonal)).fit(&tasks).unwrap();
+    let model = |likelihood: Box<dyn Likelihood>| {
+        Model::of(likelihood, Box::new(Exchangeable::new(FeatureCovariance::Diagonal))).intervals(Intervals::PlugIn)
+    };
+    let fit = model(Box::new(CorrelatedGaussian::default())).fit(&tasks).unwrap();
+    let blind = model(Box::new(Gaussian { noise: Noise::Task })).fit(&tasks).unwrap();
     assert!(fit.converged() && fit.log_likelihood() > blind.log_likelihood() + 50.0);
     assert!(blind.warnings().iter().any(|warning| warning.contains("taken as independent")));
     let errors = |fit: &Fit| (0..6).map(|t| (fit.coefficients(t)[1] - 0.5 - 0.1 * t as f64).powi(2)).sum::<f64>();

@@ -123,7 +123,7 @@ impl Approximation {
         groups.iter().zip(&found).for_each(|(group, own)| group.iter().for_each(|t| pareto_k[*t] = own.pareto_k));
         Ok(Evidence {
             log_likelihood: found.iter().map(|own| own.value).sum(),
-            standard_error: found.iter().filter_map(|own| own.variance).sum::<f64>().sqrt(),
+            standard_error: found.iter().filter_map(|own| own.variance).fold(0.0, |sum, own| sum + own).sqrt(),
             sampled: found.iter().any(|own| own.variance.is_some()),
             pareto_k: pareto_k.into_iter().flatten().collect(),
         })
