@@ -186,7 +186,7 @@ fn rows_of_a_unit_may_have_features_of_their_own() {
     let model = |likelihood: Box<dyn Likelihood>| {
         Model::of(likelihood, Box::new(Exchangeable::new(FeatureCovariance::Diagonal))).intervals(Intervals::PlugIn)
     };
-    let fit = model(Box::new(CorrelatedGaussian::default())).fit(&tasks).unwrap();
+    let fit = model(Box::<CorrelatedGaussian>::default()).fit(&tasks).unwrap();
     let blind = model(Box::new(Gaussian { noise: Noise::Task })).fit(&tasks).unwrap();
     assert!(fit.converged() && fit.log_likelihood() > blind.log_likelihood() + 50.0);
     assert!(blind.warnings().iter().any(|warning| warning.contains("taken as independent")));

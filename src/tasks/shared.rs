@@ -30,6 +30,14 @@ struct Entry {
     y: f64,
 }
 
+/// What two tasks add to the sums over units on which both were measured: X_s' Q X_t, X_s' Q y_t, X_t' Q y_s and y_s' Q y_t.
+struct Pair {
+    block: DMatrix<f64>,
+    forth: DVector<f64>,
+    back: DVector<f64>,
+    squares: f64,
+}
+
 /// Which tasks were measured on some of the units.
 pub(crate) struct Pattern {
     /// In ascending order.
@@ -189,7 +197,7 @@ impl SharedRows {
         let of_unit = self.pattern_of_units();
         let places = self.places();
         let pairs: Vec<(usize, usize)> = (0..tasks).flat_map(|t| (0..=t).map(move |s| (s, t))).collect();
-        let each: Vec<(DMatrix<f64>, DVector<f64>, DVector<f64>, f64)> = pairs
+        let each: Vec<Pair> = pairs
             .par_iter()
             .map(|(s, t)| {
                 let both = self.both(*s, *t);
@@ -206,11 +214,11 @@ impl SharedRows {
                 let forth = &scaled * DVector::from_fn(both.len(), |k, _| y(*t, k));
                 let back = &right * DVector::from_fn(both.len(), |k, _| weight(k) * y(*s, k));
                 let squares = (0..both.len()).map(|k| weight(k) * y(*s, k) * y(*t, k)).sum();
-                (block, forth, back, squares)
+                Pair { block, forth, back, squares }
             })
             .collect();
         let (mut curvature, mut linear, mut sum) = (DMatrix::zeros(tasks * p, tasks * p), DVector::zeros(tasks * p), 0.0);
-        for ((s, t), (block, forth, back, squares)) in pairs.into_iter().zip(each) {
+        for ((s, t), Pair { block, forth, back, squares }) in pairs.into_iter().zip(each) {
             curvature.view_mut((s * p, t * p), (p, p)).copy_from(&block);
             let mut own = linear.rows_mut(s * p, p);
             own += forth;
