@@ -300,7 +300,7 @@ impl Fit {
     /// 0 for features that do not vary. Made again from the kept statistics, O(T d^3).
     ///
     /// # Errors
-    /// [`Error::Arguments`] for independent tasks, which have no common mean, and what [`Posterior::given`] refuses.
+    /// [`Error::Arguments`] for independent tasks, which have no common mean, and what [`Posterior::given`](crate::Posterior::given) refuses.
     pub fn deviations(&self) -> Result<Vec<(DVector<f64>, DMatrix<f64>)>> {
         if !self.prior.free.is_empty() {
             return Err(Error::Arguments(format!(
