@@ -1,24 +1,12 @@
 //! The command line: results on stdout, one sentence on stderr, exit status, files whole or not at all.
 
+#[path = "common/command.rs"]
+mod command;
+
 use assert_cmd::Command;
+use command::cognate;
 use serde_json::Value;
-use std::path::Path;
 use tempfile::TempDir;
-
-struct Run {
-    status: i32,
-    out: String,
-    err: String,
-}
-
-fn cognate(folder: &Path, arguments: &[&str]) -> Run {
-    let output = Command::cargo_bin("cognate").unwrap().current_dir(folder).args(arguments).output().unwrap();
-    Run {
-        status: output.status.code().unwrap(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
-}
 
 /// Six tasks of eight rows with a text column.
 fn table() -> String {

@@ -1,45 +1,17 @@
 //! Exact evidence against lme4's adaptive quadrature, importance sampling from elsewhere, closed forms and brute force.
 
+#[path = "common/oracles.rs"]
+mod oracles;
+
 use cognate::{
     Approximation, Binomial, Coordinates, Design, Dispersion, Evidence, Exchangeable, Family, FamilyRows, FeatureCovariance, Fit, Gaussian,
     Generalised, Independent, Inference, Link, Mean, Model, Normal, Observations, Poisson, Posterior, Prior, Quadratic, Quadratics,
     Relatedness, Rows, TaskGraph, report,
 };
 use nalgebra::{DMatrix, DVector};
+use oracles::{json, list, matrix, path, rows};
 use serde_json::Value;
-use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
-
-fn path(file: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/oracles").join(file)
-}
-
-fn json(file: &str) -> Value {
-    serde_json::from_str(&std::fs::read_to_string(path(file)).unwrap()).unwrap()
-}
-
-fn list(value: &Value) -> Vec<f64> {
-    value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
-}
-
-fn matrix(value: &Value) -> DMatrix<f64> {
-    let rows: Vec<Vec<f64>> = value.as_array().unwrap().iter().map(list).collect();
-    DMatrix::from_fn(rows.len(), rows[0].len(), |i, j| rows[i][j])
-}
-
-/// The rows of a file; `trials` names the column of the number of trials.
-fn rows(file: &str, task: &str, target: &str, trials: Option<&str>, features: &[String]) -> Rows {
-    let mut rows = Rows::new(target, features);
-    let mut reader = csv::Reader::from_path(path(file)).unwrap();
-    for row in reader.deserialize::<HashMap<String, f64>>() {
-        let row = row.unwrap();
-        let x: Vec<f64> = features.iter().map(|name| row[name]).collect();
-        let size = trials.map_or(1.0, |column| row[column]);
-        rows.push(&row[task].to_string(), &x, row[target] / size, size).unwrap();
-    }
-    rows
-}
 
 struct Mixed {
     reference: Value,

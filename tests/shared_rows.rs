@@ -1,10 +1,13 @@
 //! Several targets of the same rows: correlated errors are learned, are no relations, and are asked for where nobody declared them.
 
-use assert_cmd::Command;
+#[path = "common/command.rs"]
+mod command;
+
 use cognate::{
     CorrelatedGaussian, Design, Error, Exchangeable, FeatureCovariance, Fit, Full, Gaussian, Graph, Intervals, Likelihood, Model, Noise,
     Rows,
 };
+use command::cognate;
 use nalgebra::{DMatrix, DVector};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -207,18 +210,6 @@ fn rows_without_units_are_refused() {
     }
 }
 
-struct Run {
-    out: String,
-    err: String,
-    ok: bool,
-}
-
-fn cognate(folder: &Path, arguments: &[&str]) -> Run {
-    let output = Command::cargo_bin("cognate").unwrap().current_dir(folder).args(arguments).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Run { out: text(output.stdout), err: text(output.stderr), ok: output.status.success() }
-}
-
 /// A wide table of three targets, one cell of which is empty, and the same as a long one.
 fn tables(folder: &Path) {
     let rows = drawn(&Truth { tasks: 3, features: 2, units: 50, errors: 0.8, relation: 0.5 }, true, 4);
@@ -241,7 +232,7 @@ fn wide_tables_are_fitted_compared_and_predicted() {
     tables(folder.path());
     let fit =
         cognate(folder.path(), &["fit", "wide.csv", "--targets", "t0,t1,t2", "--structure", "full", "--model", "m", "--format", "json"]);
-    assert!(fit.ok, "{}", fit.err);
+    assert!(fit.status == 0, "{}", fit.err);
     assert!(fit.err.contains("1 targets missing"), "{}", fit.err);
     let json: serde_json::Value = serde_json::from_str(&fit.out).unwrap();
     assert_eq!((json["tasks"].as_u64(), json["rows"].as_u64()), (Some(3), Some(149)));
@@ -251,7 +242,7 @@ fn wide_tables_are_fitted_compared_and_predicted() {
     assert_eq!(lines.len(), 151, "{}", predicted.err);
     assert!(lines[1].starts_with("1,t0,") && lines[3].starts_with("1,t2,") && lines[4].starts_with("2,t0,"));
     let compared = cognate(folder.path(), &["compare", "wide.csv", "--targets", "t0,t1,t2", "--structures", "independent,exchangeable"]);
-    assert!(compared.ok && compared.out.contains("rel.rmse"), "{}{}", compared.out, compared.err);
+    assert!(compared.status == 0 && compared.out.contains("rel.rmse"), "{}{}", compared.out, compared.err);
     let text = cognate(folder.path(), &["fit", "wide.csv", "--targets", "t0,t1,t2"]);
     assert!(text.out.contains("Correlations of the errors of a row between tasks:"), "{}", text.out);
 }
@@ -262,9 +253,9 @@ fn rows_of_long_tables_are_named_by_a_column() {
     tables(folder.path());
     let long = ["fit", "long.csv", "--task", "task", "--target", "y"];
     let named = cognate(folder.path(), &[&long[..], &["--row", "day"]].concat());
-    assert!(named.ok && named.out.contains("Correlations of the errors"), "{}{}", named.out, named.err);
+    assert!(named.status == 0 && named.out.contains("Correlations of the errors"), "{}{}", named.out, named.err);
     let blind = cognate(folder.path(), &[&long[..], &["--features", "x0,x1"]].concat());
-    assert!(blind.ok && blind.out.contains("have the same features as rows of other tasks"), "{}", blind.out);
+    assert!(blind.status == 0 && blind.out.contains("have the same features as rows of other tasks"), "{}", blind.out);
 }
 
 #[test]
@@ -273,7 +264,7 @@ fn what_tables_of_shared_rows_cannot_be_is_refused() {
     tables(folder.path());
     let refused = |arguments: &[&str], message: &str| {
         let run = cognate(folder.path(), arguments);
-        assert!(!run.ok && run.err.contains(message), "{arguments:?}: {}", run.err);
+        assert!(run.status != 0 && run.err.contains(message), "{arguments:?}: {}", run.err);
     };
     refused(&["fit", "wide.csv", "--targets", "t0,t1,t0"], "target 't0' is named twice");
     refused(&["fit", "wide.csv", "--targets", "t0,t9"], "t9");

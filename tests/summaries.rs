@@ -1,10 +1,13 @@
 //! Tasks from estimates and their covariances: against dense Gaussian formulas, fits of the rows behind them, and closed forms.
 
-use assert_cmd::Command;
+#[path = "common/command.rs"]
+mod command;
+
 use cognate::{
     Coordinates, Design, Dispersion, Exchangeable, FeatureCovariance, Fit, Gaussian, Intervals, Known, KnownRelation, Likelihood, Mean,
     Model, Noise, Observations, Pooled, Posterior, Prior, Relatedness, Rows, Standardise, Statistics, Structure, Summaries,
 };
+use command::{Run, cognate};
 use nalgebra::{DMatrix, DVector, dmatrix};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -267,18 +270,6 @@ fn statistics_of_estimates_add() {
     let both = &a.unwrap() + &b.unwrap();
     assert_eq!(both.rows(), 2);
     assert_eq!(Dispersion::of_block(Vec::new()).variance(3), 1.0);
-}
-
-struct Run {
-    status: i32,
-    out: String,
-    err: String,
-}
-
-fn cognate(folder: &Path, arguments: &[&str]) -> Run {
-    let output = Command::cargo_bin("cognate").unwrap().current_dir(folder).args(arguments).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Run { status: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
 }
 
 fn done(folder: &Path, arguments: &[&str]) -> Run {
