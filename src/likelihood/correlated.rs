@@ -1,6 +1,6 @@
 //! Gaussian targets of tasks that share rows: errors of one unit are correlated between its tasks, and the correlations are learned.
 
-use super::{Approximation, Dispersion, Gaussian, Likelihood, Observations};
+use super::{Approximation, Dispersion, Gaussian, Likelihood, Observations, units_are_missing};
 use crate::error::{Error, Result};
 use crate::linalg;
 use crate::posterior::Posterior;
@@ -75,11 +75,7 @@ impl CorrelatedGaussian {
 }
 
 fn shared(data: &Observations) -> Result<&SharedRows> {
-    data.shared.as_ref().ok_or_else(|| {
-        let problem = "errors are correlated between tasks only where rows name the units that tasks share; push them with Rows::push_of_unit, and \
-                       give them to Tasks::with_rows";
-        Error::Arguments(problem.into())
-    })
+    data.shared.as_ref().ok_or_else(units_are_missing)
 }
 
 /// R, where errors are correlated.
@@ -224,11 +220,6 @@ impl Likelihood for CorrelatedGaussian {
         let of_pivots = (0..tasks).map(|t| held(pivots[t], pivots[t] * lower.column(t).dot(&along.column(t))));
         let below = (0..tasks).flat_map(|t| (0..t).map(move |s| (t, s)));
         Ok(of_pivots.chain(below.map(|(t, s)| 2.0 * along[(t, s)] * pivots[s])).collect())
-    }
-
-    fn with_values(&self, values: Vec<f64>, dispersion: &Dispersion) -> Dispersion {
-        let common = values.iter().sum::<f64>() / values.len() as f64;
-        Dispersion { values, common: vec![common], ..dispersion.clone() }
     }
 
     fn log_prior(&self, dispersion: &Dispersion) -> f64 {

@@ -72,6 +72,17 @@ impl Gaussian {
             .collect();
         self.with_values(variances, dispersion)
     }
+
+    /// The dispersion with other values, its common block at its best.
+    fn with_values(&self, variances: Vec<f64>, dispersion: &Dispersion) -> Dispersion {
+        if self.noise_is_known() {
+            return dispersion.clone();
+        }
+        let variances: Vec<f64> = variances.into_iter().map(|variance| variance.max(FLOOR)).collect();
+        // The prior is highest where the common variance is the harmonic mean.
+        let common = variances.len() as f64 / variances.iter().map(|v| 1.0 / v).sum::<f64>();
+        Dispersion { values: variances, common: vec![common], ..dispersion.clone() }
+    }
 }
 
 impl Likelihood for Gaussian {
@@ -153,14 +164,8 @@ impl Likelihood for Gaussian {
         Ok(each.collect())
     }
 
-    fn with_values(&self, variances: Vec<f64>, dispersion: &Dispersion) -> Dispersion {
-        if self.noise_is_known() {
-            return dispersion.clone();
-        }
-        let variances: Vec<f64> = variances.into_iter().map(|variance| variance.max(FLOOR)).collect();
-        // The prior is highest where the common variance is the harmonic mean.
-        let common = variances.len() as f64 / variances.iter().map(|v| 1.0 / v).sum::<f64>();
-        Dispersion { values: variances, common: vec![common], ..dispersion.clone() }
+    fn at(&self, point: &[f64], like: &Dispersion) -> Dispersion {
+        self.with_values(point.iter().map(|value| value.exp()).collect(), like)
     }
 
     fn log_prior(&self, dispersion: &Dispersion) -> f64 {

@@ -104,6 +104,16 @@ impl Generalised {
         let there = self.with_values(values, dispersion);
         Ok(self.posterior(data, &there, found.posterior.prior(), (Some(&found.quadratics), STILL))?.log_likelihood)
     }
+
+    /// The dispersion with other values, its common block at its best.
+    fn with_values(&self, values: Vec<f64>, dispersion: &Dispersion) -> Dispersion {
+        let size = dispersion.common.len();
+        let held = |block: &[f64]| self.family.with_dispersion(block).map_or_else(|| block.to_vec(), |family| family.dispersion());
+        let values: Vec<f64> = if size == 0 { values } else { values.chunks(size).flat_map(held).collect() };
+        let blocks = (values.len() / size.max(1)).max(1) as f64;
+        let common = (0..size).map(|k| (values.iter().skip(k).step_by(size).map(|v| v.ln()).sum::<f64>() / blocks).exp()).collect();
+        Dispersion { values, common, ..dispersion.clone() }
+    }
 }
 
 impl Likelihood for Generalised {
@@ -240,13 +250,8 @@ impl Likelihood for Generalised {
     }
 
     /// What a family can have; the common block is the geometric mean.
-    fn with_values(&self, values: Vec<f64>, dispersion: &Dispersion) -> Dispersion {
-        let size = dispersion.common.len();
-        let held = |block: &[f64]| self.family.with_dispersion(block).map_or_else(|| block.to_vec(), |family| family.dispersion());
-        let values: Vec<f64> = if size == 0 { values } else { values.chunks(size).flat_map(held).collect() };
-        let blocks = (values.len() / size.max(1)).max(1) as f64;
-        let common = (0..size).map(|k| (values.iter().skip(k).step_by(size).map(|v| v.ln()).sum::<f64>() / blocks).exp()).collect();
-        Dispersion { values, common, ..dispersion.clone() }
+    fn at(&self, point: &[f64], like: &Dispersion) -> Dispersion {
+        self.with_values(point.iter().map(|value| value.exp()).collect(), like)
     }
 
     /// Normal logarithms about the common ones, of variance 1 / strength.

@@ -204,10 +204,8 @@ pub trait Likelihood: std::fmt::Debug + Send + Sync {
         dispersion.values.iter().map(|value| value.ln()).collect()
     }
 
-    /// The dispersion at a point.
-    fn at(&self, point: &[f64], like: &Dispersion) -> Dispersion {
-        self.with_values(point.iter().map(|value| value.exp()).collect(), like)
-    }
+    /// The dispersion at a point, its common block at its best.
+    fn at(&self, point: &[f64], like: &Dispersion) -> Dispersion;
 
     /// d (log-likelihood + log prior) / d coordinates of the dispersion.
     ///
@@ -229,9 +227,6 @@ pub trait Likelihood: std::fmt::Debug + Send + Sync {
         Ok(slope(&found.posterior))
     }
 
-    /// The dispersion with other values, its common block at its best.
-    fn with_values(&self, values: Vec<f64>, dispersion: &Dispersion) -> Dispersion;
-
     /// Log prior density of the dispersion (0 without one).
     fn log_prior(&self, dispersion: &Dispersion) -> f64;
 }
@@ -239,4 +234,11 @@ pub trait Likelihood: std::fmt::Debug + Send + Sync {
 /// What a family without its rows is refused with.
 pub(crate) fn rows_are_missing(family: &str) -> Error {
     Error::Arguments(format!("the family '{family}' needs the rows themselves, which sums do not hold; give them to Tasks::with_rows"))
+}
+
+/// What rows that name no unit are refused with where errors are to be correlated.
+pub(crate) fn units_are_missing() -> Error {
+    let problem = "correlated errors need rows that name the units that tasks share; push them with Rows::push_of_unit, and give them to \
+                   Tasks::with_rows";
+    Error::Arguments(problem.into())
 }

@@ -1,5 +1,6 @@
 //! What a fit's likelihood is worth: the exact evidence where it was asked for, and the criteria that weigh it against parameters.
 
+use super::warnings::first_five;
 use super::{Fit, LikelihoodKind, Model};
 use crate::error::Result;
 use crate::likelihood::Evidence;
@@ -52,11 +53,10 @@ impl Fit {
         }
         let worrying: Vec<&str> = evidence.worrying().map(|t| self.tasks.names()[t].as_str()).collect();
         if !worrying.is_empty() {
-            let shown = worrying.iter().take(5).copied().collect::<Vec<_>>().join(", ");
-            let more = if worrying.len() > 5 { format!(" and {} more", worrying.len() - 5) } else { String::new() };
             let doubt = if evidence.sampled { " and the exact log-likelihood may be off by more than its standard error" } else { "" };
             self.warnings.push(format!(
-                "Pareto k-hat is above 0.7, so that the Gaussian in the place of the posterior is a poor one{doubt}, in: {shown}{more}"
+                "Pareto k-hat is above 0.7, so that the Gaussian in the place of the posterior is a poor one{doubt}, in: {}",
+                first_five(&worrying)
             ));
         }
         let log_likelihood = self.log_likelihood + (evidence.log_likelihood - found);

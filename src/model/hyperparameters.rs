@@ -11,7 +11,7 @@ use nalgebra::DMatrix;
 /// Step of the differences of slopes, for coordinates of size 1.
 const STEP: f64 = 0.02;
 
-/// A function of a point: the coordinates of K that a structure does not hold (L over typical sizes, and the strength of a known graph), then the logarithms of
+/// A function of a point: the coordinates of K that a structure does not hold (L over typical sizes, and the strength of a known graph), then those of
 /// the dispersion.
 pub(super) struct Hyperparameters<'a> {
     pub likelihood: &'a dyn Likelihood,
@@ -50,15 +50,15 @@ impl Hyperparameters<'_> {
     /// Where the fit is.
     pub(super) fn point(&self) -> Vec<f64> {
         let own = self.smooth().map_or(Vec::new(), |smooth| smooth.coordinates(&self.prior));
-        own.into_iter().take(self.own()).chain(self.dispersion.values.iter().map(|value| value.ln())).collect()
+        own.into_iter().take(self.own()).chain(self.likelihood.coordinates(self.dispersion)).collect()
     }
 
     fn at(&self, point: &[f64]) -> Option<(Prior, Dispersion)> {
         let smooth = self.smooth()?;
-        let (own, logs) = point.split_at(self.own());
+        let (own, noise) = point.split_at(self.own());
         let rest = smooth.coordinates(&self.prior).into_iter().skip(own.len());
         let prior = smooth.at(&own.iter().copied().chain(rest).collect::<Vec<_>>(), &self.prior)?;
-        Some((prior, self.likelihood.with_values(logs.iter().map(|value| value.exp()).collect(), self.dispersion)))
+        Some((prior, self.likelihood.at(noise, self.dispersion)))
     }
 
     /// The E-step there; none where there is no such prior or no posterior.

@@ -26,7 +26,7 @@ pub use visibility::Visibility;
 
 use crate::em::{self, Step};
 use crate::error::{Error, Result};
-use crate::likelihood::{FamilyRows, Gaussian, Likelihood, Observations, STILL, rows_are_missing};
+use crate::likelihood::{FamilyRows, Gaussian, Likelihood, Observations, STILL, rows_are_missing, units_are_missing};
 use crate::linalg;
 use crate::posterior::{Posterior, trace_along};
 use crate::prior::{Mean, Prior, Relatedness};
@@ -232,11 +232,7 @@ impl Model {
 
     /// Rows that tasks share, and what cannot be said of them refused.
     fn shared_rows(&self, tasks: &Tasks, coordinates: &Coordinates) -> Result<SharedRows> {
-        let rows = tasks.kept_rows().filter(|rows| !rows.units().is_empty()).ok_or_else(|| {
-            let problem = "correlated errors need rows that name the units that tasks share; push them with Rows::push_of_unit, and give them to \
-                           Tasks::with_rows";
-            Error::Arguments(problem.into())
-        })?;
+        let rows = tasks.kept_rows().filter(|rows| !rows.units().is_empty()).ok_or_else(units_are_missing)?;
         if self.structure.name() == "pooled-intercepts" || (self.structure.relates() && !tasks.design().unrelated_features().is_empty()) {
             let problem = match self.structure.name() {
                 "pooled-intercepts" => "pooled-intercepts is not fitted with correlated errors; use --structure exchangeable",

@@ -6,6 +6,12 @@ use crate::likelihood::{Approximation, Observations, family};
 /// Tasks from which on false discovery rates held in simulations (benches/RESULTS.md).
 const ENOUGH: usize = 10;
 
+/// The first five names, and how many more there are.
+pub(super) fn first_five(names: &[&str]) -> String {
+    let more = if names.len() > 5 { format!(" and {} more", names.len() - 5) } else { String::new() };
+    names[..names.len().min(5)].join(", ") + &more
+}
+
 impl Fit {
     pub(super) fn find_warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
@@ -80,10 +86,9 @@ impl Fit {
         let Some(rows) = &data.each else { return };
         let one_sided: Vec<&str> = rows.one_sided().into_iter().map(|t| self.tasks.names()[t].as_str()).collect();
         if !one_sided.is_empty() && family(&self.family, &[]).is_some_and(|family| family.has_ends()) {
-            let shown = one_sided.iter().take(5).copied().collect::<Vec<_>>().join(", ");
-            let more = if one_sided.len() > 5 { format!(" and {} more", one_sided.len() - 5) } else { String::new() };
             self.warnings.push(format!(
-                "all targets are at one end of their range, so that only the prior keeps parameters finite, in: {shown}{more}"
+                "all targets are at one end of their range, so that only the prior keeps parameters finite, in: {}",
+                first_five(&one_sided)
             ));
         }
         if !found.converged {

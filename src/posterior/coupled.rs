@@ -3,7 +3,7 @@
 use super::elimination::Elimination;
 use super::iterative::Iterative;
 use super::sparse::Sparse;
-use super::{Engine, MeanEstimate, Outcome};
+use super::{Engine, Outcome, Solved};
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
 use crate::linalg::{self, Operand, multiply_add};
@@ -113,14 +113,7 @@ impl Coupled {
         let mut solved = right.clone();
         system.solve(&mut solved, r)?;
         system.prepare();
-        let cross = right.columns(0, m).transpose() * &solved;
-        information -= cross.columns(0, m);
-        score -= cross.column(m);
-        linalg::symmetrise(&mut information);
-        let mean = MeanEstimate::solve(prior, p, information, score)?;
-        let own_mean = mean.mean.select_rows(features);
-        let deviations = solved.column(m) - solved.columns(0, m) * &own_mean;
-        let gradient = right.column(m) - right.columns(0, m) * &own_mean;
+        let Solved { mean, deviations, gradient, sensitivity } = Solved::new(prior, p, (&right, &solved), (information, score))?;
         let (log_determinant, error) = system.log_determinant();
         // Without relations the estimate is exact.
         let error = if error > 1e-9 * log_determinant.abs() { error } else { 0.0 };
@@ -129,7 +122,7 @@ impl Coupled {
             log_likelihood += quadratics.task(t).value(&mean.mean);
         }
         let crosses = parts.into_iter().map(|(cross, _)| cross).collect();
-        let engine = Engine::Coupled(Coupled { rank: r, system, crosses, sensitivity: solved.columns(0, m).into_owned() });
+        let engine = Engine::Coupled(Coupled { rank: r, system, crosses, sensitivity });
         let deviations = DMatrix::from_column_slice(r, tasks, deviations.as_slice());
         Ok(Outcome { mean, deviations, log_likelihood, log_likelihood_error: 0.5 * error, engine })
     }

@@ -100,6 +100,38 @@ impl MeanEstimate {
     }
 }
 
+/// What a joint system of all whitened deviations gives once it is solved.
+pub(crate) struct Solved {
+    mean: MeanEstimate,
+    /// At the mean, T r long.
+    deviations: DVector<f64>,
+    /// What pulls at them there.
+    gradient: DVector<f64>,
+    /// How a unit of the mean moves them back, (T r) x m.
+    sensitivity: DMatrix<f64>,
+}
+
+impl Solved {
+    /// From the right-hand sides, one for each mean feature and then that of the rows, and A^-1 of them.
+    fn new(
+        prior: &Prior,
+        features: usize,
+        (right, solved): (&DMatrix<f64>, &DMatrix<f64>),
+        (mut information, mut score): (DMatrix<f64>, DVector<f64>),
+    ) -> Result<Self> {
+        let m = prior.mean_features.len();
+        let cross = right.columns(0, m).transpose() * solved;
+        information -= cross.columns(0, m);
+        score -= cross.column(m);
+        linalg::symmetrise(&mut information);
+        let mean = MeanEstimate::solve(prior, features, information, score)?;
+        let own = mean.mean.select_rows(&prior.mean_features);
+        let deviations = solved.column(m) - solved.columns(0, m) * &own;
+        let gradient = right.column(m) - right.columns(0, m) * &own;
+        Ok(Solved { mean, deviations, gradient, sensitivity: solved.columns(0, m).into_owned() })
+    }
+}
+
 impl<'a> Posterior<'a> {
     /// The posterior given the tasks' quadratics and the prior.
     ///
@@ -319,18 +351,14 @@ impl<'a> Posterior<'a> {
     /// included; 0 for features that do not vary.
     pub fn deviation(&self, task: usize) -> (DVector<f64>, DMatrix<f64>) {
         let p = self.data().features();
-        let (mut u, mut covariance) = (DVector::zeros(p), DMatrix::zeros(p, p));
+        let mut covariance = DMatrix::zeros(p, p);
         let mut within = self.within(task);
         if !matches!(self.inner.mean, Mean::Given(_)) && !self.inner.mean_features.is_empty() {
             let moved = &self.inner.factor * self.sensitivity(task);
             within += &moved * &self.mean_covariance * moved.transpose();
         }
-        let own = &self.inner.factor * self.deviations.column(task);
-        for (i, a) in self.inner.varying.iter().enumerate() {
-            u[*a] = own[i];
-            self.inner.varying.iter().enumerate().for_each(|(j, b)| covariance[(*a, *b)] = within[(i, j)]);
-        }
-        (u, covariance)
+        linalg::place(&mut covariance, (&self.inner.varying, &self.inner.varying), &within);
+        (self.mean_deviation(task), covariance)
     }
 
     fn sensitivity(&self, task: usize) -> DMatrix<f64> {

@@ -1,7 +1,7 @@
 //! The engine of rows that tasks share in part: one dense system, for what one task's rows say depends on which others have them too.
 
 use super::coupled::LIMIT_MB;
-use super::{Engine, MeanEstimate, Outcome};
+use super::{Engine, Outcome, Solved};
 use crate::error::{Error, Result};
 use crate::linalg::{self, Operand, product};
 use crate::prior::{Mean, Prior};
@@ -64,19 +64,10 @@ impl Tied {
         let factor = linalg::cholesky(system).ok_or_else(|| refused("the joint posterior precision", "standardise the features"))?;
         let mut solved = right.clone();
         linalg::solve_cholesky(&factor, &mut solved);
-        let m = features.len();
-        let cross = right.columns(0, m).transpose() * &solved;
-        information -= cross.columns(0, m);
-        score -= cross.column(m);
-        linalg::symmetrise(&mut information);
-        let mean = MeanEstimate::solve(prior, p, information, score)?;
-        let own_mean = mean.mean.select_rows(features);
-        let deviations = solved.column(m) - solved.columns(0, m) * &own_mean;
-        let gradient = right.column(m) - right.columns(0, m) * &own_mean;
+        let Solved { mean, deviations, gradient, sensitivity } = Solved::new(prior, p, (&right, &solved), (information, score))?;
         let everywhere = DVector::from_fn(tasks * p, |i, _| mean.mean[i % p]);
         let log_likelihood = data.constant + data.linear.dot(&everywhere) - 0.5 * everywhere.dot(&(&data.curvature * &everywhere))
             + 0.5 * (gradient.dot(&deviations) - linalg::log_determinant(&factor) - r as f64 * linalg::log_determinant(&root));
-        let sensitivity = solved.columns(0, m).into_owned();
         let engine = Engine::Tied(Tied { rank: r, sigma, factor, inverse: OnceLock::new(), sensitivity });
         let deviations = DMatrix::from_column_slice(r, tasks, deviations.as_slice());
         Ok(Outcome { mean, deviations, log_likelihood, log_likelihood_error: 0.0, engine })
@@ -133,7 +124,7 @@ impl Tied {
         let mut parameters = DVector::from_fn(tasks * p, |i, _| mean[i % p]);
         let moved = &prior.factor * deviations;
         rows.iter().zip(moved.iter()).for_each(|(row, value)| parameters[*row] += value);
-        let scores = data.linear.select_rows(&rows) - own.clone() * parameters;
+        let scores = data.linear.select_rows(&rows) - &own * parameters;
         let mut along = DMatrix::from_column_slice(q, tasks, scores.as_slice());
         let mut slope = &along * &self.sigma * along.transpose();
         for t in 0..tasks {

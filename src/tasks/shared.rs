@@ -18,6 +18,8 @@ pub(crate) struct SharedRows {
     /// Task by task, where its rows are.
     entries: Vec<Vec<Entry>>,
     patterns: Vec<Pattern>,
+    /// Of every unit.
+    pattern: Vec<usize>,
     log_weights: f64,
     complete: Option<Arc<Sums>>,
     /// Means of the features of each task, the intercept's 1, where its intercept is what is left at them.
@@ -59,6 +61,7 @@ impl SharedRows {
             x: Vec::new(),
             entries: (0..tasks).map(|_| Vec::new()).collect(),
             patterns: Vec::new(),
+            pattern: Vec::new(),
             log_weights: 0.0,
             complete: None,
             centres: vec![None; tasks],
@@ -92,6 +95,7 @@ impl SharedRows {
                 shared.patterns.len() - 1
             });
             shared.patterns[number].units += 1;
+            shared.pattern.push(number);
             let root = weight.sqrt();
             let mut before: Option<(usize, u32)> = None;
             for i in own.iter() {
@@ -137,7 +141,7 @@ impl SharedRows {
 
     /// How many units there are.
     pub(crate) fn units(&self) -> usize {
-        self.patterns.iter().map(|pattern| pattern.units).sum()
+        self.pattern.len()
     }
 
     /// Sum of the logarithms of the weights of all rows.
@@ -148,14 +152,6 @@ impl SharedRows {
     /// Their sums, where every task was measured on every unit, on the same features.
     pub(crate) fn complete(&self) -> Option<&Arc<Sums>> {
         self.complete.as_ref()
-    }
-
-    /// The pattern of every unit.
-    fn pattern_of_units(&self) -> Vec<usize> {
-        let mut tasks: Vec<Vec<usize>> = vec![Vec::new(); self.units()];
-        self.entries.iter().enumerate().for_each(|(t, own)| own.iter().for_each(|entry| tasks[entry.unit as usize].push(t)));
-        let numbers: HashMap<&[usize], usize> = self.patterns.iter().enumerate().map(|(k, own)| (own.tasks.as_slice(), k)).collect();
-        tasks.iter().map(|own| numbers[own.as_slice()]).collect()
     }
 
     /// The units on which both tasks were measured, as places among the entries of each.
@@ -194,7 +190,6 @@ impl SharedRows {
     /// sum_i sum_t (Q_i)_st x_is y_it (T p long), and sum_i y_i' Q_i y_i. O(T^2 n p^2).
     pub(crate) fn weighted(&self, precisions: &[DMatrix<f64>]) -> (DMatrix<f64>, DVector<f64>, f64) {
         let (p, tasks) = (self.features, self.tasks);
-        let of_unit = self.pattern_of_units();
         let places = self.places();
         let pairs: Vec<(usize, usize)> = (0..tasks).flat_map(|t| (0..=t).map(move |s| (s, t))).collect();
         let each: Vec<Pair> = pairs
@@ -202,7 +197,7 @@ impl SharedRows {
             .map(|(s, t)| {
                 let both = self.both(*s, *t);
                 let weight = |k: usize| {
-                    let pattern = of_unit[self.entries[*s][both[k].0].unit as usize];
+                    let pattern = self.pattern[self.entries[*s][both[k].0].unit as usize];
                     precisions[pattern][(places[pattern][s], places[pattern][t])]
                 };
                 let (left, right) =
@@ -245,7 +240,6 @@ impl SharedRows {
         means: &DMatrix<f64>,
         covariance: Option<&(dyn Fn(usize, usize) -> DMatrix<f64> + Sync)>,
     ) -> Vec<DMatrix<f64>> {
-        let of_unit = self.pattern_of_units();
         let places = self.places();
         let residuals: Vec<DVector<f64>> = (0..self.tasks)
             .map(|t| {
@@ -267,7 +261,7 @@ impl SharedRows {
                 });
                 let own = both.iter().enumerate().map(|(k, (i, j))| {
                     let uncertain = spread.as_ref().map_or(0.0, |spread| spread[k]);
-                    (of_unit[self.entries[*s][*i].unit as usize], residuals[*s][*i] * residuals[*t][*j] + uncertain)
+                    (self.pattern[self.entries[*s][*i].unit as usize], residuals[*s][*i] * residuals[*t][*j] + uncertain)
                 });
                 own.collect()
             })
