@@ -52,11 +52,11 @@ pub struct Rung {
 /// Errors of the predictive means.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Metrics {
-    /// Root mean squared error, in the target's units; none where tasks have units of their own.
+    /// Root mean squared error, in the target's units; none where tasks have units, or families, of their own.
     pub rmse: Option<f64>,
     /// Mean over tasks of the root of squared error / squared deviation from the mean of the task's rows that were fitted.
     pub relative_rmse: Option<f64>,
-    /// 1 - squared error / squared deviation from the held-out mean; none where tasks have units of their own.
+    /// 1 - squared error / squared deviation from the held-out mean; none where tasks have units, or families, of their own.
     pub explained_variance: Option<f64>,
 }
 
@@ -227,7 +227,7 @@ fn evaluate(rows: &Rows, plans: &[Plan], candidates: &[Candidate], progress: &dy
                 rung.score = Some(mean);
                 rung.score_se = se;
                 let squares: f64 = errors.iter().map(|own| own.squares).sum();
-                let one_unit = !fit.tasks().has_own_units();
+                let one_unit = !fit.tasks().has_own_units() && fit.tasks().groups().len() < 2;
                 rung.metrics.rmse = one_unit.then(|| (squares / held.len() as f64).sqrt());
                 rung.metrics.explained_variance = (one_unit && total > 0.0).then(|| 1.0 - squares / total);
                 let relative: Vec<f64> =

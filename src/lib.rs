@@ -52,7 +52,7 @@ pub use model::{
     VarianceTest, Visibility,
 };
 pub use posterior::Posterior;
-pub use prior::{Mean, Prior, Relatedness};
+pub use prior::{Groups, Mean, Prior, Relatedness};
 pub use quadratic::{Quadratic, Quadratics, Statistics};
 pub use structure::{
     CandidateRule, EdgeMethod, Exchangeable, FeatureCovariance, Full, Graph, Independent, Known, KnownRelation, Pooled, Smooth, Structure,

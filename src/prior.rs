@@ -24,6 +24,81 @@ pub struct Prior {
     /// L, q x r with K = L L'; r < q where K is singular.
     #[serde(with = "crate::linalg::record::matrix")]
     pub factor: DMatrix<f64>,
+    /// Groups of tasks, each with a mean and a scale of its own.
+    #[serde(default)]
+    pub groups: Groups,
+}
+
+/// Groups of tasks: w_t = mean_g + s_g u_t for a task t of group g, with Sigma and K those of U. All tasks are one group of scale 1
+/// where nothing is said.
+///
+/// ```
+/// use cognate::{Groups, Mean, Posterior, Prior, Quadratic, Quadratics, Relatedness};
+/// use nalgebra::{dmatrix, dvector};
+/// let task = |estimate: f64| Quadratic { constant: 0.0, linear: dvector![estimate], curvature: dmatrix![1.0] };
+/// let tasks = Quadratics::new(&[task(1.0), task(3.0), task(50.0), task(70.0)])?;
+/// let groups = Groups { of_task: vec![0, 0, 1, 1], scales: vec![1.0, 10.0] };
+/// let prior = Prior { groups, ..Prior::new(Mean::Profiled, Relatedness::Identity, dmatrix![1.0]) };
+/// let posterior = Posterior::given(&tasks, &prior)?;
+/// assert!((posterior.mean_of(0)[0] - 2.0).abs() < 1e-12 && (posterior.mean_of(3)[0] - 60.0).abs() < 1e-12);
+/// assert!((posterior.coefficients(3)[0] - (60.0 + 10.0 * 100.0 / 101.0)).abs() < 1e-12);
+/// # Ok::<(), cognate::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Groups {
+    /// The group of every task; empty for one group.
+    pub of_task: Vec<usize>,
+    /// The scale of every group; empty for one group.
+    pub scales: Vec<f64>,
+}
+
+/// Least and largest scale of a group over that of the reference.
+const SCALES: (f64, f64) = (1e-4, 1e4);
+
+impl Groups {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.scales.len().max(1)
+    }
+
+    /// Never: all tasks are in one group at least.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Whether there are several.
+    pub(crate) fn are_several(&self) -> bool {
+        self.len() > 1
+    }
+
+    /// The group of a task.
+    pub fn of(&self, task: usize) -> usize {
+        self.of_task.get(task).copied().unwrap_or(0)
+    }
+
+    /// The scale of a task's group.
+    pub(crate) fn scale(&self, task: usize) -> f64 {
+        self.scales.get(self.of(task)).copied().unwrap_or(1.0)
+    }
+
+    /// The groups whose scales are learned: all but the largest, against which they are measured.
+    pub(crate) fn scaled(&self) -> Vec<usize> {
+        let size = |g: usize| self.of_task.iter().filter(|own| **own == g).count();
+        let reference = (0..self.scales.len()).rev().max_by_key(|g| size(*g));
+        (0..self.scales.len()).filter(|g| Some(*g) != reference).collect()
+    }
+
+    /// Logarithms of the learned scales.
+    pub(crate) fn coordinates(&self) -> Vec<f64> {
+        self.scaled().into_iter().map(|g| self.scales[g].ln()).collect()
+    }
+
+    /// With other such logarithms, as far as scales may go.
+    pub(crate) fn at(&self, point: &[f64]) -> Self {
+        let mut moved = self.clone();
+        self.scaled().into_iter().zip(point).for_each(|(g, log)| moved.scales[g] = log.exp().clamp(SCALES.0, SCALES.1));
+        moved
+    }
 }
 
 /// Largest partial correlation that an inverted covariance has by rounding.
@@ -32,11 +107,11 @@ const ROUNDING: f64 = 1e-12;
 /// How the common mean is treated.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Mean {
-    /// Known (length of the mean features).
+    /// Known: a value for each mean feature, of each group one group after another.
     Given(#[serde(with = "crate::linalg::record::vector")] DVector<f64>),
     /// Estimated by generalised least squares and taken as known in the moments (maximum likelihood).
     Profiled,
-    /// The same with an estimate made otherwise (length of the mean features).
+    /// The same with an estimate made otherwise (as many values).
     Estimated(#[serde(with = "crate::linalg::record::vector")] DVector<f64>),
     /// Integrated over a flat prior (restricted likelihood).
     Integrated,
@@ -69,7 +144,16 @@ impl Prior {
     /// ```
     pub fn new(mean: Mean, relatedness: Relatedness, factor: DMatrix<f64>) -> Self {
         let all: Vec<usize> = (0..factor.nrows()).collect();
-        Prior { mean, mean_features: all.clone(), varying: all, free: Vec::new(), unrelated: Vec::new(), relatedness, factor }
+        Prior {
+            mean,
+            mean_features: all.clone(),
+            varying: all,
+            free: Vec::new(),
+            unrelated: Vec::new(),
+            relatedness,
+            factor,
+            groups: Groups::default(),
+        }
     }
 
     /// K, q x q.

@@ -264,15 +264,10 @@ mod tests {
 
     fn prior(tasks: usize) -> Prior {
         let names: Vec<String> = (0..tasks).map(|t| t.to_string()).collect();
-        Prior {
-            mean: Mean::Given(DVector::from_vec(vec![1.0, -2.0, 0.0])),
-            mean_features: vec![0, 1, 2],
-            varying: vec![0, 2],
-            free: vec![],
-            unrelated: vec![],
-            relatedness: Relatedness::Graph(task_graph(Layout::Chain, &names, 0.3..0.4, 1).unwrap()),
-            factor: DMatrix::from_row_slice(2, 2, &[2.0, 0.0, 0.5, 1.0]),
-        }
+        let graph = task_graph(Layout::Chain, &names, 0.3..0.4, 1).unwrap();
+        let mean = Mean::Given(DVector::from_vec(vec![1.0, -2.0, 0.0]));
+        let prior = Prior::new(mean, Relatedness::Graph(graph), DMatrix::from_row_slice(2, 2, &[2.0, 0.0, 0.5, 1.0]));
+        Prior { mean_features: vec![0, 1, 2], varying: vec![0, 2], ..prior }
     }
 
     /// The ratio is measured on what was drawn: squared errors of least squares, whitened by K, against their number.

@@ -99,6 +99,10 @@ pub(super) struct DataArgs {
     /// Column of exposures: their logarithms are added to the linear predictor, so that counts are rates times exposure
     #[arg(long)]
     pub exposure: Option<String>,
+    /// Column of the family of every task, in the place of --family: tasks of different kinds of target in one model, with a mean and a
+    /// scale for each family (gaussian targets learn a noise variance of their own; trials and exposures may be empty in other families' rows)
+    #[arg(long, value_name = "COLUMN", conflicts_with_all = ["family", "targets"])]
+    pub family_column: Option<String>,
     /// Number columns that hold categories
     #[arg(long, value_delimiter = ',')]
     factors: Vec<String>,
@@ -325,6 +329,7 @@ impl DataArgs {
             row: self.row.clone(),
             offset: self.offset.clone(),
             exposure: self.exposure.clone(),
+            family: self.family_column.clone(),
             factors: self.factors.clone(),
             graph_features: self.graph_features.clone(),
             drop_missing: self.missing == Missing::Drop,
@@ -347,6 +352,9 @@ impl ModelArgs {
 
     /// Refuses columns that the family has no use for.
     pub(super) fn check_columns(&self, table: &DataArgs) -> Result<()> {
+        if table.family_column.is_some() {
+            return Ok(());
+        }
         if table.trials.is_some() && !matches!(self.family.as_str(), "binomial" | "probit") {
             return Err(Error::Arguments("--trials belongs to --family binomial or probit; choose one, or leave --trials out".into()));
         }
@@ -372,7 +380,7 @@ impl ModelArgs {
             ("--reml", self.reml && !structure.has_marginal()),
             ("--noise", matches!(self.noise, NoiseArg::Task) && self.own_family().is_none() && table.shares_rows()),
             ("--noise", matches!(self.noise, NoiseArg::Task) && self.own_family().is_some_and(|family| family.dispersion().is_empty())),
-            ("--inference", self.inference.is_some() && self.own_family().is_none()),
+            ("--inference", self.inference.is_some() && self.own_family().is_none() && table.family_column.is_none()),
         ];
         given.into_iter().filter(|(_, idle)| *idle).map(|(flag, _)| flag).collect()
     }
@@ -451,10 +459,11 @@ impl ModelArgs {
             Some(InferenceArg::Laplace) => Inference::Laplace,
             _ => Inference::Variational,
         };
-        let (family, shares_rows) = (self.own_family(), table.shares_rows());
+        let (family, shares_rows, mixed) = (self.own_family(), table.shares_rows(), table.family_column.is_some());
         move |structure| {
             let likelihood: Box<dyn Likelihood> = match &family {
                 Some(family) => Box::new(Generalised::of(Arc::clone(family)).with_inference(inference).with_noise(noise)),
+                None if mixed => Box::new(Generalised::by_group(likelihood::families()).with_inference(inference).with_noise(noise)),
                 None if shares_rows => Box::new(CorrelatedGaussian::default()),
                 None => Box::new(Gaussian { noise }),
             };

@@ -256,9 +256,13 @@ fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> Result<Strin
     let (mut scored, mut density, mut squares) = (0u64, 0.0, 0.0);
     for query in &queries {
         let number = known.get(query.task.as_str()).copied();
-        let p = fit.forecast(number, &query.task, &query.x, query.weight, query.offset)?.prediction(args.interval);
+        let forecast = match (number, &query.family) {
+            (None, Some(family)) => fit.forecast_new(family, &query.task, &query.x, query.weight, query.offset)?,
+            _ => fit.forecast(number, &query.task, &query.x, query.weight, query.offset)?,
+        };
+        let p = forecast.prediction(args.interval);
         // Where the table counts successes, so do predictions.
-        let unit = if schema.trials.is_some() { query.weight } else { 1.0 };
+        let unit = if query.counts { query.weight } else { 1.0 };
         if let Some(target) = query.target {
             let error = unit * (target - p.mean);
             scored += 1;

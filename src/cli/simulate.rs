@@ -190,6 +190,9 @@ fn from_model(args: &SimulateArgs, model: &std::path::Path, data: &std::path::Pa
     if !own.free.is_empty() {
         return Err(Error::Arguments(format!("the structure '{}' is no distribution of tasks to draw from; fit another", fit.structure())));
     }
+    if fit.tasks().groups().len() > 1 {
+        return Err(Error::Arguments("tasks in groups with means of their own are not simulated; fit them together".into()));
+    }
     if fit.family() != "gaussian" {
         return Err(Error::Arguments(format!("targets are drawn from Gaussian models only, and this one is {}; fit one", fit.family())));
     }
@@ -199,7 +202,7 @@ fn from_model(args: &SimulateArgs, model: &std::path::Path, data: &std::path::Pa
     if rows.names() != fit.tasks().names() && own.relatedness.is_learned() && args.graph.is_none() {
         return Err(Error::Arguments("the tasks of --data are not those of the model, in order; give the table it was fitted to".into()));
     }
-    let mean = fit.fitted_mean().select_rows(&own.mean_features);
+    let mean = fit.fitted_mean(0).select_rows(&own.mean_features);
     let relatedness = relatedness(args, rows.names())?.unwrap_or_else(|| own.relatedness.clone());
     let prior = Prior { mean: Mean::Given(mean), relatedness, ..own.clone() };
     let noise = noise(args, fit.dispersion().common_variance().sqrt())?;

@@ -1,6 +1,7 @@
 //! From a CSV table to rows: which columns are what, how text becomes numbers, and what is refused.
 
 mod cells;
+mod families;
 mod queries;
 mod relation;
 mod sides;
@@ -12,6 +13,7 @@ pub use queries::{Query, read_queries};
 use crate::error::{Error, Result};
 use crate::tasks::{Design, INTERCEPT, Rows};
 use cells::{Cells, MISSING_CODE, is_missing, number};
+use families::FamilyColumn;
 use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 use sides::Sides;
@@ -50,6 +52,8 @@ pub struct Columns {
     pub offset: Option<String>,
     /// Column of exposures, whose logarithms are added to the offset.
     pub exposure: Option<String>,
+    /// Column of the family of every task, the same in all its rows.
+    pub family: Option<String>,
     /// Columns of numbers to be read as categories.
     pub factors: Vec<String>,
     /// Features without a mean (they vary about 0).
@@ -91,6 +95,9 @@ pub struct Schema {
     /// Column of the exposure.
     #[serde(default)]
     pub exposure: Option<String>,
+    /// Column of the families.
+    #[serde(default)]
+    pub family: Option<String>,
     /// Feature columns in order.
     pub codings: Vec<Coding>,
 }
@@ -211,6 +218,14 @@ pub fn read(input: impl Read, name: &str, columns: &Columns) -> Result<Table> {
     }
     let unit = columns.row.as_ref().map(|name| source.column(name)).transpose()?;
     let sides = Sides::of(&source, [&columns.weights, &columns.trials, &columns.offset, &columns.exposure])?;
+    let sides = if columns.family.is_some() { sides.with_gaps() } else { sides };
+    let mut families = columns.family.as_ref().map(|name| FamilyColumn::of(&source, name)).transpose()?;
+    if let Some(clash) = families.as_ref().map(FamilyColumn::column).filter(|own| Some(*own) == task || target_columns.contains(own)) {
+        let name = &source.header[clash];
+        return Err(Error::Arguments(format!(
+            "column '{name}' names families and cannot be the task or the target; name another with --family-column"
+        )));
+    }
     if task.is_some_and(|task| target_columns.contains(&task)) {
         return Err(Error::Arguments(format!("column '{}' cannot be both task and target", columns.task)));
     }
@@ -218,7 +233,11 @@ pub fn read(input: impl Read, name: &str, columns: &Columns) -> Result<Table> {
         let name = &source.header[clash];
         return Err(Error::Arguments(format!("column '{name}' names rows and cannot be the task or a target; name another with --row")));
     }
-    let used: Vec<Option<usize>> = [task, unit].into_iter().chain(target_columns.iter().map(|i| Some(*i))).chain(sides.columns()).collect();
+    let used: Vec<Option<usize>> = [task, unit, families.as_ref().map(FamilyColumn::column)]
+        .into_iter()
+        .chain(target_columns.iter().map(|i| Some(*i)))
+        .chain(sides.columns())
+        .collect();
     let chosen: Vec<usize> = match &columns.features {
         Some(names) => names.iter().map(|name| source.column(name)).collect::<Result<_>>()?,
         None => (0..source.header.len()).filter(|i| !used.contains(&Some(*i))).collect(),
@@ -263,6 +282,9 @@ pub fn read(input: impl Read, name: &str, columns: &Columns) -> Result<Table> {
                 index
             };
             tasks.push(index);
+            if let (Some(families), Some(name)) = (&mut families, order.get(index as usize)) {
+                families.note(&record, row, (index, name))?;
+            }
         }
         if let (Some(unit), Some(name)) = (unit, &columns.row) {
             let cell = cell_of(&record, unit);
@@ -360,6 +382,9 @@ pub fn read(input: impl Read, name: &str, columns: &Columns) -> Result<Table> {
         let remedy = format!("{missing_targets} rows have no target and {dropped} were dropped; check the columns");
         return Err(Error::NoRows { source_name: name.into(), remedy });
     }
+    if let Some(families) = &families {
+        families.group(&mut rows, &order)?;
+    }
     let present: std::collections::HashSet<&String> = rows.names().iter().collect();
     let empty_tasks = order.iter().filter(|name| !present.contains(name)).cloned().collect();
     let design = design(columns, &codings, &features)?;
@@ -371,6 +396,7 @@ pub fn read(input: impl Read, name: &str, columns: &Columns) -> Result<Table> {
         trials: columns.trials.clone(),
         offset: columns.offset.clone(),
         exposure: columns.exposure.clone(),
+        family: columns.family.clone(),
         codings,
     };
     Ok(Table { rows, design, schema, missing_targets, dropped, empty_tasks })

@@ -22,6 +22,10 @@ pub struct Query {
     pub weight: f64,
     /// What the linear predictor has beside x' w.
     pub offset: f64,
+    /// Whether the table counts successes among `weight` trials, of which the target is the share.
+    pub counts: bool,
+    /// The family that the table names, where it does.
+    pub family: Option<String>,
 }
 
 /// Reads the rows of a table by a fitted model's schema; the columns of target, weights and trials may be absent, those of an offset or an
@@ -40,7 +44,9 @@ pub fn read_queries(input: impl Read, name: &str, schema: &Schema) -> Result<Vec
         .collect();
     let present = |name: &Option<String>| name.clone().filter(|name| source.column(name).is_ok());
     let sides = Sides::of(&source, [&present(&schema.weights), &present(&schema.trials), &schema.offset, &schema.exposure])?;
+    let sides = if schema.family.is_some() { sides.with_gaps() } else { sides };
     let counts = schema.trials.is_some() && present(&schema.trials).is_none();
+    let family = present(&schema.family).map(|name| source.column(&name)).transpose()?;
     let place = |coding: &Coding| match source.column(&coding.column) {
         Err(_) if coding.column == INTERCEPT => Ok(None),
         column => column.map(Some),
@@ -85,7 +91,8 @@ pub fn read_queries(input: impl Read, name: &str, schema: &Schema) -> Result<Vec
                 _ => None,
             };
             let task = task.map_or_else(|| (*name).clone(), |task| cell_of(&record, task).to_string());
-            queries.push(Query { row, task, x: x.clone(), target, weight: own.weight, offset: own.offset });
+            let family = family.map(|column| cell_of(&record, column).to_string()).filter(|family| !family.is_empty());
+            queries.push(Query { row, task, x: x.clone(), target, weight: own.weight, offset: own.offset, counts: own.counts, family });
         }
     }
     Ok(queries)

@@ -11,6 +11,8 @@ pub(super) struct Sides {
     trials: Option<(usize, String)>,
     offset: Option<(usize, String)>,
     exposure: Option<(usize, String)>,
+    /// Trials and exposures may be missing, for not every family has them: they are 1 there.
+    gaps: bool,
 }
 
 /// What they say of a row.
@@ -21,7 +23,7 @@ pub(super) struct Side {
     /// The first of the columns whose cell is missing.
     pub missing: Option<String>,
     /// Whether the target counts successes among `weight` trials.
-    counts: bool,
+    pub counts: bool,
 }
 
 impl Default for Side {
@@ -35,12 +37,17 @@ impl Sides {
     pub(super) fn of<R: Read>(source: &Source<R>, names: [&Option<String>; 4]) -> Result<Sides> {
         let find = |name: &Option<String>| name.as_ref().map(|name| Ok((source.column(name)?, name.clone()))).transpose();
         let [weights, trials, offset, exposure] = names.map(find);
-        let sides = Sides { weights: weights?, trials: trials?, offset: offset?, exposure: exposure? };
+        let sides = Sides { weights: weights?, trials: trials?, offset: offset?, exposure: exposure?, gaps: false };
         if sides.weights.is_some() && sides.trials.is_some() {
             let problem = "trials are the weights of shares of successes, so there are no other weights; leave --weights or --trials out";
             return Err(Error::Arguments(problem.into()));
         }
         Ok(sides)
+    }
+
+    /// The same where not every family has trials and an exposure: where missing they are 1.
+    pub(super) fn with_gaps(self) -> Self {
+        Sides { gaps: true, ..self }
     }
 
     fn each(&self) -> [&Option<(usize, String)>; 4] {
@@ -57,17 +64,19 @@ impl Sides {
 
     pub(super) fn of_row(&self, record: &csv::StringRecord, row: u64) -> Result<Side> {
         let mut missing = None;
-        let mut cell = |side: &Option<(usize, String)>| -> Result<Option<f64>> {
+        let mut cell = |side: &Option<(usize, String)>, gaps: bool| -> Result<Option<f64>> {
             let Some((column, name)) = side else { return Ok(None) };
             let cell = cell_of(record, *column);
             if is_missing(cell) {
-                missing.get_or_insert_with(|| name.clone());
+                if !gaps {
+                    missing.get_or_insert_with(|| name.clone());
+                }
                 return Ok(None);
             }
             number(row, name, cell).map(Some)
         };
-        let (weight, trials) = (cell(&self.weights)?, cell(&self.trials)?);
-        let (offset, exposure) = (cell(&self.offset)?, cell(&self.exposure)?);
+        let (weight, trials) = (cell(&self.weights, false)?, cell(&self.trials, self.gaps)?);
+        let (offset, exposure) = (cell(&self.offset, false)?, cell(&self.exposure, self.gaps)?);
         let refused = |side: &Option<(usize, String)>, value: f64, problem: &str| {
             let column = side.as_ref().map(|(_, name)| name.clone()).unwrap_or_default();
             Error::BadTarget { row, column, value, problem: problem.into() }
@@ -85,7 +94,7 @@ impl Sides {
             weight: trials.or(weight).unwrap_or(1.0),
             offset: offset.unwrap_or(0.0) + exposure.map_or(0.0, f64::ln),
             missing,
-            counts: self.trials.is_some(),
+            counts: if self.gaps { trials.is_some() } else { self.trials.is_some() },
         })
     }
 }

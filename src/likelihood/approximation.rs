@@ -77,7 +77,7 @@ impl Approximation {
     /// # Errors
     /// What [`Posterior::given`] refuses.
     pub fn of(rows: &FamilyRows, family: &dyn Family, prior: &Prior, inference: Inference) -> Result<Self> {
-        Self::beginning(None, rows, &Families(vec![family]), prior, (inference, STILL))
+        Self::beginning(None, rows, &Families::one(family), prior, (inference, STILL))
     }
 
     /// Where the quadratics need not be looked for.
@@ -109,7 +109,7 @@ impl Approximation {
                 let spread = if covariances[t].is_empty() { 0.0 } else { site.curvature.dot(&covariances[t]) };
                 stood += site.value(&means[t]) - 0.5 * spread;
                 let score = &site.linear - &site.curvature * &means[t];
-                energy += (&means[t] - posterior.mean()).dot(&score);
+                energy += (&means[t] - posterior.mean_of(t)).dot(&score);
             }
             let (height, log_likelihood) = match inference {
                 Inference::Variational => {

@@ -70,7 +70,7 @@ impl CorrelatedGaussian {
         let below = (0..values.len()).flat_map(|t| (0..t).map(move |s| (s, t)));
         let correlations = below.map(|(s, t)| noise[(s, t)] / (values[s] * values[t]).sqrt()).collect();
         let common = values.iter().sum::<f64>() / values.len() as f64;
-        Dispersion { values, common: vec![common], strength, correlations }
+        Dispersion { values, strength, correlations, ..Dispersion::shared(common) }
     }
 }
 
@@ -149,8 +149,8 @@ impl Likelihood for CorrelatedGaussian {
         CorrelatedGaussian::dispersion(&DMatrix::from_diagonal(&DVector::from_vec(each.values)), strength)
     }
 
-    fn noise(&self, _: &Observations, dispersion: &Dispersion) -> f64 {
-        dispersion.common_variance()
+    fn noise(&self, data: &Observations, dispersion: &Dispersion) -> Vec<f64> {
+        vec![dispersion.common_variance(); data.groups()]
     }
 
     fn posterior(

@@ -90,7 +90,7 @@ impl Approximation {
     /// [`Error::Arguments`] for an integral over several tasks of more than 50 coordinates, [`Error::NotPositiveDefinite`] where Sigma is not or
     /// the rows do not decide an integrated mean.
     pub fn evidence(&self, rows: &FamilyRows, family: &dyn Family) -> Result<Evidence> {
-        self.evidence_of(rows, &Families(vec![family]))
+        self.evidence_of(rows, &Families::one(family))
     }
 
     /// As [`Approximation::evidence`] with a family for every task.
@@ -101,8 +101,8 @@ impl Approximation {
                 "parameters that are free in every task have no prior to be integrated over; use exchangeable".into(),
             ));
         }
-        let flat = if prior.mean.is_integrated() { prior.mean_features.len() } else { 0 };
-        let base = if flat > 0 { DVector::zeros(rows.features()) } else { self.posterior.mean().clone() };
+        let flat = if prior.mean.is_integrated() { prior.mean_features.len() * prior.groups.len() } else { 0 };
+        let base = |t: usize| if flat > 0 { DVector::zeros(rows.features()) } else { self.posterior.mean_of(t) };
         let groups = groups(prior, rows.tasks(), flat > 0);
         let integrals: Vec<Integral> = groups
             .iter()
@@ -112,12 +112,12 @@ impl Approximation {
                     Evidence::check_size(coordinates(prior, group.len(), flat))?;
                 }
                 let maps = maps(prior, group, rows.features(), flat)?;
-                let tasks = group.iter().copied().zip(maps).collect();
-                Integral::new((rows, families, &self.quadratics), number, tasks, &base, flat)
+                let tasks = group.iter().zip(maps).map(|(t, map)| (*t, base(*t), map)).collect();
+                Integral::new((rows, families, &self.quadratics), number, tasks, flat)
             })
             .collect::<Result<_>>()?;
         let aim = AIM * AIM / groups.len() as f64;
-        let most = (MOST.1 / (2 * rows.targets().0.len().max(1))).min(MOST.0);
+        let most = (MOST.1 / (2 * rows.len().max(1))).min(MOST.0);
         let found: Vec<Integrated> = integrals.par_iter().map(|own| own.integrate(aim, most)).collect();
         let mut pareto_k: Vec<Option<f64>> = vec![None; rows.tasks()];
         groups.iter().zip(&found).for_each(|(group, own)| group.iter().for_each(|t| pareto_k[*t] = own.pareto_k));
@@ -154,13 +154,16 @@ fn directions(prior: &Prior) -> Vec<usize> {
     (0..prior.factor.ncols()).filter(|k| prior.factor.column(*k).norm() > 0.0).collect()
 }
 
-/// M_t of each task of a group, p x n, with w_t = base + M_t z: first the common mean where it is flat, then for each direction of K the
+/// M_t of each task of an integral, p x n, with w_t = base + M_t z: first the means of all groups where they are flat, then for each direction of K the
 /// deviations of all tasks, whitened by a root of Sigma where they follow that.
 fn maps(prior: &Prior, group: &[usize], features: usize, flat: usize) -> Result<Vec<DMatrix<f64>>> {
     let size = coordinates(prior, group.len(), flat);
     let mut maps = vec![DMatrix::zeros(features, size); group.len()];
-    for (j, feature) in prior.mean_features.iter().enumerate().take(flat) {
-        maps.iter_mut().for_each(|map| map[(*feature, j)] = 1.0);
+    if flat > 0 {
+        for (map, t) in maps.iter_mut().zip(group) {
+            let first = prior.groups.of(*t) * prior.mean_features.len();
+            prior.mean_features.iter().enumerate().for_each(|(j, feature)| map[(*feature, first + j)] = 1.0);
+        }
     }
     if size == flat {
         return Ok(maps);
@@ -169,7 +172,7 @@ fn maps(prior: &Prior, group: &[usize], features: usize, flat: usize) -> Result<
     for (position, k) in directions(prior).into_iter().enumerate() {
         for (t, map) in maps.iter_mut().enumerate() {
             for s in 0..group.len() {
-                let share = if related.contains(&k) { root[(t, s)] } else { f64::from(s == t) };
+                let share = prior.groups.scale(group[t]) * if related.contains(&k) { root[(t, s)] } else { f64::from(s == t) };
                 let column = flat + position * group.len() + s;
                 prior.varying.iter().enumerate().for_each(|(i, feature)| map[(*feature, column)] += share * prior.factor[(i, k)]);
             }

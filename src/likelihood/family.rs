@@ -125,6 +125,12 @@ pub(crate) fn by_name(name: &str, dispersion: &[f64]) -> Option<Arc<dyn Family>>
     Some(if dispersion.is_empty() { family } else { family.with_dispersion(dispersion).unwrap_or(family) })
 }
 
+/// All families that the command line knows, the Gaussian row by row among them, by name.
+pub(crate) fn all() -> Vec<(&'static str, Arc<dyn Family>)> {
+    let gaussian: Arc<dyn Family> = Arc::new(Normal::default());
+    std::iter::once(("gaussian", gaussian)).chain(NAMES.iter().filter_map(|name| Some((*name, by_name(name, &[])?)))).collect()
+}
+
 /// Mean and variance of numbers with weights.
 pub(super) fn weighted_moments(values: &[f64], weights: &[f64]) -> (f64, f64) {
     let total: f64 = weights.iter().sum();

@@ -118,7 +118,7 @@ impl Likelihood for Gaussian {
             Noise::Shared | Noise::Known => Dispersion::shared(common),
             Noise::Task => {
                 let strength = prior_rows(&within_tasks(data));
-                let start = Dispersion { values: vec![common; q.len()], common: vec![common], strength, correlations: Vec::new() };
+                let start = Dispersion { values: vec![common; q.len()], strength, ..Dispersion::shared(common) };
                 self.shrunk(data, &residuals, &start)
             }
         }
@@ -141,8 +141,8 @@ impl Likelihood for Gaussian {
         self.shrunk(data, &posterior.residuals(), dispersion)
     }
 
-    fn noise(&self, _: &Observations, dispersion: &Dispersion) -> f64 {
-        dispersion.common_variance()
+    fn noise(&self, data: &Observations, dispersion: &Dispersion) -> Vec<f64> {
+        vec![dispersion.common_variance(); data.groups()]
     }
 
     fn slope(&self, data: &Observations, found: &Approximation, dispersion: &Dispersion) -> Result<Vec<f64>> {

@@ -1,4 +1,4 @@
-//! Generalised linear targets: a family row by row, its dispersion learned with the rest.
+//! Generalised linear targets: a family (or one for each group of tasks) row by row, its dispersion learned with the rest.
 
 use super::approximation::{Approximation, Inference, STILL};
 use super::evidence::Evidence;
@@ -32,10 +32,16 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Generalised {
-    family: Arc<dyn Family>,
+    /// One for all tasks, or one a group, in the order of the groups once they are known.
+    families: Vec<Arc<dyn Family>>,
+    /// Names of the groups; none for one family.
+    groups: Vec<String>,
     inference: Inference,
     noise: Noise,
 }
+
+/// Name of the families of several groups together.
+const MIXED: &str = "mixed";
 
 /// Least and largest learned variance of the logarithms of tasks' dispersions.
 const SPREAD: (f64, f64) = (1e-3, 4.0);
@@ -51,7 +57,34 @@ impl Generalised {
 
     /// As [`Generalised::new`], from a shared family.
     pub fn of(family: Arc<dyn Family>) -> Self {
-        Generalised { family, inference: Inference::default(), noise: Noise::Shared }
+        Generalised { families: vec![family], groups: Vec::new(), inference: Inference::default(), noise: Noise::Shared }
+    }
+
+    /// Of a family for each group of tasks ([`Rows::set_group`](crate::Rows::set_group)), which share the dispersion of their group. Groups have a
+    /// mean and a scale of their own: w_t = mean_g + s_g u_t, the scale of the largest group 1, and tasks of all groups are related as the
+    /// structure says of u_t.
+    ///
+    /// ```
+    /// use cognate::{Binomial, Design, Exchangeable, FeatureCovariance, Generalised, Model, Normal, Rows};
+    /// use std::sync::Arc;
+    /// let mut rows = Rows::new("outcome", &["dose"]);
+    /// for i in 0..120 {
+    ///     let (ward, dose) = (i % 6, f64::from(i / 6) / 10.0 - 1.0);
+    ///     let score = dose * f64::from(1 + ward / 2) + f64::from(i * 7 % 11) / 5.0 - 1.0;
+    ///     let (kind, y) = if ward % 2 == 0 { ("gaussian", 50.0 + 10.0 * score) } else { ("bernoulli", f64::from(u8::from(score > 0.0))) };
+    ///     rows.push(&format!("ward {ward}"), &[dose], y, 1.0)?;
+    ///     rows.set_group(&format!("ward {ward}"), kind)?;
+    /// }
+    /// let tasks = rows.tasks(&Design::varying(rows.features())).with_rows(rows)?;
+    /// let families = Generalised::by_group([("gaussian", Arc::new(Normal::default())), ("bernoulli", Arc::new(Binomial::default()))]);
+    /// let fit = Model::new(families, Exchangeable::new(FeatureCovariance::Diagonal)).fit(&tasks)?;
+    /// assert!((fit.predict("ward 0", &[0.0], 0.95)?.mean - 50.0).abs() < 5.0);
+    /// assert!((fit.predict("ward 1", &[0.0], 0.95)?.mean - 0.5).abs() < 0.3);
+    /// # Ok::<(), cognate::Error>(())
+    /// ```
+    pub fn by_group<S: Into<String>>(families: impl IntoIterator<Item = (S, Arc<dyn Family>)>) -> Self {
+        let (groups, families) = families.into_iter().map(|(name, family)| (name.into(), family)).unzip();
+        Generalised { families, groups, inference: Inference::default(), noise: Noise::Shared }
     }
 
     /// By that inference.
@@ -64,32 +97,41 @@ impl Generalised {
         Generalised { noise, ..self }
     }
 
-    /// The family at each block of a dispersion.
-    fn at(&self, dispersion: &Dispersion, tasks: usize) -> Vec<Arc<dyn Family>> {
-        let count = if dispersion.is_each() { tasks } else { 1 };
-        let at = |t| self.family.with_dispersion(dispersion.block(t)).unwrap_or_else(|| Arc::clone(&self.family));
-        (0..count).map(at).collect()
+    /// The families at a dispersion.
+    fn at(&self, data: &Observations, dispersion: &Dispersion) -> Families<'static> {
+        let with = |family: &Arc<dyn Family>, block: &[f64]| family.with_dispersion(block).unwrap_or_else(|| Arc::clone(family));
+        match self.families.as_slice() {
+            [family] if dispersion.is_each() => {
+                let tasks = data.quadratics.len();
+                Families::each((0..tasks).map(|t| with(family, dispersion.block(t))).collect(), (0..tasks).collect())
+            }
+            families => {
+                let each = families.iter().zip(dispersion.places()).map(|(family, place)| with(family, &dispersion.common[place]));
+                Families::each(each.collect(), data.group.clone())
+            }
+        }
     }
 
     fn rows<'a>(&self, data: &'a Observations) -> Result<&'a FamilyRows> {
-        data.each.as_ref().ok_or_else(|| rows_are_missing(self.family.name()))
+        data.each.as_ref().ok_or_else(|| rows_are_missing(self.families[0].name()))
     }
 
     /// d expected log density / d log value of each number of each block.
-    fn expected_slope(&self, rows: &FamilyRows, place: &Where, dispersion: &Dispersion) -> Vec<f64> {
-        let own = self.at(dispersion, rows.tasks());
-        let families = Families(own.iter().map(Arc::as_ref).collect());
+    fn expected_slope(&self, data: &Observations, place: &Where, dispersion: &Dispersion) -> Result<Vec<f64>> {
+        let (rows, families) = (self.rows(data)?, self.at(data, dispersion));
+        let places = dispersion.places();
         let each = rows.sums(dispersion.common.len(), |t, row, sum| {
             let (eta, sd) = (row.predictor(&place.means[t]) + row.offset, row.deviation(&place.covariances[t]));
-            families.of(t).add_dispersion_slope(row.y, row.weight, eta, sd, sum);
+            let own = &mut sum[places[data.group_of(t)].clone()];
+            families.of(t).add_dispersion_slope(row.y, row.weight, eta, sd, own);
         });
         if dispersion.is_each() {
-            return each.concat();
+            return Ok(each.concat());
         }
-        each.iter().fold(vec![0.0; dispersion.common.len()], |mut sum, own| {
+        Ok(each.iter().fold(vec![0.0; dispersion.common.len()], |mut sum, own| {
             sum.iter_mut().zip(own).for_each(|(a, b)| *a += b);
             sum
-        })
+        }))
     }
 
     /// How far the logarithm of each number is from the common one.
@@ -101,16 +143,22 @@ impl Generalised {
     fn moved(&self, data: &Observations, found: &Approximation, dispersion: &Dispersion, (k, step): (usize, f64)) -> Result<f64> {
         let mut values = dispersion.values.clone();
         values[k] *= step.exp();
-        let there = self.with_values(values, dispersion);
+        let there = self.with_values(&values, dispersion);
         Ok(self.posterior(data, &there, found.posterior.prior(), (Some(&found.quadratics), STILL))?.log_likelihood)
     }
 
-    /// The dispersion with other values, its common block at its best.
-    fn with_values(&self, values: Vec<f64>, dispersion: &Dispersion) -> Dispersion {
+    /// The dispersion with other values, as far as families can have them, its common block at its best.
+    fn with_values(&self, values: &[f64], dispersion: &Dispersion) -> Dispersion {
+        let held =
+            |family: &Arc<dyn Family>, block: &[f64]| family.with_dispersion(block).map_or_else(|| block.to_vec(), |own| own.dispersion());
+        if !dispersion.is_each() {
+            let values: Vec<f64> =
+                self.families.iter().zip(dispersion.places()).flat_map(|(family, place)| held(family, &values[place])).collect();
+            return Dispersion { common: values.clone(), values, ..dispersion.clone() };
+        }
         let size = dispersion.common.len();
-        let held = |block: &[f64]| self.family.with_dispersion(block).map_or_else(|| block.to_vec(), |family| family.dispersion());
-        let values: Vec<f64> = if size == 0 { values } else { values.chunks(size).flat_map(held).collect() };
-        let blocks = (values.len() / size.max(1)).max(1) as f64;
+        let values: Vec<f64> = values.chunks(size).flat_map(|block| held(&self.families[0], block)).collect();
+        let blocks = (values.len() / size) as f64;
         let common = (0..size).map(|k| (values.iter().skip(k).step_by(size).map(|v| v.ln()).sum::<f64>() / blocks).exp()).collect();
         Dispersion { values, common, ..dispersion.clone() }
     }
@@ -118,11 +166,39 @@ impl Generalised {
 
 impl Likelihood for Generalised {
     fn name(&self) -> &'static str {
-        self.family.name()
+        if self.groups.is_empty() { self.families[0].name() } else { MIXED }
     }
 
-    fn family(&self) -> Option<&dyn Family> {
-        Some(self.family.as_ref())
+    fn families(&self) -> &[Arc<dyn Family>] {
+        &self.families
+    }
+
+    fn arrange(&mut self, groups: &[String]) -> Result<()> {
+        if self.groups.is_empty() {
+            // The same family for all.
+            self.families = vec![Arc::clone(&self.families[0]); groups.len().max(1)];
+        } else {
+            let place = |group: &String| {
+                let known = self.groups.join(", ");
+                let problem = || match group.as_str() {
+                    "" => format!("some tasks are in no group; put each in one of {known}"),
+                    group => format!("the group '{group}' of tasks has no family; name one of {known}"),
+                };
+                self.groups.iter().position(|own| own == group).ok_or_else(|| Error::Arguments(problem()))
+            };
+            if groups.is_empty() {
+                return Err(Error::Arguments("families by group need tasks in groups; name them with Rows::set_group".into()));
+            }
+            let order: Vec<usize> = groups.iter().map(place).collect::<Result<_>>()?;
+            self.families = order.iter().map(|k| Arc::clone(&self.families[*k])).collect();
+            self.groups = groups.to_vec();
+        }
+        if self.families.len() > 1 && matches!(self.noise, Noise::Task) {
+            let problem =
+                "the tasks of a group share its dispersion, so tasks in groups do not go with --noise task; leave one of them out";
+            return Err(Error::Arguments(problem.into()));
+        }
+        Ok(())
     }
 
     fn inference(&self) -> Option<Inference> {
@@ -130,32 +206,42 @@ impl Likelihood for Generalised {
     }
 
     fn start(&self, data: &Observations, _: &[usize]) -> Dispersion {
-        let begun = data.each.as_ref().and_then(|rows| {
-            let (targets, weights) = rows.targets();
-            self.family.begin(targets, weights)
-        });
-        let block = begun.map_or_else(|| self.family.dispersion(), |family| family.dispersion());
+        let begin = |(g, family): (usize, &Arc<dyn Family>)| {
+            let begun = data.each.as_ref().filter(|_| !family.dispersion().is_empty()).and_then(|rows| {
+                let (targets, weights) = rows.targets(|t| data.group_of(t) == g);
+                family.begin(&targets, &weights)
+            });
+            begun.map_or_else(|| family.dispersion(), |family| family.dispersion())
+        };
+        let mut blocks: Vec<Vec<f64>> = self.families.iter().enumerate().map(begin).collect();
+        if blocks.len() > 1 {
+            return Dispersion::of_groups(&blocks, &data.group);
+        }
+        let block = blocks.remove(0);
         match self.noise {
             Noise::Task if !block.is_empty() => {
                 let tasks = data.quadratics.len();
                 let values = block.iter().copied().cycle().take(tasks * block.len()).collect();
-                Dispersion { values, common: block, strength: 4.0, correlations: Vec::new() }
+                Dispersion { values, strength: 4.0, ..Dispersion::of_block(block) }
             }
             _ => Dispersion::of_block(block),
         }
     }
 
-    fn noise(&self, data: &Observations, dispersion: &Dispersion) -> f64 {
-        let Some(rows) = &data.each else { return 1.0 };
-        let own = self.at(dispersion, rows.tasks());
-        let families = Families(own.iter().map(Arc::as_ref).collect());
+    fn noise(&self, data: &Observations, dispersion: &Dispersion) -> Vec<f64> {
+        let Some(rows) = &data.each else { return vec![1.0; data.groups()] };
+        let families = self.at(data, dispersion);
         let sums = rows.sums(2, |t, row, sum| {
             let family = families.of(t);
             sum[0] += family.at(row.y, row.weight, family.start(row.y, row.weight)).curvature;
             sum[1] += row.weight;
         });
-        let (curvature, weight) = sums.iter().fold((0.0, 0.0), |all, own| (all.0 + own[0], all.1 + own[1]));
-        if curvature > 0.0 { weight / curvature } else { 1.0 }
+        let mut each = vec![(0.0, 0.0); data.groups()];
+        for (t, own) in sums.iter().enumerate() {
+            let sum = &mut each[data.group_of(t)];
+            (sum.0, sum.1) = (sum.0 + own[0], sum.1 + own[1]);
+        }
+        each.into_iter().map(|(curvature, weight)| if curvature > 0.0 { weight / curvature } else { 1.0 }).collect()
     }
 
     fn posterior(
@@ -171,24 +257,22 @@ impl Likelihood for Generalised {
                 "this structure leaves parameters without a common prior, which needs Gaussian targets; use pooled or exchangeable";
             return Err(Error::Arguments(problem.into()));
         }
-        let own = self.at(dispersion, rows.tasks());
-        let families = Families(own.iter().map(Arc::as_ref).collect());
-        Approximation::beginning(from, rows, &families, prior, (self.inference, still))
+        Approximation::beginning(from, rows, &self.at(data, dispersion), prior, (self.inference, still))
     }
 
     fn evidence(&self, data: &Observations, found: &Approximation, dispersion: &Dispersion) -> Result<Evidence> {
-        let rows = self.rows(data)?;
-        let own = self.at(dispersion, rows.tasks());
-        found.evidence_of(rows, &Families(own.iter().map(Arc::as_ref).collect()))
+        found.evidence_of(self.rows(data)?, &self.at(data, dispersion))
     }
 
     /// A Newton step in the logarithms, of at most 1, and the spread of tasks' logarithms by EM.
     fn update(&self, data: &Observations, posterior: &Posterior, dispersion: &Dispersion) -> Dispersion {
-        let (Some(rows), false) = (&data.each, dispersion.values.is_empty()) else { return dispersion.clone() };
+        if dispersion.values.is_empty() {
+            return dispersion.clone();
+        }
         let place = Where::of(posterior, self.inference == Inference::Variational);
-        let slope = self.expected_slope(rows, &place, dispersion);
+        let Ok(slope) = self.expected_slope(data, &place, dispersion) else { return dispersion.clone() };
         let raised = Dispersion { values: dispersion.values.iter().map(|v| v * STEP.exp()).collect(), ..dispersion.clone() };
-        let there = self.expected_slope(rows, &place, &raised);
+        let Ok(there) = self.expected_slope(data, &place, &raised) else { return dispersion.clone() };
         let strength = dispersion.strength;
         let steps = slope.iter().zip(&there).zip(self.deviations(dispersion)).map(|((own, there), deviation)| {
             let information = ((own - there) / STEP).max(0.1 * own.abs()) + strength;
@@ -196,8 +280,8 @@ impl Likelihood for Generalised {
             (step, information)
         });
         let (steps, information): (Vec<f64>, Vec<f64>) = steps.unzip();
-        let values = dispersion.values.iter().zip(&steps).map(|(value, step)| value * step.exp()).collect();
-        let mut next = self.with_values(values, dispersion);
+        let values: Vec<f64> = dispersion.values.iter().zip(&steps).map(|(value, step)| value * step.exp()).collect();
+        let mut next = self.with_values(&values, dispersion);
         if next.is_each() {
             let spread: f64 = self.deviations(&next).zip(&information).map(|(deviation, own)| deviation * deviation + 1.0 / own).sum();
             next.strength = (next.values.len() as f64 / spread).clamp(1.0 / SPREAD.1, 1.0 / SPREAD.0);
@@ -208,7 +292,7 @@ impl Likelihood for Generalised {
     fn slope(&self, data: &Observations, found: &Approximation, dispersion: &Dispersion) -> Result<Vec<f64>> {
         let mut slope = match self.inference {
             _ if dispersion.values.is_empty() => return Ok(Vec::new()),
-            Inference::Variational => self.expected_slope(self.rows(data)?, &Where::of(&found.posterior, true), dispersion),
+            Inference::Variational => self.expected_slope(data, &Where::of(&found.posterior, true), dispersion)?,
             Inference::Laplace if dispersion.is_each() => {
                 return Err(Error::Arguments(
                     "a dispersion for every task needs variational inference; leave --inference laplace or --noise task out".into(),
@@ -224,7 +308,8 @@ impl Likelihood for Generalised {
         slope.iter_mut().zip(self.deviations(dispersion)).for_each(|(own, deviation)| *own -= dispersion.strength * deviation);
         // A value at the end of its range stays there.
         for (up, sign) in [(true, 1.0), (false, -1.0)] {
-            let moved = self.with_values(dispersion.values.iter().map(|value| value * (sign * STEP).exp()).collect(), dispersion);
+            let values: Vec<f64> = dispersion.values.iter().map(|value| value * (sign * STEP).exp()).collect();
+            let moved = self.with_values(&values, dispersion);
             let ends = moved.values.iter().zip(&dispersion.values).map(|(there, here)| there == here);
             slope.iter_mut().zip(ends).filter(|(own, end)| *end && (**own > 0.0) == up).for_each(|(own, _)| *own = 0.0);
         }
@@ -240,18 +325,13 @@ impl Likelihood for Generalised {
     ) -> Result<Vec<f64>> {
         match self.inference {
             Inference::Variational => Ok(slope(&found.posterior)),
-            Inference::Laplace => {
-                let rows = self.rows(data)?;
-                let own = self.at(dispersion, rows.tasks());
-                let families = Families(own.iter().map(Arc::as_ref).collect());
-                found.laplace_slope(rows, &families, slope)
-            }
+            Inference::Laplace => found.laplace_slope(self.rows(data)?, &self.at(data, dispersion), slope),
         }
     }
 
     /// What a family can have; the common block is the geometric mean.
     fn at(&self, point: &[f64], like: &Dispersion) -> Dispersion {
-        self.with_values(point.iter().map(|value| value.exp()).collect(), like)
+        self.with_values(&point.iter().map(|value| value.exp()).collect::<Vec<_>>(), like)
     }
 
     /// Normal logarithms about the common ones, of variance 1 / strength.

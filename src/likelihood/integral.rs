@@ -71,22 +71,21 @@ pub(super) struct Integrated {
 }
 
 impl<'a> Integral<'a> {
-    /// Over `flat` flat coordinates and then standard normal ones, given M_t of each task and the quadratics around the Gaussian that
-    /// stands for the posterior.
+    /// Over `flat` flat coordinates and then standard normal ones, given base_t and M_t of each task and the quadratics around the Gaussian
+    /// that stands for the posterior.
     ///
     /// # Errors
     /// [`Error::NotPositiveDefinite`] where the quadratics leave a flat coordinate undecided.
     pub(super) fn new(
         (rows, families, quadratics): (&'a FamilyRows, &'a Families<'a>, &Quadratics),
         number: usize,
-        tasks: Vec<(usize, DMatrix<f64>)>,
-        base: &DVector<f64>,
+        tasks: Vec<(usize, DVector<f64>, DMatrix<f64>)>,
         flat: usize,
     ) -> Result<Self> {
-        let size = tasks.first().map_or(0, |(_, map)| map.ncols());
+        let size = tasks.first().map_or(0, |(_, _, map)| map.ncols());
         let mut precision = DMatrix::from_fn(size, size, |i, j| f64::from(i == j && i >= flat));
         let mut linear = DVector::zeros(size);
-        for (task, map) in &tasks {
+        for (task, base, map) in &tasks {
             let own = quadratics.task(*task);
             precision += map.tr_mul(&(&own.curvature * map));
             linear += map.tr_mul(&(&own.linear - &own.curvature * base));
@@ -101,7 +100,8 @@ impl<'a> Integral<'a> {
         let mut spread = DMatrix::identity(size, size);
         linalg::solve_lower_matrix(&root, &mut spread);
         let (centre, spread) = (centre.column(0).into_owned(), spread.transpose());
-        let place = |(task, map): (usize, DMatrix<f64>)| Place { task, centre: base + &map * &centre, spread: map * &spread };
+        let place =
+            |(task, base, map): (usize, DVector<f64>, DMatrix<f64>)| Place { task, centre: base + &map * &centre, spread: map * &spread };
         let tasks = tasks.into_iter().map(place).collect();
         Ok(Integral { rows, families, number, tasks, log_volume: -0.5 * linalg::log_determinant(&root), centre, spread, flat })
     }

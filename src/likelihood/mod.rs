@@ -24,7 +24,7 @@ pub use correlated::CorrelatedGaussian;
 pub use counts::{NegativeBinomial, Poisson};
 pub use evidence::Evidence;
 pub use family::{Family, Local};
-pub(crate) use family::{NAMES as FAMILY_NAMES, by_name as family};
+pub(crate) use family::{NAMES as FAMILY_NAMES, all as families, by_name as family};
 pub use gamma::Gamma;
 pub use gaussian::{Gaussian, Noise};
 pub use generalised::Generalised;
@@ -40,7 +40,10 @@ use crate::prior::Prior;
 use crate::quadratic::Quadratics;
 use crate::tasks::{Coordinates, SharedRows, Tasks};
 use nalgebra::DMatrix;
+use rows::Families;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
+use std::sync::Arc;
 
 /// Tasks in the coordinates of the fit.
 pub struct Observations {
@@ -54,6 +57,8 @@ pub struct Observations {
     pub each: Option<FamilyRows>,
     /// Those that tasks share, where their errors may be correlated.
     pub(crate) shared: Option<SharedRows>,
+    /// The group of every task; nothing for one group.
+    pub(crate) group: Vec<usize>,
 }
 
 impl Observations {
@@ -66,7 +71,28 @@ impl Observations {
             log_weights: each.map(|t| tasks.statistics(t).log_weights()).collect(),
             each: None,
             shared: None,
+            group: tasks.group_of_tasks().to_vec(),
         }
+    }
+
+    /// With the rows themselves, for the families of the groups of tasks.
+    ///
+    /// # Errors
+    /// As [`FamilyRows::new`].
+    pub(crate) fn with_families(self, tasks: &Tasks, coordinates: &Coordinates, families: &[Arc<dyn Family>]) -> Result<Self> {
+        let rows = tasks.kept_rows().ok_or_else(|| rows_are_missing(families[0].name()))?;
+        let of_tasks = Families::each(families.to_vec(), self.group.clone());
+        Ok(Observations { each: Some(FamilyRows::of_families(rows, tasks.design(), coordinates, &of_tasks)?), ..self })
+    }
+
+    /// The group of a task.
+    pub(crate) fn group_of(&self, task: usize) -> usize {
+        self.group.get(task).copied().unwrap_or(0)
+    }
+
+    /// How many groups of tasks there are.
+    pub(crate) fn groups(&self) -> usize {
+        self.group.iter().max().map_or(1, |last| last + 1)
     }
 
     /// Rows over all tasks.
@@ -78,6 +104,7 @@ impl Observations {
 /// The learned spread of the targets about their expectation, in fitted units: positive numbers, a block of them for all tasks or one a task.
 ///
 /// A Gaussian's block is its noise variance, a [`Family`]'s what [`Family::dispersion`] says, and empty where the spread follows from the mean.
+/// Groups of tasks of different families have a block each.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Dispersion {
     /// The blocks, one after another.
@@ -89,6 +116,12 @@ pub struct Dispersion {
     /// Correlations between the errors of tasks that share rows, below the diagonal row by row; none where errors are independent.
     #[serde(default)]
     pub correlations: Vec<f64>,
+    /// The sizes of the blocks of groups of tasks, and the group of every task; nothing where there are no groups.
+    #[serde(default)]
+    pub sizes: Vec<usize>,
+    /// The group of every task.
+    #[serde(default)]
+    pub group: Vec<usize>,
 }
 
 impl Dispersion {
@@ -99,7 +132,27 @@ impl Dispersion {
 
     /// One block for all tasks.
     pub fn of_block(block: Vec<f64>) -> Self {
-        Dispersion { values: block.clone(), common: block, strength: 0.0, correlations: Vec::new() }
+        Dispersion { values: block.clone(), common: block, strength: 0.0, correlations: Vec::new(), sizes: Vec::new(), group: Vec::new() }
+    }
+
+    /// The blocks of groups of tasks, and the group of every task.
+    pub(crate) fn of_groups(groups: &[Vec<f64>], of_task: &[usize]) -> Self {
+        let sizes = groups.iter().map(Vec::len).collect();
+        Dispersion { sizes, group: of_task.to_vec(), ..Dispersion::of_block(groups.concat()) }
+    }
+
+    /// Where the block of each group is among the common ones.
+    pub(crate) fn places(&self) -> Vec<Range<usize>> {
+        if self.sizes.is_empty() {
+            return vec![0..self.common.len()];
+        }
+        let mut end = 0;
+        let place = |size: &usize| {
+            let begin = end;
+            end += size;
+            begin..end
+        };
+        self.sizes.iter().map(place).collect()
     }
 
     /// Whether every task has a block of its own.
@@ -109,6 +162,9 @@ impl Dispersion {
 
     /// The block of a task.
     pub fn block(&self, task: usize) -> &[f64] {
+        if let Some(group) = self.group.get(task) {
+            return &self.values[self.places()[*group].clone()];
+        }
         let size = self.common.len();
         if self.is_each() { &self.values[task * size..(task + 1) * size] } else { &self.values }
     }
@@ -148,9 +204,17 @@ pub trait Likelihood: std::fmt::Debug + Send + Sync {
     /// Its name.
     fn name(&self) -> &'static str;
 
-    /// The family, where quadratics depend on the parameters.
-    fn family(&self) -> Option<&dyn Family> {
-        None
+    /// The families of the groups of tasks (one for all without groups), where quadratics depend on the parameters; none where they are sums.
+    fn families(&self) -> &[Arc<dyn Family>] {
+        &[]
+    }
+
+    /// Puts its families into the order of the groups of these names (none for one group).
+    ///
+    /// # Errors
+    /// [`Error::Arguments`] for a group without a family.
+    fn arrange(&mut self, _groups: &[String]) -> Result<()> {
+        Ok(())
     }
 
     /// How the posterior is approximated; none where it is exact.
@@ -171,8 +235,8 @@ pub trait Likelihood: std::fmt::Debug + Send + Sync {
     /// A dispersion to start from.
     fn start(&self, data: &Observations, mean_features: &[usize]) -> Dispersion;
 
-    /// About the variance with which a row of weight 1 tells its linear predictor.
-    fn noise(&self, data: &Observations, dispersion: &Dispersion) -> f64;
+    /// About the variance with which a row of weight 1 tells its linear predictor, in each group of tasks.
+    fn noise(&self, data: &Observations, dispersion: &Dispersion) -> Vec<f64>;
 
     /// The E-step at a dispersion. Where quadratics have to be looked for, that begins with those of `search`, and ends when no coefficient
     /// changes by more than its number.

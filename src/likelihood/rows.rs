@@ -8,6 +8,7 @@ use crate::quadratic::Quadratic;
 use crate::tasks::{Coordinates, Design, Rows};
 use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;
+use std::sync::Arc;
 
 /// Rows of a family in the coordinates of a fit, task by task. d + 3 numbers a row.
 #[derive(Clone, Debug)]
@@ -52,12 +53,34 @@ impl FamilyRow<'_> {
     }
 }
 
-/// One family for all tasks, or one a task.
-pub(super) struct Families<'a>(pub Vec<&'a dyn Family>);
+/// One family for all tasks, one a task, or one a group of tasks.
+pub(super) struct Families<'a> {
+    each: Vec<Held<'a>>,
+    /// Which of them a task has; nothing where there is one.
+    of_task: Vec<usize>,
+}
+
+enum Held<'a> {
+    Lent(&'a dyn Family),
+    Shared(Arc<dyn Family>),
+}
 
 impl<'a> Families<'a> {
-    pub(super) fn of(&self, task: usize) -> &'a dyn Family {
-        self.0[if self.0.len() == 1 { 0 } else { task }]
+    /// One for all tasks.
+    pub(super) fn one(family: &'a dyn Family) -> Self {
+        Families { each: vec![Held::Lent(family)], of_task: Vec::new() }
+    }
+
+    /// Of each task the one of its number; the first for all where there are no numbers.
+    pub(super) fn each(families: Vec<Arc<dyn Family>>, of_task: Vec<usize>) -> Self {
+        Families { each: families.into_iter().map(Held::Shared).collect(), of_task }
+    }
+
+    pub(super) fn of(&self, task: usize) -> &dyn Family {
+        match &self.each[self.of_task.get(task).copied().unwrap_or(0)] {
+            Held::Lent(family) => *family,
+            Held::Shared(family) => family.as_ref(),
+        }
     }
 }
 
@@ -86,7 +109,12 @@ impl FamilyRows {
     /// # Errors
     /// [`Error::BadTarget`] for a target that the family cannot have.
     pub fn new(rows: &Rows, design: &Design, coordinates: &Coordinates, family: &dyn Family) -> Result<Self> {
-        let refused = |i: usize| family.refuses(rows.y(i), rows.weight(i)).map(|problem| (i, problem));
+        Self::of_families(rows, design, coordinates, &Families::one(family))
+    }
+
+    /// As [`FamilyRows::new`] with a family for every task.
+    pub(super) fn of_families(rows: &Rows, design: &Design, coordinates: &Coordinates, families: &Families) -> Result<Self> {
+        let refused = |i: usize| families.of(rows.task(i)).refuses(rows.y(i), rows.weight(i)).map(|problem| (i, problem));
         if let Some((i, problem)) = (0..rows.len()).find_map(refused) {
             let (row, column) = (i as u64 + 1, rows.target().to_string());
             return Err(Error::BadTarget { row, column, value: rows.y(i), problem: problem.into() });
@@ -112,17 +140,25 @@ impl FamilyRows {
         self.features
     }
 
-    /// All targets, task by task, and their weights.
-    pub(super) fn targets(&self) -> (&[f64], &[f64]) {
-        (&self.y, &self.weight)
+    /// How many rows there are.
+    pub(super) fn len(&self) -> usize {
+        self.y.len()
     }
 
-    /// The tasks whose targets are all the least of the table, or all the largest.
-    pub(crate) fn one_sided(&self) -> Vec<usize> {
-        let least = self.y.iter().copied().fold(f64::INFINITY, f64::min);
-        let most = self.y.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    /// Targets and their weights of the tasks for which `among(task)` holds, task by task.
+    pub(super) fn targets(&self, among: impl Fn(usize) -> bool) -> (Vec<f64>, Vec<f64>) {
+        (0..self.tasks()).filter(|t| among(*t)).flat_map(|t| self.of(t)).map(|row| (row.y, row.weight)).unzip()
+    }
+
+    /// The tasks of those for which `among(task)` holds whose targets are all the least of theirs, or all the largest.
+    pub(crate) fn one_sided(&self, among: impl Fn(usize) -> bool) -> Vec<usize> {
+        let tasks: Vec<usize> = (0..self.tasks()).filter(|t| among(*t) && self.begins[*t] < self.begins[t + 1]).collect();
+        let ends = tasks
+            .iter()
+            .flat_map(|t| self.of(*t))
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), row| (f64::min(least, row.y), f64::max(most, row.y)));
         let all = |t: usize, end: f64| self.of(t).all(|row| row.y == end);
-        (0..self.tasks()).filter(|t| self.begins[*t] < self.begins[t + 1] && (all(*t, least) || all(*t, most))).collect()
+        tasks.into_iter().filter(|t| all(*t, ends.0) || all(*t, ends.1)).collect()
     }
 
     /// The rows of a task.

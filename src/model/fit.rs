@@ -1,13 +1,13 @@
 //! What came out of a fit, in the units of the table.
 
+use super::groups::expand_mean;
 use super::intervals::Carried;
 use super::sites::Sites;
 use super::{Standardise, Visibility, intercepts};
 use crate::em::{Climbed, Step, Stop};
 use crate::error::Result;
 use crate::graph::TaskGraph;
-use crate::likelihood::{Approximation, Dispersion, Evidence, Inference, Observations, family};
-use crate::posterior::Posterior;
+use crate::likelihood::{Approximation, Dispersion, Evidence, Inference, Observations};
 use crate::prior::Prior;
 use crate::structure::{CandidateRule, FeatureCovariance};
 use crate::tasks::{Coordinates, Rows, Tasks};
@@ -32,6 +32,7 @@ pub enum LikelihoodKind {
 /// What is known before the climb.
 pub(crate) struct Plan {
     pub family: String,
+    pub families: Vec<String>,
     pub inference: Option<Inference>,
     pub structure: String,
     pub feature_covariance: Option<FeatureCovariance>,
@@ -50,6 +51,9 @@ pub(crate) struct Plan {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Fit {
     pub(super) family: String,
+    /// The family of every group of tasks; none for the Gaussian.
+    #[serde(default)]
+    pub(super) families: Vec<String>,
     #[serde(default)]
     pub(super) inference: Option<Inference>,
     pub(super) structure: String,
@@ -130,7 +134,8 @@ impl Fit {
         };
         if kind == LikelihoodKind::Restricted {
             let scales = coordinates.scales();
-            units += prior.mean_features.iter().map(|f| coordinates.target_scale.ln() - scales[*f].ln()).sum::<f64>();
+            let of_group: f64 = prior.mean_features.iter().map(|f| coordinates.target_scale.ln() - scales[*f].ln()).sum();
+            units += prior.groups.len() as f64 * of_group;
         }
         let visibility = prior.relatedness.as_graph().zip(plan.candidates.as_ref()).map(|(graph, rule)| {
             let neighbours = 2.0 * graph.edges().count() as f64 / count as f64;
@@ -140,13 +145,17 @@ impl Fit {
         intercepts::add_left(tasks, &coordinates, (&prior, &dispersion), &mut coefficients, &mut covariances);
         let mut fit = Fit {
             family: plan.family,
+            families: plan.families,
             inference: plan.inference,
             structure: plan.structure,
             feature_covariance_kind: plan.feature_covariance,
             standardise: plan.standardise,
             tasks: tasks.clone(),
             coordinates,
-            parameters: prior.mean_features.len() + prior.free.len() * count + plan.parameters + dispersion.parameters(),
+            parameters: prior.mean_features.len() * prior.groups.len()
+                + prior.free.len() * count
+                + plan.parameters
+                + dispersion.parameters(),
             log_likelihood: fitted + units,
             log_posterior: fitted + units + plan.log_prior,
             log_likelihood_error: posterior.log_likelihood_error(),
@@ -186,8 +195,8 @@ impl Fit {
             && self.sites.as_ref().is_none_or(|sites| sites.are_consistent(p, tasks))
             && self.carried.average.as_ref().is_none_or(|average| average.is_consistent((p, tasks), (&self.prior, &self.dispersion)))
             && self.covariances.shape() == (p * p, tasks)
-            && self.mean.len() == p
-            && self.mean_covariance.shape() == (p, p)
+            && self.mean.len() == p * self.prior.groups.len()
+            && self.mean_covariance.shape() == (self.mean.len(), self.mean.len())
             && coordinates.centre.len() + usize::from(self.tasks.design().has_intercept()) == p
             && numbers.iter().chain(&scales).all(|list| list.iter().all(|v| v.is_finite()))
     }
@@ -205,14 +214,6 @@ impl Fit {
     /// How the posterior of a family other than the Gaussian was approximated.
     pub fn inference(&self) -> Option<Inference> {
         self.inference
-    }
-
-    /// The dispersion of the family of a task, with the names of its numbers; empty for the Gaussian (see [`Fit::noise_variance`]) and
-    /// families without one.
-    pub fn family_dispersion(&self, task: usize) -> Vec<(String, f64)> {
-        let block = self.dispersion.block(task);
-        let Some(family) = family(&self.family, block).filter(|_| self.inference.is_some()) else { return Vec::new() };
-        family.dispersion_names().into_iter().zip(block.iter().copied()).collect()
     }
 
     /// Name of the structure.
@@ -303,25 +304,6 @@ impl Fit {
     /// What a reader should know before trusting the figures.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
-    }
-
-    /// Common mean of every feature; 0 for those without one.
-    pub fn mean(&self) -> DVector<f64> {
-        if self.prior.mean_features.is_empty() {
-            return DVector::zeros(self.tasks.design().len());
-        }
-        self.coordinates.parameters(&self.mean)
-    }
-
-    /// Common mean in fitted coordinates; 0 for features without one.
-    pub(crate) fn fitted_mean(&self) -> &DVector<f64> {
-        &self.mean
-    }
-
-    /// Covariance of [`Fit::mean`], with [`Intervals::Full`](crate::Intervals) that of the hyperparameters included.
-    pub fn mean_covariance(&self) -> DMatrix<f64> {
-        let map = self.coordinates.to_original();
-        &map * &self.mean_covariance * map.transpose()
     }
 
     /// Parameters of a task.
@@ -449,18 +431,4 @@ impl Fit {
     pub fn residuals(&self, rows: &Rows) -> Result<Vec<f64>> {
         Ok(self.fitted_values(rows)?.iter().enumerate().map(|(i, value)| rows.y(i) - value).collect())
     }
-}
-
-/// The mean and its covariance over all features (the posterior numbers them without the free ones).
-pub(super) fn expand_mean(posterior: &Posterior, prior: &Prior, p: usize) -> (DVector<f64>, DMatrix<f64>) {
-    let kept: Vec<usize> = (0..p).filter(|f| !prior.free.contains(f)).collect();
-    let mut mean = DVector::zeros(p);
-    kept.iter().zip(posterior.mean().iter()).for_each(|(f, value)| mean[*f] = *value);
-    let mut covariance = DMatrix::zeros(p, p);
-    for (i, a) in prior.mean_features.iter().enumerate() {
-        for (j, b) in prior.mean_features.iter().enumerate() {
-            covariance[(*a, *b)] = posterior.mean_covariance()[(i, j)];
-        }
-    }
-    (mean, covariance)
 }

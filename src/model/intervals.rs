@@ -205,7 +205,7 @@ impl Fit {
         let variances = self.prior.feature_covariance().diagonal();
         let mut information = DVector::<f64>::zeros(variances.len());
         for t in 0..self.tasks.len() {
-            let within = origin.found.posterior.conditional(t).1;
+            let within = origin.found.posterior.conditional(t).1 / self.prior.groups.scale(t).powi(2);
             information.iter_mut().enumerate().for_each(|(k, sum)| *sum += (1.0 - within[(k, k)] / variances[k]).max(0.0).powi(2));
         }
         // Without a variance it is not a number.
@@ -227,11 +227,7 @@ impl Fit {
         let related = matches!(self.prior.relatedness, Relatedness::Graph(_)) || self.learns_relatedness();
         let target = self.about(origin, 1e-4, with_profiled_mean);
         let own = target.own();
-        let names = if self.inference.is_some() {
-            self.family_dispersion(0).into_iter().map(|own| own.0).collect()
-        } else {
-            vec!["noise".to_string()]
-        };
+        let names = if self.inference.is_some() { self.dispersion_names() } else { vec!["noise".to_string()] };
         let map = self.coordinates.to_original().select_columns(&self.prior.varying);
         let (features, covariance) = self.feature_covariance();
         let count = features.len() + names.len();
@@ -325,13 +321,21 @@ impl Fit {
 
     /// Central intervals of [`Fit::mean`] of that probability.
     pub fn mean_intervals(&self, level: f64) -> Vec<(f64, f64)> {
+        self.mean_intervals_of_group(0, level)
+    }
+
+    /// Central intervals of [`Fit::mean_of_group`] of that probability.
+    ///
+    /// # Panics
+    /// For a group that there is not.
+    pub fn mean_intervals_of_group(&self, group: usize, level: f64) -> Vec<(f64, f64)> {
         let reach = Normal::standard().inverse_cdf(0.5 + 0.5 * level);
-        let covariance = self.mean_covariance();
+        let covariance = self.mean_covariance_of_group(group);
         let spread = |(k, mean): (usize, &f64)| {
             let reach = reach * covariance[(k, k)].max(0.0).sqrt();
             (mean - reach, mean + reach)
         };
-        self.mean().iter().enumerate().map(spread).collect()
+        self.mean_of_group(group).iter().enumerate().map(spread).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Posteriors of the parameters averaged over the hyperparameters, so that intervals carry the uncertainty of both.
 
-use super::fit::expand_mean;
+use super::groups::expand_mean;
 use super::hyperparameters::{Hyperparameters, Place};
 use super::intervals::Average;
 use super::normalise;

@@ -4,6 +4,7 @@ mod components;
 mod criteria;
 mod file;
 mod fit;
+mod groups;
 mod hyperparameters;
 mod intercepts;
 mod intervals;
@@ -26,10 +27,10 @@ pub use visibility::Visibility;
 
 use crate::em::{self, Step};
 use crate::error::{Error, Result};
-use crate::likelihood::{FamilyRows, Gaussian, Likelihood, Observations, STILL, rows_are_missing, units_are_missing};
+use crate::likelihood::{Gaussian, Likelihood, Observations, STILL, units_are_missing};
 use crate::linalg;
 use crate::posterior::{Posterior, trace_along};
-use crate::prior::{Mean, Prior, Relatedness};
+use crate::prior::{Groups, Mean, Prior, Relatedness};
 use crate::quadratic::Quadratics;
 use crate::structure::{FeatureCovariance, Setting, Structure};
 use crate::tasks::{Coordinates, SharedRows, Tasks};
@@ -130,7 +131,7 @@ impl Model {
 
     /// Whether it fits only tasks that keep their rows ([`Tasks::with_rows`]).
     pub fn needs_rows(&self) -> bool {
-        self.likelihood.family().is_some() || self.likelihood.needs_units()
+        self.likelihood.inference().is_some() || self.likelihood.needs_units()
     }
 
     /// Fits the tasks.
@@ -158,16 +159,17 @@ impl Model {
                 remedy: "how tasks vary cannot be seen; use --structure pooled".into(),
             });
         }
+        self.likelihood.arrange(tasks.groups())?;
         let coordinates = self.coordinates(tasks);
         let mut data = Observations::new(tasks, &coordinates);
-        if let Some(family) = self.likelihood.family() {
+        let families = self.likelihood.families();
+        if !families.is_empty() {
             if tasks.has_own_units() {
-                let problem =
-                    format!("targets of the family '{}' have no units of their own; leave Design::with_own_units out", family.name());
+                let family = self.likelihood.name();
+                let problem = format!("targets of the family '{family}' have no units of their own; leave Design::with_own_units out");
                 return Err(Error::Arguments(problem));
             }
-            let rows = tasks.kept_rows().ok_or_else(|| rows_are_missing(family.name()))?;
-            data.each = Some(FamilyRows::new(rows, tasks.design(), &coordinates, family)?);
+            data = data.with_families(tasks, &coordinates, families)?;
         }
         if self.likelihood.needs_units() {
             data.shared = Some(self.shared_rows(tasks, &coordinates)?);
@@ -179,13 +181,19 @@ impl Model {
             return Err(Error::Arguments("no graph feature varies between tasks; choose one that does".into()));
         }
         let with_mean = design.mean_features();
-        let kept = linalg::independent_columns(&total_curvature(&data, &with_mean));
+        // A feature has a mean in all groups or in none.
+        let kept = (0..data.groups()).map(|g| linalg::independent_columns(&total_curvature(&data, &with_mean, g)));
+        let kept = kept.reduce(|all, own| all.into_iter().filter(|k| own.contains(k)).collect()).unwrap_or_default();
         let mean_features: Vec<usize> = kept.iter().map(|k| with_mean[*k]).collect();
-        if !self.likelihood.noise_is_known() && data.total_rows() <= mean_features.len() as f64 {
-            return Err(Error::TooFewRows { rows: tasks.rows(), coefficients: mean_features.len() });
+        let means = mean_features.len() * data.groups();
+        if !self.likelihood.noise_is_known() && data.total_rows() <= means as f64 {
+            return Err(Error::TooFewRows { rows: tasks.rows(), coefficients: means });
         }
-        self.check_evidence(tasks, mean_features.len())?;
+        self.check_evidence(tasks, means)?;
         let mean = em::mean_treatment(self.restricted);
+        let noise = self.likelihood.noise(&data, &self.likelihood.start(&data, &mean_features));
+        let groups = starting_groups(&data, &noise);
+        let reference = (0..groups.len()).find(|g| !groups.scaled().contains(g)).unwrap_or(0);
         let setting = Setting {
             data: &data,
             names: tasks.names(),
@@ -194,7 +202,8 @@ impl Model {
             unrelated: &unrelated,
             intercept: intercepts::number(tasks),
             mean: &mean,
-            noise: self.likelihood.noise(&data, &self.likelihood.start(&data, &mean_features)),
+            noise: noise[reference],
+            groups: &groups,
         };
         let mut climbed = em::climb(self.likelihood.as_ref(), self.structure.as_mut(), &setting, &self.options, progress)?;
         let log_prior = self.structure.log_prior(&climbed.prior) + self.likelihood.log_prior(&climbed.dispersion);
@@ -208,6 +217,7 @@ impl Model {
         let found = self.likelihood.posterior(&data, &climbed.dispersion, &climbed.prior, search)?;
         let plan = fit::Plan {
             family: self.likelihood.name().into(),
+            families: self.likelihood.families().iter().map(|family| family.name().into()).collect(),
             inference: self.likelihood.inference(),
             structure: self.structure.name().into(),
             feature_covariance: self.structure.feature_covariance(),
@@ -287,8 +297,8 @@ impl Model {
         // Estimates cannot be centred, so standardising them leaves them as they are.
         let plain = if tasks.are_estimates() { self.standardise != Standardise::Scale } else { self.standardise == Standardise::None };
         let coordinates = tasks.coordinates(centred, !plain || free_to_scale);
-        match self.likelihood.family() {
-            // Its targets are what they are.
+        match self.likelihood.inference() {
+            // The targets of a family are what they are.
             Some(_) => coordinates.of_plain_target(),
             None if self.likelihood.noise_is_known() => coordinates.of_target_units(),
             None => coordinates,
@@ -296,10 +306,23 @@ impl Model {
     }
 }
 
-fn total_curvature(data: &Observations, features: &[usize]) -> DMatrix<f64> {
+/// Groups of scales at which their prior variances are as large over the noise of their rows.
+fn starting_groups(data: &Observations, noise: &[f64]) -> Groups {
+    if data.groups() == 1 {
+        return Groups::default();
+    }
+    let mut groups = Groups { of_task: data.group.clone(), scales: vec![1.0; data.groups()] };
+    let scaled = groups.scaled();
+    let reference = (0..groups.len()).find(|g| !scaled.contains(g)).unwrap_or(0);
+    scaled.into_iter().for_each(|g| groups.scales[g] = (noise[g] / noise[reference]).sqrt());
+    groups
+}
+
+/// Over the tasks of a group.
+fn total_curvature(data: &Observations, features: &[usize], group: usize) -> DMatrix<f64> {
     let p = data.quadratics.features();
     let mut total = DMatrix::zeros(p, p);
-    for t in 0..data.quadratics.len() {
+    for t in (0..data.quadratics.len()).filter(|t| data.group_of(*t) == group) {
         total += DMatrix::from_column_slice(p, p, data.quadratics.curvature(t));
     }
     total.select_rows(features).select_columns(features)

@@ -118,6 +118,11 @@ impl Fit {
                 self.family()
             )));
         }
+        if own.groups.are_several() {
+            let problem =
+                "tasks in groups with means of their own are not compared with nulls; ask for the probabilities of the fit itself";
+            return Err(Error::Arguments(problem.into()));
+        }
         let noise = match self.dispersion().is_each() {
             _ if self.noise_is_known() => Noise::Known,
             true => Noise::Task,
@@ -134,6 +139,7 @@ impl Fit {
             intercept: super::intercepts::number(self.tasks()),
             mean: &mean,
             noise: likelihood.start(data, &own.mean_features).common_variance(),
+            groups: &own.groups,
         };
         let mut structure = Exchangeable::new(self.feature_covariance_kind().unwrap_or(FeatureCovariance::Diagonal));
         let climbed = em::climb(&likelihood, &mut structure, &setting, &em::Options::default(), &|_| {})?;
@@ -191,7 +197,14 @@ fn redrawn<R: Rng + ?Sized>(data: &Observations, quadratics: &Quadratics, poster
         let rest = if freedom > 0.0 { ChiSquared::new(freedom).map_or(freedom, |chi| chi.sample(random)) } else { 0.0 };
         along.norm_squared() + sd * sd * rest
     });
-    Observations { quadratics: drawn, rows: data.rows.clone(), log_weights: data.log_weights.clone(), each: None, shared: None }
+    Observations {
+        quadratics: drawn,
+        rows: data.rows.clone(),
+        log_weights: data.log_weights.clone(),
+        each: None,
+        shared: None,
+        group: Vec::new(),
+    }
 }
 
 /// Deviations from the mean, each task's features mapped by M' with M = L R' L^+ + (I - L L^+), R a random rotation; L is of the
@@ -217,7 +230,14 @@ fn rotated<R: Rng + ?Sized>(data: &Observations, posterior: &Posterior, random: 
         linear.copy_from_slice((map.transpose() * along).as_slice());
         data.quadratics.residual(t, posterior.mean().as_slice()).max(0.0)
     });
-    Observations { quadratics: drawn, rows: data.rows.clone(), log_weights: data.log_weights.clone(), each: None, shared: None }
+    Observations {
+        quadratics: drawn,
+        rows: data.rows.clone(),
+        log_weights: data.log_weights.clone(),
+        each: None,
+        shared: None,
+        group: Vec::new(),
+    }
 }
 
 /// A uniformly distributed orthogonal matrix: Q of a Gaussian one, its signs by R's diagonal (Stewart 1980).

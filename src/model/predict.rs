@@ -2,7 +2,7 @@
 
 use super::Fit;
 use crate::error::{Error, Result};
-use crate::likelihood::{Outlook, family};
+use crate::likelihood::Outlook;
 use nalgebra::DMatrix;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, Normal};
@@ -118,6 +118,35 @@ impl Fit {
     /// # Errors
     /// As [`Fit::predict`].
     pub fn forecast(&self, number: Option<usize>, task: &str, x: &[f64], weight: f64, offset: f64) -> Result<Forecast> {
+        if number.is_none() && self.tasks.groups().len() > 1 {
+            let groups = self.tasks.groups().join(", ");
+            let problem = format!("task '{task}' is not of the fit, whose tasks are of the groups {groups}; name its group");
+            return Err(Error::Arguments(problem));
+        }
+        let group = number.map_or(0, |t| self.tasks.group(t));
+        self.forecast_in((number, group), task, x, (weight, offset))
+    }
+
+    /// As [`Fit::forecast`], for a task that the fit has not seen, of one of its groups.
+    ///
+    /// # Errors
+    /// As [`Fit::predict`], and [`Error::Arguments`] for a group that it has not seen.
+    pub fn forecast_new(&self, group: &str, task: &str, x: &[f64], weight: f64, offset: f64) -> Result<Forecast> {
+        let groups = self.tasks.groups();
+        let number = groups.iter().position(|own| own == group).ok_or_else(|| {
+            let known = groups.join(", ");
+            Error::Arguments(format!("task '{task}' is of the group '{group}', which the fit has not seen; its groups are {known}"))
+        })?;
+        self.forecast_in((None, number), task, x, (weight, offset))
+    }
+
+    fn forecast_in(
+        &self,
+        (number, group): (Option<usize>, usize),
+        task: &str,
+        x: &[f64],
+        (weight, offset): (f64, f64),
+    ) -> Result<Forecast> {
         let columns = self.coordinates.centre.len();
         if x.len() != columns {
             return Err(Error::Shape { what: format!("a row of task '{task}'"), found: x.len(), expected: columns });
@@ -139,8 +168,11 @@ impl Fit {
                         between[(*a, *b)] = k[(i, j)];
                     }
                 }
-                let covariance = between + &self.mean_covariance;
-                (z.dot(&self.mean), z.dot(&(covariance * &z)), self.dispersion.common.as_slice())
+                let scale = self.prior.groups.scales.get(group).copied().unwrap_or(1.0);
+                let covariance = between * scale.powi(2) + self.fitted_mean_covariance(group);
+                let block =
+                    &self.dispersion.common[self.dispersion.places()[if self.dispersion.sizes.is_empty() { 0 } else { group }].clone()];
+                (z.dot(&self.fitted_mean(group)), z.dot(&(covariance * &z)), block)
             }
         };
         if self.inference.is_none() {
@@ -153,8 +185,8 @@ impl Fit {
             let sd = (spread.max(0.0) + noise / weight).sqrt() * unit.scale;
             return Ok(Forecast(Kind::Normal { mean: unit.centre + unit.scale * centre + offset, sd }));
         }
-        let family = family(&self.family, block).ok_or_else(|| {
-            let name = &self.family;
+        let family = self.family_at(group, block).ok_or_else(|| {
+            let name = self.families.get(group).unwrap_or(&self.family);
             Error::Arguments(format!("'{name}' is no family of cognate's; make predictions from Fit::coefficients and Fit::covariance"))
         })?;
         Ok(Forecast(Kind::Family(Outlook { family, weight, mean: centre + offset, sd: spread.max(0.0).sqrt() })))

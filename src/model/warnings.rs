@@ -1,7 +1,7 @@
 //! What a reader should know before trusting the figures of a fit.
 
 use super::{Fit, LikelihoodKind};
-use crate::likelihood::{Approximation, Observations, family};
+use crate::likelihood::{Approximation, Observations};
 
 /// Tasks from which on false discovery rates held in simulations (benches/RESULTS.md).
 const ENOUGH: usize = 10;
@@ -84,8 +84,10 @@ impl Fit {
             );
         }
         let Some(rows) = &data.each else { return };
-        let one_sided: Vec<&str> = rows.one_sided().into_iter().map(|t| self.tasks.names()[t].as_str()).collect();
-        if !one_sided.is_empty() && family(&self.family, &[]).is_some_and(|family| family.has_ends()) {
+        let ended = |g: &usize| self.family_at(*g, &[]).is_some_and(|family| family.has_ends());
+        let sided = (0..data.groups()).filter(ended).flat_map(|g| rows.one_sided(|t| data.group_of(t) == g));
+        let one_sided: Vec<&str> = sided.map(|t| self.tasks.names()[t].as_str()).collect();
+        if !one_sided.is_empty() {
             self.warnings.push(format!(
                 "all targets are at one end of their range, so that only the prior keeps parameters finite, in: {}",
                 first_five(&one_sided)

@@ -1,6 +1,6 @@
 //! The engine of tasks that are related in some directions only: the others are integrated out of the quadratics first.
 
-use super::{Engine, MeanEstimate, Outcome, Posterior, Rows};
+use super::{Engine, MeanEstimate, Outcome, Posterior};
 use crate::error::{Error, Result};
 use crate::linalg;
 use crate::prior::{Prior, Relatedness};
@@ -59,7 +59,7 @@ impl Apart {
         let (own, rests): (Vec<Own>, Vec<Quadratic>) = each.collect::<Result<Vec<_>>>()?.into_iter().unzip();
         let reduced = Quadratics::new(&rests)?;
         let inner = Prior { varying: features, unrelated: Vec::new(), factor, ..prior.clone() };
-        let related = Box::new(Posterior::of(Rows::Own(reduced), &inner)?);
+        let related = Box::new(Posterior::owning(reduced, &inner)?);
         let mut deviations = DMatrix::zeros(r, quadratics.len());
         for (t, own) in own.iter().enumerate() {
             let there = &own.base - &own.slope * related.kept_coefficients(t);

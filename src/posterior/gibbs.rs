@@ -4,7 +4,7 @@ use super::Posterior;
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
 use crate::linalg::{self, normal};
-use crate::prior::{Mean, Prior, Relatedness};
+use crate::prior::{Groups, Mean, Prior, Relatedness};
 use crate::quadratic::Quadratics;
 use nalgebra::{DMatrix, DVector};
 use rand::Rng;
@@ -23,18 +23,30 @@ const REFRESH: usize = 4;
 pub(crate) struct Gibbs<'a> {
     quadratics: &'a Quadratics,
     prior: &'a Prior,
+    groups: &'a Groups,
     /// Eigenvalues and eigenvectors of L' J_t L.
     curvatures: Vec<(DVector<f64>, DMatrix<f64>)>,
     /// Cholesky factor of the information on the mean with all deviations known; none where the mean is given.
     information: Option<DMatrix<f64>>,
-    /// Orthonormal directions in which all b_t may move at the expense of the mean, r x k.
+    /// Orthonormal directions in which all b_t of a group may move at the expense of its mean, r x k.
     translations: DMatrix<f64>,
+    /// How L moves the means of a group, for each group.
+    takers: Vec<Taker>,
     mean: DVector<f64>,
     deviations: DMatrix<f64>,
-    /// L' (h_t - J_t mean) of every task, r x T, at the mean less L times `shift`.
+    /// L' (h_t - J_t mean) of every task, r x T, at the mean less L times the `shift` of its group.
     pulls: DMatrix<f64>,
-    shift: DVector<f64>,
+    /// r x groups.
+    shift: DMatrix<f64>,
     sweeps: usize,
+}
+
+/// The mean of a group as what its deviations move may become a part of it.
+struct Taker {
+    /// Place in the mean of each varying feature that has one.
+    places: Vec<(usize, usize)>,
+    /// Of the group.
+    scale: f64,
 }
 
 impl<'a> Gibbs<'a> {
@@ -64,11 +76,24 @@ impl<'a> Gibbs<'a> {
         } else {
             None
         };
-        let translations = if information.is_some() { translations(prior) } else { DMatrix::zeros(prior.factor.ncols(), 0) };
+        let with_mean = |feature: usize| posterior.prior.mean_features.contains(&feature);
+        let translations = if information.is_some() { translations(prior, with_mean) } else { DMatrix::zeros(prior.factor.ncols(), 0) };
+        let takers: Vec<Taker> = match posterior.seen.grouped() {
+            None => vec![Taker { places: prior.varying.iter().copied().enumerate().collect(), scale: 1.0 }],
+            Some(grouped) => {
+                let of_group = |g: usize| {
+                    let place = |(k, feature): (usize, &usize)| Some((k, grouped.mean_place(g, *feature)?));
+                    Taker { places: prior.varying.iter().enumerate().filter_map(place).collect(), scale: grouped.groups().scales[g] }
+                };
+                (0..grouped.groups().len()).map(of_group).collect()
+            }
+        };
         let (mean, deviations) = (posterior.mean.clone(), posterior.deviations.clone());
         let r = prior.factor.ncols();
-        let (pulls, shift) = (DMatrix::zeros(r, quadratics.len()), DVector::zeros(r));
-        let mut chain = Gibbs { quadratics, prior, curvatures, information, translations, mean, deviations, pulls, shift, sweeps: 0 };
+        let (pulls, shift) = (DMatrix::zeros(r, quadratics.len()), DMatrix::zeros(r, takers.len()));
+        let groups = &posterior.prior.groups;
+        let mut chain =
+            Gibbs { quadratics, prior, groups, curvatures, information, translations, takers, mean, deviations, pulls, shift, sweeps: 0 };
         chain.refresh();
         Ok(chain)
     }
@@ -111,7 +136,8 @@ impl<'a> Gibbs<'a> {
             let (values, vectors) = &self.curvatures[t];
             let own = omega.node(t).precision;
             // The score at b_t = 0, and what the shift of the mean takes off it, in the eigenvectors' coordinates.
-            let (score, shift) = linalg::transpose_times_both(vectors.as_slice(), score.as_slice(), self.shift.as_slice());
+            let (score, shift) =
+                linalg::transpose_times_both(vectors.as_slice(), score.as_slice(), self.shift.column(self.groups.of(t)).as_slice());
             let rotated: Vec<f64> = (0..values.len())
                 .map(|k| {
                     let value = values[k].max(0.0);
@@ -150,15 +176,36 @@ impl<'a> Gibbs<'a> {
             sums[s] += edge.precision;
             sums[t] += edge.precision;
         }
-        let total: f64 = sums.iter().sum();
-        let weighted = &self.deviations * DVector::from_vec(sums);
-        let mut along = self.translations.tr_mul(&weighted) / total;
-        along.iter_mut().for_each(|value| *value += normal(random) / total.sqrt());
-        let shift = &self.translations * along;
-        self.deviations.column_iter_mut().for_each(|mut column| column -= &shift);
-        let moved = &self.prior.factor * &shift;
-        self.shift += shift;
-        self.prior.varying.iter().zip(moved.iter()).for_each(|(feature, value)| self.mean[*feature] += value);
+        for (g, taker) in self.takers.iter().enumerate() {
+            let members: Vec<usize> = (0..omega.len()).filter(|t| self.groups.of(*t) == g).collect();
+            let (total, weighted) = self.pull_of(omega, &members, &sums);
+            let mut along = self.translations.tr_mul(&weighted) / total;
+            along.iter_mut().for_each(|value| *value += normal(random) / total.sqrt());
+            let shift = &self.translations * along;
+            members.iter().for_each(|t| self.deviations.column_mut(*t).axpy(-1.0, &shift, 1.0));
+            let moved = &self.prior.factor * &shift;
+            self.shift.column_mut(g).axpy(1.0, &shift, 1.0);
+            taker.places.iter().for_each(|(k, place)| self.mean[*place] += taker.scale * moved[*k]);
+        }
+    }
+
+    /// 1_g' Omega 1_g and B Omega 1_g over the members of a group, given the row sums of Omega.
+    fn pull_of(&self, omega: &TaskGraph, members: &[usize], sums: &[f64]) -> (f64, DVector<f64>) {
+        if members.len() == omega.len() {
+            return (sums.iter().sum(), &self.deviations * DVector::from_column_slice(sums));
+        }
+        let mut own = vec![0.0; omega.len()];
+        let inside = |t: usize| members.binary_search(&t).is_ok();
+        members.iter().for_each(|t| own[*t] = omega.node(*t).precision);
+        for (s, t, edge) in omega.edges() {
+            if inside(t) {
+                own[s] += edge.precision;
+            }
+            if inside(s) {
+                own[t] += edge.precision;
+            }
+        }
+        (members.iter().map(|t| own[*t]).sum(), &self.deviations * DVector::from_vec(own))
     }
 
     /// Draws the mean with all deviations held.
@@ -196,8 +243,8 @@ fn undetermined(matrix: &str) -> Error {
 }
 
 /// Directions c with L c in the span of the mean features: the mean can take L c over from all deviations.
-fn translations(prior: &Prior) -> DMatrix<f64> {
-    let without: Vec<usize> = (0..prior.varying.len()).filter(|k| !prior.mean_features.contains(&prior.varying[*k])).collect();
+fn translations(prior: &Prior, with_mean: impl Fn(usize) -> bool) -> DMatrix<f64> {
+    let without: Vec<usize> = (0..prior.varying.len()).filter(|k| !with_mean(prior.varying[*k])).collect();
     let rows = prior.factor.select_rows(&without);
     let (values, vectors) = linalg::symmetric_eigen(&(rows.transpose() * rows));
     let largest = prior.factor.norm_squared();

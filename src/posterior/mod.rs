@@ -7,9 +7,11 @@ mod elimination;
 mod engine;
 mod free;
 mod gibbs;
+mod grouped;
 mod iterative;
 mod kronecker;
 mod moments;
+mod seen;
 mod sparse;
 mod tied;
 
@@ -22,13 +24,14 @@ use apart::Apart;
 use block::Block;
 use coupled::Coupled;
 use engine::{Engine, Outcome};
-use free::Eliminated;
 pub(crate) use gibbs::Gibbs;
 use kronecker::Kronecker;
 use nalgebra::{DMatrix, DVector};
 use rand::Rng;
 use rayon::prelude::*;
+use seen::Seen;
 use sparse::Sparse;
+use std::borrow::Cow;
 use std::sync::OnceLock;
 use tied::Tied;
 
@@ -41,7 +44,7 @@ const CHUNK: usize = 64;
 /// system has T r unknowns, O((T r)^3); with a task graph it is factored along the graph's connected components.
 /// Deviations are kept *whitened*: u_t = L b_t with K = L L', so a singular K needs no inverse.
 pub struct Posterior<'a> {
-    quadratics: Rows<'a>,
+    seen: Seen<'a>,
     prior: Prior,
     /// The prior with its features renumbered without the free ones.
     inner: Prior,
@@ -53,12 +56,6 @@ pub struct Posterior<'a> {
     engine: Engine,
     /// How far the mean moves every task, once asked for.
     moved: OnceLock<DMatrix<f64>>,
-}
-
-enum Rows<'a> {
-    All(&'a Quadratics),
-    Own(Quadratics),
-    Eliminated(Eliminated),
 }
 
 /// Mean of the common coefficients and what the engines share.
@@ -139,18 +136,18 @@ impl<'a> Posterior<'a> {
     /// [`Error::Shape`] for a relatedness of another size, [`Error::NotPositiveDefinite`] where Sigma or the information on
     /// the mean is not, [`Error::TooLarge`] where the joint system would not fit in memory (said before the work).
     pub fn given(quadratics: &'a Quadratics, given: &Prior) -> Result<Self> {
-        Self::of(Rows::All(quadratics), given)
+        Self::of(Cow::Borrowed(quadratics), given)
     }
 
     /// As [`Posterior::given`], the quadratics its own.
     pub(crate) fn owning(quadratics: Quadratics, given: &Prior) -> Result<Posterior<'static>> {
-        Posterior::of(Rows::Own(quadratics), given)
+        Posterior::of(Cow::Owned(quadratics), given)
     }
 
-    fn of(rows: Rows<'a>, given: &Prior) -> Result<Self> {
+    fn of(quadratics: Cow<'a, Quadratics>, given: &Prior) -> Result<Self> {
         let mut prior = given.clone();
-        let rows = if prior.free.is_empty() { rows } else { Rows::Eliminated(Eliminated::new(rows.quadratics(), &mut prior)?) };
-        let data = rows.quadratics();
+        let seen = Seen::new(quadratics, &mut prior)?;
+        let data = seen.quadratics();
         let outcome = match (data.joint(), &prior.relatedness) {
             (Some(Joint::Complete(complete)), _) => Kronecker::solve(complete, &prior)?,
             (Some(Joint::Partial(partial)), _) => Tied::solve(partial, data, &prior)?,
@@ -160,7 +157,7 @@ impl<'a> Posterior<'a> {
         };
         let Outcome { mean, deviations, log_likelihood, log_likelihood_error, engine } = outcome;
         Ok(Posterior {
-            quadratics: rows,
+            seen,
             prior: given.clone(),
             inner: prior,
             mean: mean.mean,
@@ -179,7 +176,7 @@ impl<'a> Posterior<'a> {
     }
 
     fn data(&self) -> &Quadratics {
-        self.quadratics.quadratics()
+        self.seen.quadratics()
     }
 
     /// The prior it was made from.
@@ -211,9 +208,24 @@ impl<'a> Posterior<'a> {
         self.log_likelihood_error
     }
 
-    /// The common mean over the features that are not free (0 where a feature has none).
-    pub fn mean(&self) -> &DVector<f64> {
-        &self.mean
+    /// The common mean over the features that are not free (0 where a feature has none); of several groups that of the first.
+    pub fn mean(&self) -> DVector<f64> {
+        self.mean_of_group(0)
+    }
+
+    /// The mean of a task's group over the features that are not free.
+    pub fn mean_of(&self, task: usize) -> DVector<f64> {
+        self.mean_of_group(self.prior.groups.of(task))
+    }
+
+    /// The mean of a group.
+    pub(crate) fn mean_of_group(&self, group: usize) -> DVector<f64> {
+        self.seen.mean_of_group(group, &self.mean)
+    }
+
+    /// The mean over the mean features, of several groups one after another.
+    pub(crate) fn mean_values(&self) -> DVector<f64> {
+        self.mean.select_rows(&self.inner.mean_features)
     }
 
     /// d log-likelihood / d mean over the mean features, sum_t h_t - J_t E[w_t]: 0 at a profiled mean. O(T d^2).
@@ -228,7 +240,7 @@ impl<'a> Posterior<'a> {
         score.select_rows(&self.inner.mean_features)
     }
 
-    /// Covariance of the common mean over the mean features.
+    /// Covariance of the common mean over the mean features, of several groups one after another.
     pub fn mean_covariance(&self) -> &DMatrix<f64> {
         &self.mean_covariance
     }
@@ -236,7 +248,8 @@ impl<'a> Posterior<'a> {
     /// Posterior mean of u_t and its covariance given the common mean and all hyperparameters (what lme4 calls the
     /// conditional mode and variance), over the varying features.
     pub fn conditional(&self, task: usize) -> (DVector<f64>, DMatrix<f64>) {
-        (&self.inner.factor * self.deviations.column(task), self.within(task))
+        let scale = self.prior.groups.scale(task);
+        (&self.inner.factor * self.deviations.column(task) * scale, self.within(task) * scale.powi(2))
     }
 
     /// How much of a task's deviation its own rows decide: tr(J_t Cov(u_t | mean)) / r in [0, 1], 0 for a task without rows;
@@ -292,11 +305,7 @@ impl<'a> Posterior<'a> {
 
     /// Posterior mean of w_t over all features. O(d r).
     pub fn coefficients(&self, task: usize) -> DVector<f64> {
-        let w = self.kept_coefficients(task);
-        match &self.quadratics {
-            Rows::All(_) | Rows::Own(_) => w,
-            Rows::Eliminated(eliminated) => eliminated.coefficients(task, &w),
-        }
+        self.seen.coefficients(task, self.kept_coefficients(task))
     }
 
     fn kept_coefficients(&self, task: usize) -> DVector<f64> {
@@ -323,11 +332,7 @@ impl<'a> Posterior<'a> {
     }
 
     fn covariance_of(&self, task: usize, within: &DMatrix<f64>, of_mean_too: bool) -> DMatrix<f64> {
-        let all = self.kept_covariance(task, within, of_mean_too);
-        match &self.quadratics {
-            Rows::All(_) | Rows::Own(_) => all,
-            Rows::Eliminated(eliminated) => eliminated.covariance(task, &all),
-        }
+        self.seen.covariance(task, self.kept_covariance(task, within, of_mean_too))
     }
 
     /// Over the features that are not free, with the uncertainty of the mean or without.
@@ -358,7 +363,7 @@ impl<'a> Posterior<'a> {
             within += &moved * &self.mean_covariance * moved.transpose();
         }
         linalg::place(&mut covariance, (&self.inner.varying, &self.inner.varying), &within);
-        (self.mean_deviation(task), covariance)
+        (self.mean_deviation(task), self.seen.deviation_covariance(task, covariance))
     }
 
     fn sensitivity(&self, task: usize) -> DMatrix<f64> {
@@ -407,15 +412,11 @@ impl<'a> Posterior<'a> {
             _ => linalg::semidefinite_factor(&self.mean_covariance) * normal(m),
         };
         let noise = self.engine.draw(normal(r * tasks), tasks)?;
-        let free: Vec<DVector<f64>> = match &self.quadratics {
-            Rows::All(_) | Rows::Own(_) => Vec::new(),
-            Rows::Eliminated(eliminated) => (0..tasks).map(|_| normal(eliminated.free())).collect(),
+        let free: Vec<DVector<f64>> = match self.seen.free() {
+            0 => Vec::new(),
+            count => (0..tasks).map(|_| normal(count)).collect(),
         };
-        let width = match &self.quadratics {
-            Rows::All(_) | Rows::Own(_) => self.data().features(),
-            Rows::Eliminated(eliminated) => eliminated.features(),
-        };
-        let mut all = DMatrix::zeros(tasks, width);
+        let mut all = DMatrix::zeros(tasks, self.seen.features());
         for t in 0..tasks {
             let mut w = self.kept_coefficients(t);
             let moved = &self.inner.factor * noise.column(t);
@@ -423,10 +424,7 @@ impl<'a> Posterior<'a> {
             if m > 0 && !matches!(self.inner.mean, Mean::Given(_)) {
                 w += self.mean_map(t) * &shift;
             }
-            let w = match &self.quadratics {
-                Rows::All(_) | Rows::Own(_) => w,
-                Rows::Eliminated(eliminated) => eliminated.draw(t, &w, &free[t]),
-            };
+            let w = self.seen.draw(t, w, free.get(t));
             all.row_mut(t).copy_from(&w.transpose());
         }
         Ok(all)
@@ -455,14 +453,4 @@ pub(crate) fn trace_along(graph: &TaskGraph) -> Option<f64> {
 fn factored(graph: &TaskGraph) -> Result<Sparse> {
     let nothing = DMatrix::zeros(1, 1);
     Sparse::factorise(graph, &vec![&nothing; graph.len()])
-}
-
-impl Rows<'_> {
-    fn quadratics(&self) -> &Quadratics {
-        match self {
-            Rows::All(quadratics) => quadratics,
-            Rows::Own(quadratics) => quadratics,
-            Rows::Eliminated(eliminated) => eliminated.quadratics(),
-        }
-    }
 }

@@ -100,6 +100,21 @@ pub(crate) fn tested_json(fit: &Fit, tests: &[VarianceTest]) -> Value {
     all
 }
 
+/// Means of a group, their standard errors and their intervals, by feature.
+fn means(fit: &Fit, group: usize) -> [Value; 3] {
+    let with_mean = &fit.prior().mean_features;
+    let names: Vec<String> = with_mean.iter().map(|f| fit.tasks().design().features()[*f].clone()).collect();
+    let (mean, errors, intervals) =
+        (fit.mean_of_group(group), fit.mean_covariance_of_group(group), fit.mean_intervals_of_group(group, 0.95));
+    let interval = |(low, high): (f64, f64)| json!({"low": number(low), "high": number(high)});
+    let intervals = names.iter().cloned().zip(with_mean.iter().map(|f| interval(intervals[*f]))).collect();
+    [
+        named(&names, with_mean.iter().map(|f| mean[*f])),
+        named(&names, with_mean.iter().map(|f| errors[(*f, *f)].max(0.0).sqrt())),
+        Value::Object(intervals),
+    ]
+}
+
 /// The whole fit as one object.
 pub fn fit_json(fit: &Fit) -> Value {
     let tasks = fit.tasks();
@@ -107,8 +122,7 @@ pub fn fit_json(fit: &Fit) -> Value {
     let features = design.features();
     let (varying, covariance) = fit.feature_covariance();
     let prior = fit.prior();
-    let mean_names: Vec<String> = prior.mean_features.iter().map(|f| features[*f].clone()).collect();
-    let (mean, errors) = (fit.mean(), fit.mean_covariance());
+    let grouped = prior.groups.are_several();
     let coordinates = fit.coordinates();
     let columns = &features[usize::from(design.has_intercept())..];
     let noise = match (fit.inference(), fit.dispersion().is_each()) {
@@ -118,7 +132,9 @@ pub fn fit_json(fit: &Fit) -> Value {
         (None, true) => named(tasks.names(), (0..tasks.len()).map(|t| fit.noise_variance(t))),
     };
     let block = |t: usize| Value::Object(fit.family_dispersion(t).into_iter().map(|(name, value)| (name, number(value))).collect());
-    let dispersion = if fit.dispersion().is_each() && fit.inference().is_some() {
+    let dispersion = if grouped {
+        Value::Null
+    } else if fit.dispersion().is_each() && fit.inference().is_some() {
         Value::Object((0..tasks.len()).map(|t| (tasks.names()[t].clone(), block(t))).collect())
     } else {
         block(0)
@@ -128,8 +144,25 @@ pub fn fit_json(fit: &Fit) -> Value {
     } else {
         Value::Null
     };
-    let interval = |(low, high): (f64, f64)| json!({"low": number(low), "high": number(high)});
-    let intervals = fit.mean_intervals(0.95);
+    // Of several groups each has means of its own.
+    let [mean, mean_se, mean_intervals] = if grouped { [Value::Null, Value::Null, Value::Null] } else { means(fit, 0) };
+    let groups: Vec<Value> = (0..tasks.groups().len())
+        .map(|g| {
+            let members: Vec<&String> = (0..tasks.len()).filter(|t| tasks.group(*t) == g).map(|t| &tasks.names()[t]).collect();
+            let first = (0..tasks.len()).find(|t| tasks.group(*t) == g);
+            let [mean, mean_se, mean_intervals] = means(fit, g);
+            json!({
+                "group": tasks.groups()[g],
+                "family": first.map(|t| fit.family_of(t)),
+                "tasks": members,
+                "scale": number(prior.groups.scales.get(g).copied().unwrap_or(1.0)),
+                "dispersion": first.map(block),
+                "mean": mean,
+                "mean_se": mean_se,
+                "mean_intervals": mean_intervals,
+            })
+        })
+        .collect();
     let component = |own: &VarianceComponent| json!({"name": own.name, "estimate": number(own.estimate), "low": number(own.low), "high": number(own.high)});
     let components: Vec<Value> = fit.variance_components().iter().map(component).collect();
     let fitted_names: Vec<&String> = prior.varying.iter().map(|f| &features[*f]).collect();
@@ -162,9 +195,10 @@ pub fn fit_json(fit: &Fit) -> Value {
         "bic": fit.bic().map_or(Value::Null, number),
         "converged": fit.converged(),
         "iterations": fit.trace().len(),
-        "mean": named(&mean_names, prior.mean_features.iter().map(|f| mean[*f])),
-        "mean_se": named(&mean_names, prior.mean_features.iter().map(|f| errors[(*f, *f)].max(0.0).sqrt())),
-        "mean_intervals": Value::Object(mean_names.iter().cloned().zip(prior.mean_features.iter().map(|f| interval(intervals[*f]))).collect()),
+        "mean": mean,
+        "mean_se": mean_se,
+        "mean_intervals": mean_intervals,
+        "groups": groups,
         "intervals": fit.intervals(),
         "intervals_reason": fit.intervals_reason(),
         "intervals_effective_points": fit.effective_points().map_or(Value::Null, number),

@@ -120,6 +120,16 @@ impl Display for Fit {
             writeln!(out, "  noise as given: the covariance of each task's own estimate")?;
         } else if self.noise_is_known() {
             writeln!(out, "  noise as given: variance 1 over a row's weight")?;
+        } else if prior.groups.are_several() {
+            for (g, group) in tasks.groups().iter().enumerate() {
+                let members: Vec<usize> = (0..tasks.len()).filter(|t| tasks.group(*t) == g).collect();
+                let (count, scale) = (members.len(), figure(prior.groups.scales[g]));
+                write!(out, "  {group}: {count} task{}, sd times {scale}", if count == 1 { "" } else { "s" })?;
+                for (name, value) in members.first().map_or_else(Vec::new, |t| self.family_dispersion(*t)) {
+                    write!(out, ", {name} {}{}", figure(value), component(&format!("{group} {name}")))?;
+                }
+                writeln!(out)?;
+            }
         } else if self.inference().is_some() {
             let names = self.family_dispersion(0);
             for (k, (name, value)) in names.iter().enumerate() {
@@ -156,19 +166,8 @@ impl Display for Fit {
         }
 
         if !prior.mean_features.is_empty() {
-            let (mean, errors) = (self.mean(), self.mean_covariance());
-            writeln!(out, "\nCommon mean:")?;
-            let width = prior.mean_features.iter().map(|f| names[*f].chars().count()).max().unwrap_or(0).max(7);
-            writeln!(out, "  {:<width$}  {:>12}  {:>12}  {:>8}  {:>12}  {:>12}", "feature", "estimate", "se", "z", "low", "high")?;
-            let intervals = self.mean_intervals(0.95);
-            for f in prior.mean_features.iter().take(40) {
-                let se = errors[(*f, *f)].max(0.0).sqrt();
-                let z = if se > 0.0 { format!("{:.2}", mean[*f] / se) } else { "-".into() };
-                let (low, high) = (figure(intervals[*f].0), figure(intervals[*f].1));
-                writeln!(out, "  {:<width$}  {:>12}  {:>12}  {z:>8}  {low:>12}  {high:>12}", names[*f], figure(mean[*f]), figure(se))?;
-            }
-            if prior.mean_features.len() > 40 {
-                writeln!(out, "  ... and {} more", prior.mean_features.len() - 40)?;
+            for g in 0..prior.groups.len() {
+                write_means(self, g, out)?;
             }
         }
 
@@ -215,6 +214,33 @@ impl Display for Fit {
         }
         Ok(())
     }
+}
+
+/// Features of which means are shown.
+const MEANS: usize = 40;
+
+/// The means of a group of tasks, or of all.
+fn write_means(fit: &Fit, group: usize, out: &mut Formatter<'_>) -> fmt::Result {
+    let (prior, names) = (fit.prior(), fit.tasks().design().features());
+    match fit.tasks().groups().get(group) {
+        None => writeln!(out, "\nCommon mean:")?,
+        Some(name) => writeln!(out, "\nMean of {name}:")?,
+    }
+    let (mean, errors) = (fit.mean_of_group(group), fit.mean_covariance_of_group(group));
+    let shown = MEANS / prior.groups.len();
+    let width = prior.mean_features.iter().map(|f| names[*f].chars().count()).max().unwrap_or(0).max(7);
+    writeln!(out, "  {:<width$}  {:>12}  {:>12}  {:>8}  {:>12}  {:>12}", "feature", "estimate", "se", "z", "low", "high")?;
+    let intervals = fit.mean_intervals_of_group(group, 0.95);
+    for f in prior.mean_features.iter().take(shown) {
+        let se = errors[(*f, *f)].max(0.0).sqrt();
+        let z = if se > 0.0 { format!("{:.2}", mean[*f] / se) } else { "-".into() };
+        let (low, high) = (figure(intervals[*f].0), figure(intervals[*f].1));
+        writeln!(out, "  {:<width$}  {:>12}  {:>12}  {z:>8}  {low:>12}  {high:>12}", names[*f], figure(mean[*f]), figure(se))?;
+    }
+    if prior.mean_features.len() > shown {
+        writeln!(out, "  ... and {} more", prior.mean_features.len() - shown)?;
+    }
+    Ok(())
 }
 
 /// Tests of variances, one a line below a heading; nothing where there is none.

@@ -32,11 +32,12 @@ const KEPT_DRAWS: usize = 25;
 
 /// What a sampler holds fixed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Settings {
+pub(crate) struct Settings<'a> {
     /// nu of the prior on Omega's values, for the pseudo-Gibbs sampler.
     pub strength: f64,
-    /// Whether the varying features have a flat mean, so that Sigma's common part is not identified.
-    pub mean_takes_all: bool,
+    /// Where the varying features have a flat mean, so that what a group has in common is no part of Sigma: the group of every task (nothing
+    /// for one group).
+    pub takers: Option<&'a [usize]>,
     /// Whether Omega is drawn from its exact conditional.
     pub exact: bool,
     /// Sweeps that count; half as many before them do not.
@@ -78,8 +79,8 @@ pub(crate) fn sample(
         Step::Exact(SpikeSlab::new(start, candidates.clone(), beliefs))
     } else {
         // The common part wanders freely: among few tasks it is much of what they share, among many next to nothing of it.
-        let few = settings.mean_takes_all && tasks <= FEW;
-        Step::Pseudo(PseudoGibbs::new(start, candidates.clone(), first, settings.strength, few))
+        let takers = settings.takers.filter(|_| tasks <= FEW).map(<[usize]>::to_vec);
+        Step::Pseudo(PseudoGibbs::new(start, candidates.clone(), first, settings.strength, takers))
     };
     let (mut probabilities, mut positive) = (vec![0.0; candidates.pairs()], vec![0.0; candidates.pairs()]);
     let mut moments = MeanMoments::new(tasks, settings.sweeps);
@@ -199,23 +200,22 @@ struct PseudoGibbs {
     hyper: NodewisePrior,
     candidates: Candidates,
     strength: f64,
-    few: bool,
+    takers: Option<Vec<usize>>,
     omega: TaskGraph,
     probabilities: Vec<f64>,
     positive: Vec<f64>,
 }
 
 impl PseudoGibbs {
-    fn new(start: &TaskGraph, candidates: Candidates, first: NodewisePrior, strength: f64, few: bool) -> Self {
-        PseudoGibbs { hyper: first, candidates, strength, few, omega: start.clone(), probabilities: Vec::new(), positive: Vec::new() }
+    fn new(start: &TaskGraph, candidates: Candidates, first: NodewisePrior, strength: f64, takers: Option<Vec<usize>>) -> Self {
+        PseudoGibbs { hyper: first, candidates, strength, takers, omega: start.clone(), probabilities: Vec::new(), positive: Vec::new() }
     }
 
     fn sweep<R: Rng + ?Sized>(&mut self, deviations: &DMatrix<f64>, own: &TaskMoments, random: &mut R) {
         let directions = deviations.nrows() as f64;
-        let found = if self.few {
-            inclusion(&own.without_common_part(), &self.candidates, directions, self.hyper)
-        } else {
-            inclusion(own, &self.candidates, directions, self.hyper)
+        let found = match &self.takers {
+            Some(groups) => inclusion(&own.without_common_part(groups), &self.candidates, directions, self.hyper),
+            None => inclusion(own, &self.candidates, directions, self.hyper),
         };
         let mut pattern = self.omega.without_edges();
         let mut edges = 0.0;

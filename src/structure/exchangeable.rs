@@ -44,7 +44,7 @@ impl Structure for Exchangeable {
     }
 
     fn parameters(&self, prior: &Prior) -> usize {
-        self.space.len(prior.varying.len())
+        self.space.len(prior)
     }
 
     fn smooth(&self) -> Option<&dyn Smooth> {
@@ -54,11 +54,11 @@ impl Structure for Exchangeable {
 
 impl Smooth for Exchangeable {
     fn coordinates(&self, prior: &Prior) -> Vec<f64> {
-        self.space.coordinates(&prior.factor)
+        self.space.coordinates(prior)
     }
 
     fn at(&self, point: &[f64], like: &Prior) -> Option<Prior> {
-        Some(Prior { factor: self.space.at(point, like.varying.len()), ..like.clone() })
+        Some(self.space.at(point, like))
     }
 
     fn slope(&self, posterior: &Posterior) -> Vec<f64> {
@@ -66,7 +66,7 @@ impl Smooth for Exchangeable {
     }
 
     fn reference(&self, prior: &Prior) -> Option<f64> {
-        self.space.reference(&prior.factor)
+        self.space.reference(prior)
     }
 
     fn snap(&self, prior: &Prior) -> Option<Prior> {

@@ -1,10 +1,10 @@
-//! The shapes K may take, shared by all structures: a scalar, a diagonal or any covariance between the varying features.
+//! How far tasks vary, shared by all structures: the shapes K may take, and the scales of groups of tasks.
 
 use super::Setting;
 use crate::error::{Error, Result};
 use crate::linalg;
 use crate::posterior::Posterior;
-use crate::prior::{Prior, Relatedness};
+use crate::prior::{Groups, Prior, Relatedness};
 use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
@@ -105,22 +105,28 @@ impl FactorSpace {
         places
     }
 
-    /// The M-step for K where Sigma stays.
+    /// The M-step for K and the scales of groups where Sigma stays.
     pub(crate) fn step(&self, posterior: &Posterior) -> Prior {
         let factor = self.update(&posterior.prior().factor, &posterior.feature_moment());
-        Prior { factor, ..posterior.prior().clone() }
+        Prior { factor, groups: rescaled(posterior), ..posterior.prior().clone() }
     }
 
-    /// The M-step for K where Sigma was just set to `relatedness`.
-    pub(crate) fn update_at(&self, posterior: &Posterior, relatedness: &Relatedness) -> Result<DMatrix<f64>> {
+    /// The M-step where Sigma was just set to `relatedness`.
+    pub(crate) fn step_at(&self, posterior: &Posterior, relatedness: Relatedness) -> Result<Prior> {
         let omega = relatedness.precision_elements(posterior.tasks()).ok_or_else(|| Error::NotPositiveDefinite {
             matrix: "the task covariance Sigma".into(),
             remedy: "raise --prior-strength".into(),
         })?;
-        Ok(self.update(&posterior.prior().factor, &posterior.feature_moment_at(&omega)))
+        let factor = self.update(&posterior.prior().factor, &posterior.feature_moment_at(&omega));
+        Ok(Prior { factor, relatedness, groups: rescaled(posterior), ..posterior.prior().clone() })
     }
 
-    pub(crate) fn len(&self, q: usize) -> usize {
+    /// How many coordinates there are.
+    pub(crate) fn len(&self, prior: &Prior) -> usize {
+        self.elements(prior.varying.len()) + prior.groups.scaled().len()
+    }
+
+    fn elements(&self, q: usize) -> usize {
         match self.kind {
             FeatureCovariance::Scalar => self.parts(q).len(),
             FeatureCovariance::Diagonal => q,
@@ -128,7 +134,14 @@ impl FactorSpace {
         }
     }
 
-    pub(crate) fn coordinates(&self, factor: &DMatrix<f64>) -> Vec<f64> {
+    /// The free elements of L, and the logarithms of the scales of groups.
+    pub(crate) fn coordinates(&self, prior: &Prior) -> Vec<f64> {
+        let mut point = self.of_factor(&prior.factor);
+        point.extend(prior.groups.coordinates());
+        point
+    }
+
+    fn of_factor(&self, factor: &DMatrix<f64>) -> Vec<f64> {
         let q = factor.nrows();
         match self.kind {
             FeatureCovariance::Scalar => self.parts(q).iter().map(|part| factor[(part[0], part[0])] / self.sizes[part[0]]).collect(),
@@ -137,7 +150,14 @@ impl FactorSpace {
         }
     }
 
-    pub(crate) fn at(&self, point: &[f64], q: usize) -> DMatrix<f64> {
+    /// The prior at a point.
+    pub(crate) fn at(&self, point: &[f64], like: &Prior) -> Prior {
+        let q = like.varying.len();
+        let (own, scales) = point.split_at(self.elements(q));
+        Prior { factor: self.factor_at(own, q), groups: like.groups.at(scales), ..like.clone() }
+    }
+
+    fn factor_at(&self, point: &[f64], q: usize) -> DMatrix<f64> {
         let mut factor = DMatrix::zeros(q, q);
         match self.kind {
             FeatureCovariance::Scalar => {
@@ -153,8 +173,15 @@ impl FactorSpace {
         factor
     }
 
-    /// d log-likelihood / d coordinates: 2 G L, by L' (2 G L) = T (F - I) where L determines it.
+    /// d log-likelihood / d coordinates.
     pub(crate) fn slope(&self, posterior: &Posterior) -> Vec<f64> {
+        let mut slope = self.slope_of_factor(posterior);
+        slope.extend(posterior.scale_slopes().into_iter().map(|(own, _)| own));
+        slope
+    }
+
+    /// 2 G L, by L' (2 G L) = T (F - I) where L determines it.
+    fn slope_of_factor(&self, posterior: &Posterior) -> Vec<f64> {
         let factor = &posterior.prior().factor;
         let q = factor.nrows();
         let promised = |a: usize, moment: &DMatrix<f64>| match factor[(a, a)] {
@@ -185,21 +212,23 @@ impl FactorSpace {
         }
     }
 
-    /// Log density, in the elements of L and up to a constant, of flat standard deviations and uniform correlations; none where the diagonal of L has a
+    /// Log density, in the coordinates and up to a constant, of flat standard deviations (and scales) and uniform correlations; none where the diagonal of L has a
     /// negative element. A row i of a part of n is its standard deviation times a direction in i dimensions, whose last element c has the density
     /// c^(n - i + 1) under uniform correlations.
-    pub(crate) fn reference(&self, factor: &DMatrix<f64>) -> Option<f64> {
+    pub(crate) fn reference(&self, prior: &Prior) -> Option<f64> {
+        let factor = &prior.factor;
         let q = factor.nrows();
-        if (0..q).any(|a| factor[(a, a)] < 0.0) {
+        // At a variance of 0 rounding decides the sign.
+        if (0..q).any(|a| factor[(a, a)] < -1e-9 * self.sizes[a]) {
             return None;
         }
+        let mut log_density: f64 = prior.groups.coordinates().iter().sum();
         if self.kind != FeatureCovariance::Full {
-            return Some(0.0);
+            return Some(log_density);
         }
-        let mut log_density = 0.0;
         for part in self.parts(q) {
             for (i, a) in part.iter().enumerate().skip(1) {
-                log_density += (part.len() - i) as f64 * factor[(*a, *a)].ln() - part.len() as f64 * factor.row(*a).norm().ln();
+                log_density += (part.len() - i) as f64 * factor[(*a, *a)].max(0.0).ln() - part.len() as f64 * factor.row(*a).norm().ln();
             }
         }
         Some(log_density)
@@ -267,6 +296,14 @@ impl FactorSpace {
         places.iter().for_each(|a| lifted[(*a, *a)] = 0.1 * self.sizes[*a]);
         lifted
     }
+}
+
+/// The groups of a posterior's prior after a Newton step in the logarithms of their scales, of at most 1.
+fn rescaled(posterior: &Posterior) -> Groups {
+    let groups = &posterior.prior().groups;
+    let step = |(slope, size): (f64, f64)| if size > 0.0 { (slope / size).clamp(-1.0, 1.0) } else { 0.0 };
+    let point: Vec<f64> = groups.coordinates().iter().zip(posterior.scale_slopes()).map(|(own, at)| own + step(at)).collect();
+    groups.at(&point)
 }
 
 /// A covariance with a little more along the direction of its null space in which the likelihood rises most, if that is promising.

@@ -61,13 +61,11 @@ impl Structure for Full {
     }
 
     fn update(&mut self, posterior: &Posterior) -> Result<Prior> {
-        let prior = posterior.prior();
         let related = posterior.related();
         let (tasks, r) = (related.tasks(), related.prior().factor.ncols() as f64);
         let moment = related.task_moment() + DMatrix::identity(tasks, tasks) * self.strength;
         let relatedness = Relatedness::Dense(moment / (r + self.strength));
-        let factor = self.space.update_at(posterior, &relatedness)?;
-        Ok(Prior { relatedness, factor, ..prior.clone() })
+        self.space.step_at(posterior, relatedness)
     }
 
     fn log_prior(&self, prior: &Prior) -> f64 {
@@ -82,7 +80,7 @@ impl Structure for Full {
 
     fn parameters(&self, prior: &Prior) -> usize {
         let tasks = Self::sigma(prior).nrows();
-        self.space.len(prior.varying.len()) + tasks * (tasks + 1) / 2 - 1
+        self.space.len(prior) + tasks * (tasks + 1) / 2 - 1
     }
 
     fn smooth(&self) -> Option<&dyn Smooth> {
@@ -95,12 +93,11 @@ impl Smooth for Full {
         let root = linalg::semidefinite_factor(Self::sigma(prior));
         let tasks = root.nrows();
         let lower = (0..tasks).flat_map(|b| (b..tasks).map(move |a| (a, b))).map(|(a, b)| root[(a, b)]);
-        self.space.coordinates(&prior.factor).into_iter().chain(lower).collect()
+        self.space.coordinates(prior).into_iter().chain(lower).collect()
     }
 
     fn at(&self, point: &[f64], like: &Prior) -> Option<Prior> {
-        let q = like.varying.len();
-        let (own, lower) = point.split_at(self.space.len(q));
+        let (own, lower) = point.split_at(self.space.len(like));
         let tasks = Self::sigma(like).nrows();
         let mut root = DMatrix::zeros(tasks, tasks);
         let mut next = lower.iter();
@@ -112,7 +109,7 @@ impl Smooth for Full {
         if root.diagonal().iter().any(|v: &f64| *v <= 1e-8) {
             return None;
         }
-        Some(Prior { relatedness: Relatedness::Dense(&root * root.transpose()), factor: self.space.at(own, q), ..like.clone() })
+        Some(Prior { relatedness: Relatedness::Dense(&root * root.transpose()), ..self.space.at(own, like) })
     }
 
     fn slope(&self, posterior: &Posterior) -> Vec<f64> {
@@ -132,11 +129,11 @@ impl Smooth for Full {
     }
 
     fn carried(&self, prior: &Prior) -> usize {
-        self.space.len(prior.varying.len())
+        self.space.len(prior)
     }
 
     fn reference(&self, prior: &Prior) -> Option<f64> {
-        self.space.reference(&prior.factor)
+        self.space.reference(prior)
     }
 
     fn snap(&self, prior: &Prior) -> Option<Prior> {

@@ -238,7 +238,7 @@ impl Graph {
 
     /// Samples the edges at an exchangeable posterior of r directions; the likely ones, and the expected moments of the tasks.
     fn sample(&mut self, posterior: &Posterior, r: f64, (exact, sweeps): (bool, usize)) -> Result<(TaskGraph, TaskMoments)> {
-        let mean_takes_all = takes_all(posterior.prior());
+        let takers = takers(posterior.prior());
         let moments = Self::first_moments(posterior, r);
         let candidates = self.candidates_at(&moments)?;
         if posterior.tasks() > EdgeMethod::MOST_OFTEN {
@@ -247,14 +247,14 @@ impl Graph {
             self.search = Search { step: LADDER, rate, ..self.search.clone() };
         }
         let pattern = loop {
-            let pattern = self.select(&moments, &candidates, r, mean_takes_all);
+            let pattern = self.select(&moments, &candidates, r, takers.as_deref());
             if self.search.step > LADDER {
                 break pattern;
             }
         };
         let start = refit(&pattern, &moments, (r, self.strength), 1e-5)?;
         let first = NodewisePrior { rate: self.search.rate.min(0.5), slab: self.search.slab };
-        let settings = Settings { strength: self.strength, mean_takes_all, exact, sweeps, seed: self.seed };
+        let settings = Settings { strength: self.strength, takers: takers.as_deref(), exact, sweeps, seed: self.seed };
         let sampled = sample(posterior, &start, candidates, first, settings)?;
         let likely = sampled.graph.likely();
         self.expected_edges = sampled.expected_edges;
@@ -273,14 +273,13 @@ impl Graph {
     }
 
     /// One step of the search; where the varying features have a flat mean, what all tasks have in common is the mean's.
-    fn select(&mut self, moments: &TaskMoments, candidates: &Candidates, r: f64, mean_takes_all: bool) -> TaskGraph {
+    fn select(&mut self, moments: &TaskMoments, candidates: &Candidates, r: f64, takers: Option<&[usize]>) -> TaskGraph {
         let floor = if self.search.step < LADDER { densest(candidates) * 0.5f64.powi(self.search.step as i32) } else { 0.0 };
         let rate = self.search.rate.max(floor).min(0.5);
         let prior = NodewisePrior { rate, slab: self.search.slab };
-        let found = if mean_takes_all {
-            inclusion(&moments.without_common_part(), candidates, r, prior)
-        } else {
-            inclusion(moments, candidates, r, prior)
+        let found = match takers {
+            Some(groups) => inclusion(&moments.without_common_part(groups), candidates, r, prior),
+            None => inclusion(moments, candidates, r, prior),
         };
         let mut pattern = TaskGraph::empty(&self.names);
         let mut edges = Vec::new();
@@ -348,15 +347,14 @@ impl Structure for Graph {
                     Some(candidates) => candidates,
                     None => self.candidates_at(&moments)?,
                 };
-                let pattern = self.select(&moments, &candidates, r, takes_all(related.prior()));
+                let pattern = self.select(&moments, &candidates, r, takers(related.prior()).as_deref());
                 self.candidates = Some(candidates);
                 (pattern, moments)
             }
         };
         let fitted = refit(&pattern, &moments, (r, self.strength), 1e-11)?;
         let relatedness = Relatedness::Graph(fitted);
-        let factor = if was_graph { self.space.update_at(posterior, &relatedness)? } else { prior.factor.clone() };
-        let chosen = Prior { relatedness, factor, ..prior.clone() };
+        let chosen = if was_graph { self.space.step_at(posterior, relatedness)? } else { Prior { relatedness, ..prior.clone() } };
         if !self.is_chosen() {
             return Ok(chosen);
         }
@@ -387,7 +385,7 @@ impl Structure for Graph {
             Relatedness::Graph(graph) => graph.edges().count() + graph.len() - 1,
             _ => 0,
         };
-        self.space.len(prior.varying.len()) + edges
+        self.space.len(prior) + edges
     }
 
     fn relates(&self) -> bool {
@@ -410,7 +408,7 @@ impl Structure for Graph {
 /// With its edges given: K's coordinates, and round ones (`natural.rs`) for Omega's diagonal and its elements on the edges.
 impl Smooth for Graph {
     fn coordinates(&self, prior: &Prior) -> Vec<f64> {
-        let own = self.space.coordinates(&prior.factor);
+        let own = self.space.coordinates(prior);
         let (Relatedness::Graph(graph), Some(natural)) = (&prior.relatedness, &self.natural) else { return own };
         let diagonal = (0..graph.len()).map(|t| graph.node(t).precision.ln());
         let values: Vec<f64> = diagonal.chain(graph.edges().map(|(_, _, edge)| edge.precision)).collect();
@@ -418,8 +416,7 @@ impl Smooth for Graph {
     }
 
     fn at(&self, point: &[f64], like: &Prior) -> Option<Prior> {
-        let q = like.varying.len();
-        let (own, rest) = point.split_at(self.space.len(q));
+        let (own, rest) = point.split_at(self.space.len(like));
         let relatedness = match (&like.relatedness, &self.natural) {
             (Relatedness::Graph(graph), Some(natural)) => {
                 let there = natural.back(rest);
@@ -431,7 +428,7 @@ impl Smooth for Graph {
             }
             (other, _) => other.clone(),
         };
-        Some(Prior { relatedness, factor: self.space.at(own, q), ..like.clone() })
+        Some(Prior { relatedness, ..self.space.at(own, like) })
     }
 
     /// d log posterior / d Omega_st = ((r + nu) Sigma - M - nu I)_st / 2, twice that where an edge has two elements.
@@ -456,11 +453,11 @@ impl Smooth for Graph {
     }
 
     fn carried(&self, prior: &Prior) -> usize {
-        self.space.len(prior.varying.len())
+        self.space.len(prior)
     }
 
     fn reference(&self, prior: &Prior) -> Option<f64> {
-        self.space.reference(&prior.factor)
+        self.space.reference(prior)
     }
 
     fn snap(&self, prior: &Prior) -> Option<Prior> {
@@ -477,8 +474,9 @@ fn densest(candidates: &Candidates) -> f64 {
     (10.0 * candidates.tasks() as f64 / candidates.rated().max(1.0)).min(0.5)
 }
 
-/// Whether the mean is flat and some varying feature has one. (Those dropped from it as combinations of others have one through
-/// these.)
-fn takes_all(prior: &Prior) -> bool {
-    prior.mean == Mean::Integrated && prior.varying.iter().any(|feature| prior.mean_features.contains(feature))
+/// Where the mean is flat and some varying feature has one, the group of every task, whose common part its mean takes (nothing for one
+/// group). (Features dropped from the mean as combinations of others have one through these.)
+fn takers(prior: &Prior) -> Option<Vec<usize>> {
+    let takes = prior.mean == Mean::Integrated && prior.varying.iter().any(|feature| prior.mean_features.contains(feature));
+    takes.then(|| prior.groups.of_task.clone())
 }

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::likelihood::Dispersion;
 use crate::linalg;
 use crate::posterior::Posterior;
-use crate::prior::{Mean, Prior, Relatedness};
+use crate::prior::{Groups, Mean, Prior, Relatedness};
 use nalgebra::{DMatrix, DVector};
 
 /// Each task has a free intercept, slopes with a prior variance of its own and a noise variance of its own, the two
@@ -75,9 +75,10 @@ impl Structure for Independent {
             relatedness: Relatedness::Diagonal(DVector::from_vec(spread)),
             factor: DMatrix::identity(slopes.len(), slopes.len()),
             varying: slopes,
+            groups: Groups::default(),
         };
         let common = noise.len() as f64 / noise.iter().map(|v: &f64| 1.0 / v).sum::<f64>();
-        Ok((prior, Some(Dispersion { values: noise, common: vec![common], strength: 0.0, correlations: Vec::new() })))
+        Ok((prior, Some(Dispersion { values: noise, ..Dispersion::shared(common) })))
     }
 
     fn update(&mut self, posterior: &Posterior) -> Result<Prior> {

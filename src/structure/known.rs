@@ -185,7 +185,7 @@ impl Structure for Known {
     }
 
     fn parameters(&self, prior: &Prior) -> usize {
-        self.space.len(prior.varying.len()) + usize::from(self.laplacian.is_some())
+        self.space.len(prior) + usize::from(self.laplacian.is_some())
     }
 
     fn smooth(&self) -> Option<&dyn Smooth> {
@@ -196,7 +196,7 @@ impl Structure for Known {
 /// K's coordinates and log gamma.
 impl Smooth for Known {
     fn coordinates(&self, prior: &Prior) -> Vec<f64> {
-        let mut point = self.space.coordinates(&prior.factor);
+        let mut point = self.space.coordinates(prior);
         if let (Some(laplacian), Relatedness::Graph(omega)) = (&self.laplacian, &prior.relatedness) {
             point.push(Self::log_gamma(laplacian, omega));
         }
@@ -204,13 +204,12 @@ impl Smooth for Known {
     }
 
     fn at(&self, point: &[f64], like: &Prior) -> Option<Prior> {
-        let q = like.varying.len();
-        let (own, rest) = point.split_at(self.space.len(q));
+        let (own, rest) = point.split_at(self.space.len(like));
         let relatedness = match (&self.laplacian, rest) {
             (Some(laplacian), [log_gamma]) => Relatedness::Graph(Self::precision(laplacian, log_gamma.clamp(-REACH, REACH))),
             _ => like.relatedness.clone(),
         };
-        Some(Prior { relatedness, factor: self.space.at(own, q), ..like.clone() })
+        Some(Prior { relatedness, ..self.space.at(own, like) })
     }
 
     /// d log-likelihood / d log gamma = tr((r Sigma - M) dOmega) / 2 with dOmega = c (Omega - I), by tr(M Omega) = T tr F.
@@ -231,7 +230,7 @@ impl Smooth for Known {
     }
 
     fn reference(&self, prior: &Prior) -> Option<f64> {
-        self.space.reference(&prior.factor)
+        self.space.reference(prior)
     }
 
     fn snap(&self, prior: &Prior) -> Option<Prior> {
@@ -247,7 +246,7 @@ impl Smooth for Known {
 mod tests {
     use super::*;
     use crate::likelihood::{Gaussian, Observations};
-    use crate::prior::Mean;
+    use crate::prior::{Groups, Mean};
     use crate::tasks::{Coordinates, Design, Rows};
 
     #[test]
@@ -284,6 +283,7 @@ mod tests {
             intercept: None,
             mean: &Mean::Profiled,
             noise: 0.3,
+            groups: &Groups::default(),
         };
         let pair = |s: usize, t: usize, weight: f64| (format!("t{s}"), format!("t{t}"), weight);
         let edges = vec![pair(0, 1, 1.0), pair(1, 0, 1.0), pair(1, 2, 0.5), pair(2, 3, 2.0), pair(3, 0, 1.0), pair(4, 9, 1.0)];

@@ -30,7 +30,7 @@ use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
 use crate::likelihood::{Dispersion, Observations};
 use crate::posterior::Posterior;
-use crate::prior::{Mean, Prior, Relatedness};
+use crate::prior::{Groups, Mean, Prior, Relatedness};
 use nalgebra::DMatrix;
 
 /// What a structure starts from.
@@ -51,6 +51,8 @@ pub struct Setting<'a> {
     pub mean: &'a Mean,
     /// A noise variance to start from.
     pub noise: f64,
+    /// Groups of tasks, with scales to start from.
+    pub groups: &'a Groups,
 }
 
 impl Setting<'_> {
@@ -64,6 +66,7 @@ impl Setting<'_> {
             unrelated: self.unrelated.to_vec(),
             relatedness,
             factor,
+            groups: self.groups.clone(),
         }
     }
 

@@ -77,27 +77,49 @@ impl TaskMoments {
         }
     }
 
-    /// The moments about the plain mean of the tasks ([`without_common_part`]; among very many tasks its last term is nothing).
-    pub(crate) fn without_common_part(&self) -> Self {
+    /// The moments about the plain mean of the tasks of each group ([`without_common_part`]; among very many tasks its last term is nothing).
+    /// All are one where `groups` is empty.
+    pub(crate) fn without_common_part(&self, groups: &[usize]) -> Self {
+        let members = members(groups, self.tasks());
         match self {
-            TaskMoments::Matrix(matrix) => TaskMoments::Matrix(without_common_part(matrix)),
+            TaskMoments::Matrix(matrix) => TaskMoments::Matrix(without_common_part(matrix, &members)),
             TaskMoments::Columns(columns) => {
-                let mean = columns.column_mean();
                 let mut centred = columns.clone();
-                centred.column_iter_mut().for_each(|mut column| column -= &mean);
+                for own in &members {
+                    let mean = columns.select_columns(own).column_mean();
+                    own.iter().for_each(|t| centred.column_mut(*t).axpy(-1.0, &mean, 1.0));
+                }
                 TaskMoments::Columns(centred)
             }
         }
     }
 }
 
-/// C M C + (tr M / T) 11' / T with C = I - 11' / T: the moments about the plain mean of the tasks.
+/// The tasks of each group.
+fn members(groups: &[usize], tasks: usize) -> Vec<Vec<usize>> {
+    if groups.is_empty() {
+        return vec![(0..tasks).collect()];
+    }
+    let count = groups.iter().max().map_or(0, |last| last + 1);
+    (0..count).map(|g| (0..tasks).filter(|t| groups[*t] == g).collect()).collect()
+}
+
+/// C M C + D with C = I - 11' / n within each group of n tasks and D its (tr M / n) 11' / n there: the moments about the plain mean of each group.
 ///
-/// With a flat mean the likelihood does not see a common component c 11' of Sigma, and EM keeps whatever a dense start put
+/// With a flat mean the likelihood does not see a common component c 11' of Sigma in a group, and EM keeps whatever a dense start put
 /// there; edges chosen from these moments do not depend on it. On unrelated tasks their expectation is r I.
-fn without_common_part(moment: &DMatrix<f64>) -> DMatrix<f64> {
-    let tasks = moment.nrows() as f64;
-    let rows = moment.column_mean();
-    let (all, level) = (rows.mean(), moment.trace() / (tasks * tasks));
-    DMatrix::from_fn(moment.nrows(), moment.ncols(), |s, t| moment[(s, t)] - rows[s] - rows[t] + all + level)
+fn without_common_part(moment: &DMatrix<f64>, members: &[Vec<usize>]) -> DMatrix<f64> {
+    let mut all = moment.clone();
+    for own in members {
+        let size = own.len() as f64;
+        let level = own.iter().map(|t| moment[(*t, *t)]).sum::<f64>() / (size * size);
+        let rows = all.select_columns(own).column_mean();
+        own.iter().for_each(|t| all.column_mut(*t).axpy(-1.0, &rows, 1.0));
+        let columns = all.select_rows(own).row_mean();
+        for s in own {
+            all.row_mut(*s).iter_mut().zip(columns.iter()).for_each(|(value, mean)| *value -= mean);
+            own.iter().for_each(|t| all[(*s, *t)] += level);
+        }
+    }
+    all
 }

@@ -54,6 +54,7 @@ impl Structure for Pooled {
             unrelated: Vec::new(),
             relatedness: Relatedness::Zero,
             factor: DMatrix::zeros(0, 0),
+            groups: setting.groups.clone(),
         };
         Ok((prior, None))
     }

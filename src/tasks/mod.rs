@@ -40,6 +40,11 @@ pub struct Tasks {
     /// Names of the tasks most of whose rows have the same features as rows of others.
     #[serde(default)]
     alike: Vec<String>,
+    /// Names of the groups of tasks, and the group of every task; nothing for one group.
+    #[serde(default)]
+    groups: Vec<String>,
+    #[serde(default)]
+    group: Vec<usize>,
     /// The rows themselves, where they were given; no part of a model file.
     #[serde(skip)]
     rows: Option<Arc<Rows>>,
@@ -54,6 +59,21 @@ impl Tasks {
     /// Task names.
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// Names of the groups of tasks that have a mean and a scale of their own; none for one group.
+    pub fn groups(&self) -> &[String] {
+        &self.groups
+    }
+
+    /// The number of a task's group.
+    pub fn group(&self, task: usize) -> usize {
+        self.group.get(task).copied().unwrap_or(0)
+    }
+
+    /// The group of every task; nothing for one group.
+    pub(crate) fn group_of_tasks(&self) -> &[usize] {
+        &self.group
     }
 
     /// How many tasks there are.

@@ -31,7 +31,13 @@ pub struct Rows {
     units: Vec<String>,
     unit_index: HashMap<String, u32>,
     unit: Vec<u32>,
+    /// Names of the groups of tasks, and of each task the number of its own; empty where no group was named.
+    groups: Vec<String>,
+    group: Vec<u32>,
 }
+
+/// The group of a task for which none was named.
+const NO_GROUP: u32 = u32::MAX;
 
 impl Rows {
     /// No rows yet, of a target and some features (the intercept is not among them).
@@ -135,6 +141,71 @@ impl Rows {
         next
     }
 
+    /// Puts a task into a group; the tasks of a group have a mean and a scale of their own, and one [`Family`](crate::Family) (see
+    /// [`Generalised::by_group`](crate::Generalised::by_group)). Tasks for which none is named form one together, without a name.
+    ///
+    /// ```
+    /// let mut rows = cognate::Rows::new("outcome", &["dose"]);
+    /// rows.push("pain", &[1.0], 3.5, 1.0)?;
+    /// rows.push("relapse", &[1.0], 0.0, 1.0)?;
+    /// rows.set_group("pain", "gaussian")?;
+    /// rows.set_group("relapse", "bernoulli")?;
+    /// assert_eq!((rows.groups(), rows.group(1)), (&["gaussian".to_string(), "bernoulli".to_string()][..], 1));
+    /// # Ok::<(), cognate::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Arguments`] for a task without rows so far, or in another group already.
+    pub fn set_group(&mut self, task: &str, group: &str) -> Result<()> {
+        let Some(task_number) = self.index.get(task).map(|t| *t as usize) else {
+            return Err(Error::Arguments(format!("task '{task}' has no rows yet; push them before its group is named")));
+        };
+        let number = self.groups.iter().position(|own| own == group).unwrap_or(self.groups.len());
+        match self.group.get(task_number).filter(|own| **own != NO_GROUP) {
+            Some(own) if *own as usize != number => {
+                let own = &self.groups[*own as usize];
+                return Err(Error::Arguments(format!(
+                    "task '{task}' is in the groups '{own}' and '{group}'; a task is in one, so name it once"
+                )));
+            }
+            _ => {}
+        }
+        if number == self.groups.len() {
+            self.groups.push(group.to_string());
+        }
+        if self.group.len() <= task_number {
+            self.group.resize(task_number + 1, NO_GROUP);
+        }
+        self.group[task_number] = number as u32;
+        Ok(())
+    }
+
+    /// Names of the groups of tasks, in the order in which they were named.
+    pub fn groups(&self) -> &[String] {
+        &self.groups
+    }
+
+    /// The number of a task's group, that of no name for tasks for which none was named.
+    pub fn group(&self, task: usize) -> usize {
+        match self.group.get(task) {
+            Some(own) if *own != NO_GROUP => *own as usize,
+            _ => self.groups.iter().position(String::is_empty).unwrap_or(self.groups.len()),
+        }
+    }
+
+    /// Names of the groups and the group of every task; nothing where no group was named.
+    fn grouped(&self) -> (Vec<String>, Vec<usize>) {
+        if self.groups.is_empty() {
+            return (Vec::new(), Vec::new());
+        }
+        let of_task: Vec<usize> = (0..self.names.len()).map(|t| self.group(t)).collect();
+        let mut names = self.groups.clone();
+        if of_task.contains(&names.len()) {
+            names.push(String::new());
+        }
+        (names, of_task)
+    }
+
     /// How many rows there are.
     pub fn len(&self) -> usize {
         self.y.len()
@@ -211,6 +282,8 @@ impl Rows {
             index: self.index.clone(),
             units: self.units.clone(),
             unit_index: self.unit_index.clone(),
+            groups: self.groups.clone(),
+            group: self.group.clone(),
             ..Rows::new(&self.target_name, &self.features)
         };
         for i in (0..self.len()).filter(|i| keep(*i)) {
@@ -242,8 +315,11 @@ impl Rows {
             }
             statistics[self.task(i)].add_row(&row, self.y[i] - self.offset[i] - shift[d], self.weight[i]);
         }
+        let (groups, group) = self.grouped();
         Tasks {
             target: self.target_name.clone(),
+            groups,
+            group,
             names: self.names.clone(),
             design: design.clone(),
             shift,

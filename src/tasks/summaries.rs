@@ -117,6 +117,8 @@ impl Summaries {
             statistics: self.statistics.clone(),
             estimates: true,
             alike: Vec::new(),
+            groups: Vec::new(),
+            group: Vec::new(),
             rows: None,
         }
     }

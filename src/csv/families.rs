@@ -1,0 +1,50 @@
+//! The column that names the family of every task.
+
+use super::{Source, cell_of};
+use crate::error::{Error, Result};
+use crate::tasks::Rows;
+use std::collections::{HashMap, HashSet};
+use std::io::Read;
+
+/// The column, and what it has said so far of each task by number.
+pub(super) struct FamilyColumn {
+    column: usize,
+    name: String,
+    of_task: HashMap<u32, String>,
+}
+
+impl FamilyColumn {
+    pub(super) fn of<R: Read>(source: &Source<R>, name: &str) -> Result<Self> {
+        Ok(FamilyColumn { column: source.column(name)?, name: name.into(), of_task: HashMap::new() })
+    }
+
+    pub(super) fn column(&self) -> usize {
+        self.column
+    }
+
+    /// Takes down what a row says of its task.
+    pub(super) fn note(&mut self, record: &csv::StringRecord, row: u64, (number, task): (u32, &str)) -> Result<()> {
+        let family = cell_of(record, self.column);
+        match self.of_task.get(&number) {
+            None if family.is_empty() => Err(Error::MissingValue { row, column: self.name.clone() }),
+            None => {
+                self.of_task.insert(number, family.into());
+                Ok(())
+            }
+            Some(own) if own == family => Ok(()),
+            Some(own) => Err(Error::Arguments(format!(
+                "row {row}: task '{task}' has the family '{family}' in column '{}' and '{own}' in a row above; a task has one family",
+                self.name
+            ))),
+        }
+    }
+
+    /// Groups the tasks by their families; `order` has the names of the tasks by number.
+    pub(super) fn group(&self, rows: &mut Rows, order: &[String]) -> Result<()> {
+        let with_rows: HashSet<String> = rows.names().iter().cloned().collect();
+        let named = order.iter().enumerate().filter(|(_, task)| with_rows.contains(*task));
+        named
+            .filter_map(|(number, task)| Some((task, self.of_task.get(&(number as u32))?)))
+            .try_for_each(|(task, family)| rows.set_group(task, family))
+    }
+}

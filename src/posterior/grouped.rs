@@ -1,0 +1,209 @@
+//! Groups of tasks with means and scales of their own: quadratics over (u_t, the means of all groups) in the place of w_t.
+
+use crate::prior::{Groups, Prior};
+use crate::quadratic::Quadratics;
+use nalgebra::{DMatrix, DVector};
+
+/// The quadratics in those coordinates, and the way back: w_t = A_t (u_t, means) with A_t = (s_g I, the mean features of group g).
+pub(crate) struct Grouped {
+    quadratics: Quadratics,
+    groups: Groups,
+    features: usize,
+    with_mean: Vec<usize>,
+}
+
+impl Grouped {
+    /// Expands the quadratics by the groups of the prior, whose mean features are then a block a group.
+    pub(crate) fn new(all: &Quadratics, prior: &mut Prior) -> Self {
+        let groups = std::mem::take(&mut prior.groups);
+        let (features, with_mean) = (all.features(), std::mem::take(&mut prior.mean_features));
+        let size = features + groups.len() * with_mean.len();
+        prior.mean_features = (features..size).collect();
+        let quadratics = Quadratics::build(all.len(), size, |t, linear, curvature| {
+            let (h, j) = (all.linear(t), all.curvature(t));
+            let places = places((features, &with_mean), &groups, t);
+            for (a, feature, scale) in &places {
+                linear[*a] = scale * h[*feature];
+                for (b, other, factor) in &places {
+                    curvature[b * size + a] = scale * factor * j[other * features + feature];
+                }
+            }
+            all.squares(t)
+        });
+        let each = 0..all.len();
+        let (precision, constant) = (each.clone().map(|t| all.precision(t)).collect(), each.map(|t| all.constant(t)).collect());
+        Grouped { quadratics: quadratics.with(precision, constant), groups, features, with_mean }
+    }
+
+    pub(crate) fn quadratics(&self) -> &Quadratics {
+        &self.quadratics
+    }
+
+    /// How many features a task has.
+    pub(crate) fn features(&self) -> usize {
+        self.features
+    }
+
+    pub(crate) fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// The place of the mean of a feature in a group; none where it has no mean.
+    pub(crate) fn mean_place(&self, group: usize, feature: usize) -> Option<usize> {
+        let own = self.with_mean.iter().position(|with| *with == feature)?;
+        Some(self.features + group * self.with_mean.len() + own)
+    }
+
+    /// A_t z.
+    pub(crate) fn parameters(&self, task: usize, z: &DVector<f64>) -> DVector<f64> {
+        let mut w = DVector::zeros(self.features);
+        self.places(task).for_each(|(place, feature, scale)| w[feature] += scale * z[place]);
+        w
+    }
+
+    /// A_t C A_t'.
+    pub(crate) fn covariance(&self, task: usize, of: &DMatrix<f64>) -> DMatrix<f64> {
+        let mut all = DMatrix::zeros(self.features, self.features);
+        let places: Vec<_> = self.places(task).collect();
+        for (b, other, factor) in &places {
+            places.iter().for_each(|(a, feature, scale)| all[(*feature, *other)] += scale * factor * of[(*a, *b)]);
+        }
+        all
+    }
+
+    /// s_g u_t of z = (u_t, means).
+    pub(crate) fn deviation(&self, task: usize, z: &DVector<f64>) -> DVector<f64> {
+        z.rows(0, self.features) * self.groups.scale(task)
+    }
+
+    /// The covariance of s_g u_t.
+    pub(crate) fn deviation_covariance(&self, task: usize, of: &DMatrix<f64>) -> DMatrix<f64> {
+        of.view((0, 0), (self.features, self.features)) * self.groups.scale(task).powi(2)
+    }
+
+    fn places(&self, task: usize) -> impl Iterator<Item = (usize, usize, f64)> {
+        places((self.features, &self.with_mean), &self.groups, task).into_iter()
+    }
+}
+
+/// The coordinates that move a task: place, feature and by how much.
+fn places((features, with_mean): (usize, &[usize]), groups: &Groups, task: usize) -> Vec<(usize, usize, f64)> {
+    let (first, scale) = (features + groups.of(task) * with_mean.len(), groups.scale(task));
+    let deviations = (0..features).map(|feature| (feature, feature, scale));
+    deviations.chain(with_mean.iter().enumerate().map(|(j, feature)| (first + j, *feature, 1.0))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::posterior::Posterior;
+    use crate::prior::{Mean, Relatedness};
+    use crate::quadratic::Quadratic;
+    use nalgebra::{dmatrix, dvector};
+
+    fn quadratics() -> Quadratics {
+        let task = |t: usize| {
+            let root = DMatrix::from_fn(4, 3, |i, j| ((i * 5 + j * 3 + t * 7) % 11) as f64 / 5.0 - 1.0);
+            let linear = DVector::from_fn(3, |i, _| ((i * 3 + t * 5) % 7) as f64 - 2.0);
+            Quadratic { constant: 0.3, linear, curvature: root.transpose() * &root + DMatrix::identity(3, 3) * 0.2 }
+        };
+        Quadratics::new(&(0..5).map(task).collect::<Vec<_>>()).unwrap()
+    }
+
+    /// However the mean is treated and tasks are related, and where a feature has no mean or does not vary.
+    fn priors() -> Vec<Prior> {
+        let sigma = DMatrix::from_fn(5, 5, |s, t| 0.5f64.powi((s as i32 - t as i32).abs()));
+        let given = Mean::Given(dvector![0.1, -0.2, 0.3, 0.4]);
+        let mut all = Vec::new();
+        for mean in [Mean::Profiled, Mean::Integrated, given] {
+            for relatedness in [Relatedness::Identity, Relatedness::Dense(sigma.clone())] {
+                let groups = Groups { of_task: vec![0, 1, 0, 1, 1], scales: vec![1.0, 2.5] };
+                let factor = dmatrix![0.8, 0.0; 0.3, 0.5];
+                let prior = Prior::new(mean.clone(), relatedness, factor);
+                all.push(Prior { mean_features: vec![0, 2], varying: vec![0, 1], groups, ..prior });
+            }
+        }
+        all
+    }
+
+    /// J^-1 h are observations of w_t with covariance J^-1, so that everything has a closed form over all tasks.
+    #[test]
+    fn posteriors_of_groups_equal_the_dense_gaussian() {
+        let data = quadratics();
+        for prior in priors() {
+            let (tasks, p, groups) = (data.len(), 3, prior.groups.len());
+            let (sigma, k) = (prior.relatedness.covariance(tasks).unwrap(), prior.feature_covariance());
+            let mut between = DMatrix::zeros(tasks * p, tasks * p);
+            for (s, t) in (0..tasks).flat_map(|s| (0..tasks).map(move |t| (s, t))) {
+                for (i, j) in (0..2).flat_map(|i| (0..2).map(move |j| (i, j))) {
+                    let scales = prior.groups.scales[prior.groups.of_task[s]] * prior.groups.scales[prior.groups.of_task[t]];
+                    between[(s * p + i, t * p + j)] = scales * sigma[(s, t)] * k[(i, j)];
+                }
+            }
+            let mut seen = between.clone();
+            let (mut y, mut constant) = (DVector::zeros(tasks * p), 0.0);
+            let mut x = DMatrix::zeros(tasks * p, 2 * groups);
+            for t in 0..tasks {
+                let own = data.task(t);
+                let inverse = own.curvature.clone().try_inverse().unwrap();
+                y.rows_mut(t * p, p).copy_from(&(&inverse * &own.linear));
+                let mut corner = seen.view_mut((t * p, t * p), (p, p));
+                corner += &inverse;
+                let volume = 0.5 * (p as f64 * (2.0 * std::f64::consts::PI).ln() - own.curvature.determinant().ln());
+                constant += own.constant + 0.5 * own.linear.dot(&(&inverse * &own.linear)) + volume;
+                for (j, feature) in [0, 2].into_iter().enumerate() {
+                    x[(t * p + feature, 2 * prior.groups.of_task[t] + j)] = 1.0;
+                }
+            }
+            let inverse = seen.clone().try_inverse().unwrap();
+            let information = x.transpose() * &inverse * &x;
+            let mean = match &prior.mean {
+                Mean::Given(values) => values.clone(),
+                _ => information.clone().try_inverse().unwrap() * x.transpose() * &inverse * &y,
+            };
+            let rest = &y - &x * &mean;
+            let size = (tasks * p) as f64;
+            let log_density = -0.5 * (size * (2.0 * std::f64::consts::PI).ln() + seen.determinant().ln() + rest.dot(&(&inverse * &rest)));
+            let m = 2.0 * groups as f64;
+            let volume = 0.5 * (m * (2.0 * std::f64::consts::PI).ln() - information.determinant().ln());
+            let integrated = if prior.mean == Mean::Integrated { volume } else { 0.0 };
+            let posterior = Posterior::given(&data, &prior).unwrap();
+            assert!((posterior.log_likelihood() - (constant + log_density + integrated)).abs() < 1e-10);
+            assert!((posterior.mean_values() - &mean).amax() < 1e-10);
+            let deviations = &between * &inverse * &rest;
+            let w = &x * &mean + &deviations;
+            let map = &x - &between * &inverse * &x;
+            let known = matches!(prior.mean, Mean::Given(_));
+            let spread = if known { DMatrix::zeros(4, 4) } else { information.try_inverse().unwrap() };
+            let covariance = &between - &between * &inverse * &between + &map * &spread * map.transpose();
+            let moved = &between * &inverse * &x;
+            let of_deviation = &between - &between * &inverse * &between + &moved * &spread * moved.transpose();
+            let root = posterior.mean_root();
+            for t in 0..tasks {
+                let block = |of: &DMatrix<f64>| of.view((t * p, t * p), (p, p)).into_owned();
+                assert!((posterior.coefficients(t) - w.rows(t * p, p)).amax() < 1e-10);
+                assert!((posterior.covariance(t) - block(&covariance)).amax() < 1e-10);
+                assert!((posterior.deviation(t).0 - deviations.rows(t * p, p)).amax() < 1e-10);
+                assert!((posterior.deviation(t).1 - block(&of_deviation)).amax() < 1e-10);
+                let both = posterior.both_covariances(t, &root);
+                assert!((both.0 - block(&covariance)).amax() < 1e-10 && (both.1 - block(&of_deviation)).amax() < 1e-10);
+            }
+        }
+    }
+
+    #[test]
+    fn slopes_in_the_scales_are_differences_of_the_log_likelihood() {
+        const STEP: f64 = 1e-5;
+        let data = quadratics();
+        for prior in priors() {
+            let at = |step: f64| {
+                let point: Vec<f64> = prior.groups.coordinates().iter().map(|own| own + step).collect();
+                Posterior::given(&data, &Prior { groups: prior.groups.at(&point), ..prior.clone() }).unwrap()
+            };
+            let slope = at(0.0).scale_slopes();
+            let difference = (at(STEP).log_likelihood() - at(-STEP).log_likelihood()) / (2.0 * STEP);
+            assert_eq!((slope.len(), prior.groups.scaled()), (1, vec![0]));
+            assert!((slope[0].0 - difference).abs() < 1e-7 * (1.0 + difference.abs()), "{} and {difference}", slope[0].0);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What the rows said in the coordinates that the engines see, and the way back: free features eliminated, groups spelt out.
+
+use super::free::Eliminated;
+use super::grouped::Grouped;
+use crate::error::{Error, Result};
+use crate::prior::Prior;
+use crate::quadratic::Quadratics;
+use nalgebra::{DMatrix, DVector};
+use std::borrow::Cow;
+
+/// Quadratics as they were given, and how they are seen.
+pub(super) struct Seen<'a> {
+    given: Cow<'a, Quadratics>,
+    eliminated: Option<Eliminated>,
+    grouped: Option<Grouped>,
+}
+
+impl<'a> Seen<'a> {
+    /// The prior becomes one over the engines' coordinates.
+    pub(super) fn new(given: Cow<'a, Quadratics>, prior: &mut Prior) -> Result<Self> {
+        let eliminated = if prior.free.is_empty() { None } else { Some(Eliminated::new(&given, prior)?) };
+        let mut seen = Seen { given, eliminated, grouped: None };
+        if prior.groups.are_several() {
+            seen.check_groups(prior)?;
+            seen.grouped = Some(Grouped::new(seen.quadratics(), prior));
+        }
+        Ok(seen)
+    }
+
+    /// As the engines see them.
+    pub(super) fn quadratics(&self) -> &Quadratics {
+        match (&self.grouped, &self.eliminated) {
+            (Some(grouped), _) => grouped.quadratics(),
+            (None, Some(eliminated)) => eliminated.quadratics(),
+            (None, None) => &self.given,
+        }
+    }
+
+    /// Features of a task.
+    pub(super) fn features(&self) -> usize {
+        self.given.features()
+    }
+
+    /// How many of them are free.
+    pub(super) fn free(&self) -> usize {
+        self.eliminated.as_ref().map_or(0, Eliminated::free)
+    }
+
+    /// Where groups are spelt out.
+    pub(super) fn grouped(&self) -> Option<&Grouped> {
+        self.grouped.as_ref()
+    }
+
+    fn check_groups(&self, prior: &Prior) -> Result<()> {
+        let (groups, tasks) = (&prior.groups, self.given.len());
+        if groups.of_task.len() != tasks || groups.of_task.iter().any(|own| *own >= groups.len()) {
+            return Err(Error::Shape { what: "the groups of the tasks".into(), found: groups.of_task.len(), expected: tasks });
+        }
+        if self.given.joint().is_some() || !prior.unrelated.is_empty() {
+            let problem = "groups with means of their own go neither with correlated errors nor with graph features; leave one of them out";
+            return Err(Error::Arguments(problem.into()));
+        }
+        Ok(())
+    }
+
+    /// The mean of a group over the features that are not free.
+    pub(super) fn mean_of_group(&self, group: usize, mean: &DVector<f64>) -> DVector<f64> {
+        match &self.grouped {
+            None => mean.clone(),
+            Some(grouped) => DVector::from_fn(grouped.features(), |k, _| grouped.mean_place(group, k).map_or(0.0, |place| mean[place])),
+        }
+    }
+
+    /// The parameters of a task.
+    pub(super) fn coefficients(&self, task: usize, z: DVector<f64>) -> DVector<f64> {
+        let kept = self.of_groups(task, z);
+        match &self.eliminated {
+            None => kept,
+            Some(eliminated) => eliminated.coefficients(task, &kept),
+        }
+    }
+
+    /// As [`Seen::coefficients`] with standard normal `noise` on the free ones.
+    pub(super) fn draw(&self, task: usize, z: DVector<f64>, noise: Option<&DVector<f64>>) -> DVector<f64> {
+        let kept = self.of_groups(task, z);
+        match (&self.eliminated, noise) {
+            (Some(eliminated), Some(noise)) => eliminated.draw(task, &kept, noise),
+            _ => kept,
+        }
+    }
+
+    fn of_groups(&self, task: usize, z: DVector<f64>) -> DVector<f64> {
+        match &self.grouped {
+            None => z,
+            Some(grouped) => grouped.parameters(task, &z),
+        }
+    }
+
+    /// Their covariance.
+    pub(super) fn covariance(&self, task: usize, of: DMatrix<f64>) -> DMatrix<f64> {
+        let kept = match &self.grouped {
+            None => of,
+            Some(grouped) => grouped.covariance(task, &of),
+        };
+        match &self.eliminated {
+            None => kept,
+            Some(eliminated) => eliminated.covariance(task, &kept),
+        }
+    }
+
+    /// The deviation of a task from the mean of its group.
+    pub(super) fn deviation(&self, task: usize, z: DVector<f64>) -> DVector<f64> {
+        match &self.grouped {
+            None => z,
+            Some(grouped) => grouped.deviation(task, &z),
+        }
+    }
+
+    /// Its covariance.
+    pub(super) fn deviation_covariance(&self, task: usize, of: DMatrix<f64>) -> DMatrix<f64> {
+        match &self.grouped {
+            None => of,
+            Some(grouped) => grouped.deviation_covariance(task, &of),
+        }
+    }
+}
