@@ -24,6 +24,13 @@ pub struct Prior {
     /// L, q x r with K = L L'; r < q where K is singular.
     #[serde(with = "crate::linalg::record::matrix")]
     pub factor: DMatrix<f64>,
+    /// Precision of the normal prior of the mean about 0, over the mean features; empty for a flat one.
+    #[serde(default = "flat", with = "crate::linalg::record::matrix")]
+    pub mean_precision: DMatrix<f64>,
+}
+
+fn flat() -> DMatrix<f64> {
+    DMatrix::zeros(0, 0)
 }
 
 /// Largest partial correlation that an inverted covariance has by rounding.
@@ -38,7 +45,7 @@ pub enum Mean {
     Profiled,
     /// The same with an estimate made otherwise (length of the mean features).
     Estimated(#[serde(with = "crate::linalg::record::vector")] DVector<f64>),
-    /// Integrated over a flat prior (restricted likelihood).
+    /// Integrated over its prior, as a rule a flat one (restricted likelihood).
     Integrated,
 }
 
@@ -69,7 +76,13 @@ impl Prior {
     /// ```
     pub fn new(mean: Mean, relatedness: Relatedness, factor: DMatrix<f64>) -> Self {
         let all: Vec<usize> = (0..factor.nrows()).collect();
-        Prior { mean, mean_features: all.clone(), varying: all, free: Vec::new(), unrelated: Vec::new(), relatedness, factor }
+        let (free, unrelated) = (Vec::new(), Vec::new());
+        Prior { mean, mean_features: all.clone(), varying: all, free, unrelated, relatedness, factor, mean_precision: flat() }
+    }
+
+    /// Log prior density of a mean (over the mean features) up to a constant: -1/2 m' P m.
+    pub(crate) fn log_mean_density(&self, mean: &DVector<f64>) -> f64 {
+        if self.mean_precision.is_empty() { 0.0 } else { -0.5 * mean.dot(&(&self.mean_precision * mean)) }
     }
 
     /// K, q x q.

@@ -117,12 +117,8 @@ fn at_point(tasks: &cognate::Tasks, mean: Vec<f64>, g: &DMatrix<f64>, noise: f64
     let root = &eigen.eigenvectors * DMatrix::from_diagonal(&eigen.eigenvalues.map(|v| v.max(0.0).sqrt()));
     let prior = Prior {
         mean_features: (0..mean.len()).collect(),
-        mean: Mean::Given(DVector::from_vec(mean)),
         varying: tasks.design().varying_features(),
-        free: vec![],
-        unrelated: vec![],
-        relatedness: Relatedness::Identity,
-        factor: root,
+        ..Prior::new(Mean::Given(DVector::from_vec(mean)), Relatedness::Identity, root)
     };
     (data, prior, Dispersion::shared(noise))
 }

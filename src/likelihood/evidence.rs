@@ -113,7 +113,7 @@ impl Approximation {
                 }
                 let maps = maps(prior, group, rows.features(), flat)?;
                 let tasks = group.iter().copied().zip(maps).collect();
-                Integral::new((rows, families, &self.quadratics), number, tasks, &base, flat)
+                Integral::new((rows, families, &self.quadratics), number, tasks, &base, (flat, &prior.mean_precision))
             })
             .collect::<Result<_>>()?;
         let aim = AIM * AIM / groups.len() as f64;

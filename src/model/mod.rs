@@ -10,6 +10,7 @@ mod intervals;
 mod mixture;
 mod null;
 mod predict;
+mod separation;
 mod sites;
 mod variance_test;
 mod visibility;
@@ -185,6 +186,7 @@ impl Model {
             return Err(Error::TooFewRows { rows: tasks.rows(), coefficients: mean_features.len() });
         }
         self.check_evidence(tasks, mean_features.len())?;
+        let mean_precision = separation::mean_precision(self.likelihood.as_ref(), &data, &mean_features, intercepts::number(tasks))?;
         let mean = em::mean_treatment(self.restricted);
         let setting = Setting {
             data: &data,
@@ -194,6 +196,7 @@ impl Model {
             unrelated: &unrelated,
             intercept: intercepts::number(tasks),
             mean: &mean,
+            mean_precision: &mean_precision,
             noise: self.likelihood.noise(&data, &self.likelihood.start(&data, &mean_features)),
         };
         let mut climbed = em::climb(self.likelihood.as_ref(), self.structure.as_mut(), &setting, &self.options, progress)?;
@@ -206,6 +209,7 @@ impl Model {
         climbed.prior = normalise(climbed.prior, tasks.len());
         let search = (climbed.quadratics.as_ref(), STILL);
         let found = self.likelihood.posterior(&data, &climbed.dispersion, &climbed.prior, search)?;
+        let log_prior = log_prior + found.posterior.log_mean_density();
         let plan = fit::Plan {
             family: self.likelihood.name().into(),
             inference: self.likelihood.inference(),
@@ -296,6 +300,7 @@ impl Model {
     }
 }
 
+/// Sum of x x' over all rows.
 fn total_curvature(data: &Observations, features: &[usize]) -> DMatrix<f64> {
     let p = data.quadratics.features();
     let mut total = DMatrix::zeros(p, p);

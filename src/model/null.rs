@@ -133,6 +133,7 @@ impl Fit {
             unrelated: &own.unrelated,
             intercept: super::intercepts::number(self.tasks()),
             mean: &mean,
+            mean_precision: &DMatrix::zeros(0, 0),
             noise: likelihood.start(data, &own.mean_features).common_variance(),
         };
         let mut structure = Exchangeable::new(self.feature_covariance_kind().unwrap_or(FeatureCovariance::Diagonal));

@@ -75,6 +75,7 @@ impl Structure for Independent {
             relatedness: Relatedness::Diagonal(DVector::from_vec(spread)),
             factor: DMatrix::identity(slopes.len(), slopes.len()),
             varying: slopes,
+            mean_precision: DMatrix::zeros(0, 0),
         };
         let common = noise.len() as f64 / noise.iter().map(|v: &f64| 1.0 / v).sum::<f64>();
         Ok((prior, Some(Dispersion { values: noise, common: vec![common], strength: 0.0, correlations: Vec::new() })))

@@ -283,6 +283,7 @@ mod tests {
             unrelated: &[],
             intercept: None,
             mean: &Mean::Profiled,
+            mean_precision: &nalgebra::DMatrix::zeros(0, 0),
             noise: 0.3,
         };
         let pair = |s: usize, t: usize, weight: f64| (format!("t{s}"), format!("t{t}"), weight);

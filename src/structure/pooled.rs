@@ -43,12 +43,15 @@ impl Structure for Pooled {
                 ));
             }
         };
+        let mean_features = identified(setting, &free);
+        let kept: Vec<usize> = (0..setting.mean_precision.nrows()).filter(|k| mean_features.contains(&setting.mean_features[*k])).collect();
         let prior = Prior {
             mean: match setting.mean {
                 Mean::Given(mean) => Mean::Given(mean.clone()),
                 _ => Mean::Profiled,
             },
-            mean_features: identified(setting, &free),
+            mean_precision: setting.mean_precision.select_rows(&kept).select_columns(&kept),
+            mean_features,
             varying: Vec::new(),
             free,
             unrelated: Vec::new(),
