@@ -132,7 +132,8 @@ pub(crate) fn climb(
 
 fn step(found: &Approximation, log_prior: f64) -> Step {
     let edges = found.posterior.prior().relatedness.as_graph().map_or(0, |graph| graph.edges().count());
-    Step { log_likelihood: found.log_likelihood, log_posterior: found.log_likelihood + log_prior, edges }
+    let log_posterior = found.log_likelihood + found.posterior.log_mean_density() + log_prior;
+    Step { log_likelihood: found.log_likelihood, log_posterior, edges }
 }
 
 /// Iterations a structure with discrete choices may take before its recurring edge sets count as a cycle.

@@ -24,6 +24,9 @@ pub struct Prior {
     /// L, q x r with K = L L'; r < q where K is singular.
     #[serde(with = "crate::linalg::record::matrix")]
     pub factor: DMatrix<f64>,
+    /// Precision of the normal prior of the mean about 0, over the mean features of all groups; empty for a flat one.
+    #[serde(default = "flat", with = "crate::linalg::record::matrix")]
+    pub mean_precision: DMatrix<f64>,
     /// Groups of tasks, each with a mean and a scale of its own.
     #[serde(default)]
     pub groups: Groups,
@@ -101,6 +104,10 @@ impl Groups {
     }
 }
 
+fn flat() -> DMatrix<f64> {
+    DMatrix::zeros(0, 0)
+}
+
 /// Largest partial correlation that an inverted covariance has by rounding.
 const ROUNDING: f64 = 1e-12;
 
@@ -113,7 +120,7 @@ pub enum Mean {
     Profiled,
     /// The same with an estimate made otherwise (as many values).
     Estimated(#[serde(with = "crate::linalg::record::vector")] DVector<f64>),
-    /// Integrated over a flat prior (restricted likelihood).
+    /// Integrated over its prior, as a rule a flat one (restricted likelihood).
     Integrated,
 }
 
@@ -153,7 +160,13 @@ impl Prior {
             relatedness,
             factor,
             groups: Groups::default(),
+            mean_precision: flat(),
         }
+    }
+
+    /// Log prior density of a mean (over the mean features) up to a constant: -1/2 m' P m.
+    pub(crate) fn log_mean_density(&self, mean: &DVector<f64>) -> f64 {
+        if self.mean_precision.is_empty() { 0.0 } else { -0.5 * mean.dot(&(&self.mean_precision * mean)) }
     }
 
     /// K, q x q.

@@ -180,7 +180,7 @@ proptest! {
         };
         let expected = dense(&rows, (&sigma, &k, &varying, &unrelated), noise, &mean);
         let factor = k.cholesky().unwrap().l();
-        let prior = Prior { varying, mean_features: (0..=d).collect(), unrelated, ..Prior::new(mean, relatedness, factor) };
+        let prior = Prior { mean_features: (0..=d).collect(), varying, unrelated, ..Prior::new(mean, relatedness, factor) };
         let posterior = Posterior::given(&quadratics, &prior).unwrap();
         prop_assert!(close(posterior.log_likelihood(), expected.log_likelihood, 1e-9));
         let residuals = posterior.residuals();
@@ -231,7 +231,8 @@ proptest! {
         }
     }
 
-    /// G is the derivative of the log-likelihood by K, in every engine, with every treatment of the mean, also at a singular K.
+    /// G is the derivative of the log-likelihood by K, with the log prior of a mean that is estimated, in every engine, with every treatment of the
+    /// mean, flat or not, also at a singular K.
     #[test]
     fn the_slope_is_the_derivative(tasks in 2usize..6, d in 1usize..4, seed in 0u64..1000, kind in 0usize..3, singular in any::<bool>(), treatment in 0usize..3, apart in 0usize..3) {
         let rows = rows(tasks, d, seed);
@@ -248,6 +249,7 @@ proptest! {
             }
         };
         let mean = [Mean::Profiled, Mean::Integrated, Mean::Given(DVector::from_element(d + 1, 0.2))][treatment].clone();
+        let precision = if seed % 2 == 0 { DMatrix::zeros(0, 0) } else { spd(d + 1, seed + 4) * 10.0 };
         let all: Vec<usize> = (0..=d).collect();
         let unrelated = [vec![], vec![0], vec![d]][apart].clone();
         let mut base = in_parts(spd(d + 1, seed + 1), &all, &unrelated);
@@ -261,11 +263,16 @@ proptest! {
             // An eigenvector of a matrix in parts has rounding errors in the other part.
             let factor = factor.map(|v| if v.abs() < 1e-12 { 0.0 } else { v });
             let (mean, relatedness, unrelated) = (mean.clone(), relatedness.clone(), unrelated.clone());
-            Prior { unrelated, ..Prior::new(mean, relatedness, factor) }
+            Prior { unrelated, mean_precision: precision.clone(), ..Prior::new(mean, relatedness, factor) }
         };
         let slope = Posterior::given(&quadratics, &at(&base)).unwrap().covariance_slope();
         // Inwards only where K is singular: a three-point rule from one side.
-        let value = |k: DMatrix<f64>| Posterior::given(&quadratics, &at(&k)).unwrap().log_likelihood();
+        let value = |k: DMatrix<f64>| {
+            let posterior = Posterior::given(&quadratics, &at(&k)).unwrap();
+            let mean = posterior.mean();
+            let estimated = matches!(posterior.prior().mean, Mean::Profiled) && !precision.is_empty();
+            posterior.log_likelihood() - if estimated { 0.5 * mean.dot(&(&precision * mean)) } else { 0.0 }
+        };
         let direction = in_parts(spd(d + 1, seed + 3), &all, &unrelated);
         let h = 1e-4;
         let numeric = (4.0 * value(&base + &direction * h) - 3.0 * value(base.clone()) - value(&base + &direction * (2.0 * h))) / (2.0 * h);

@@ -111,12 +111,10 @@ impl Approximation {
                 let score = &site.linear - &site.curvature * &means[t];
                 energy += (&means[t] - posterior.mean_of(t)).dot(&score);
             }
-            let (height, log_likelihood) = match inference {
-                Inference::Variational => {
-                    let bound = posterior.log_likelihood() + said - stood;
-                    (bound, bound)
-                }
-                Inference::Laplace => (said - 0.5 * energy, posterior.log_likelihood() + said - stood),
+            let log_likelihood = posterior.log_likelihood() + said - stood;
+            let height = match inference {
+                Inference::Variational => log_likelihood + posterior.log_mean_density(),
+                Inference::Laplace => said - 0.5 * energy + posterior.log_density_of_mean(),
             };
             Ok(Place { sites, posterior, means, height, log_likelihood, around })
         };

@@ -1,7 +1,7 @@
 //! Counts: Poisson, and negative binomial where they spread more than that.
 
 use super::family::{Family, Local, weighted_moments};
-use crate::linalg::normal_rule;
+use crate::linalg::normal_rule_of;
 use statrs::function::beta::beta_reg;
 use statrs::function::gamma::{digamma, gamma_ur, ln_gamma};
 use std::sync::Arc;
@@ -159,7 +159,7 @@ impl Family for NegativeBinomial {
     fn add_dispersion_slope(&self, y: f64, weight: f64, mean: f64, sd: f64, sum: &mut [f64]) {
         let size = self.dispersion.recip();
         let rising = log_rising_slope(size, y);
-        for (z, v) in normal_rule() {
+        for (z, v) in normal_rule_of(sd).iter() {
             let rate = (mean + sd * z).exp();
             let rest = if rate.is_finite() { (y + size) * rate / (size * (size + rate)) } else { (y + size) / size };
             sum[0] -= v * weight * size * (rising - (rate / size).ln_1p() + rest);

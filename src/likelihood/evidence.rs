@@ -113,7 +113,7 @@ impl Approximation {
                 }
                 let maps = maps(prior, group, rows.features(), flat)?;
                 let tasks = group.iter().zip(maps).map(|(t, map)| (*t, base(*t), map)).collect();
-                Integral::new((rows, families, &self.quadratics), number, tasks, flat)
+                Integral::new((rows, families, &self.quadratics), number, tasks, (flat, &prior.mean_precision))
             })
             .collect::<Result<_>>()?;
         let aim = AIM * AIM / groups.len() as f64;

@@ -1,7 +1,7 @@
 //! Families of targets that are not Gaussian: how likely a row is at a linear predictor.
 
 use super::{Binomial, Gamma, Link, NegativeBinomial, Normal, Ordinal, Poisson, StudentT};
-use crate::linalg::normal_rule;
+use crate::linalg::normal_rule_of;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -100,7 +100,7 @@ pub(super) fn expected_by_rule<F: Family + ?Sized>(family: &F, y: f64, weight: f
     if sd == 0.0 {
         return family.at(y, weight, mean);
     }
-    normal_rule().iter().fold(Local { value: 0.0, slope: 0.0, curvature: 0.0 }, |sum, (z, v)| {
+    normal_rule_of(sd).iter().fold(Local { value: 0.0, slope: 0.0, curvature: 0.0 }, |sum, (z, v)| {
         let own = family.at(y, weight, mean + sd * z);
         Local { value: sum.value + v * own.value, slope: sum.slope + v * own.slope, curvature: sum.curvature + v * own.curvature }
     })
@@ -143,6 +143,7 @@ pub(super) fn weighted_moments(values: &[f64], weights: &[f64]) -> (f64, f64) {
 mod tests {
     use super::super::Outlook;
     use super::*;
+    use crate::linalg::normal_rule;
 
     /// A family and targets with their weights.
     type Case = (Box<dyn Family>, [(f64, f64); 3]);

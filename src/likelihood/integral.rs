@@ -41,8 +41,10 @@ pub(super) struct Integral<'a> {
     spread: DMatrix<f64>,
     /// log |spread|.
     log_volume: f64,
-    /// How many coordinates of z, the first ones, have a flat density instead.
+    /// How many coordinates of z, the first ones, are the common mean instead.
     flat: usize,
+    /// Precision of their normal prior; empty where it is flat.
+    mean_precision: DMatrix<f64>,
 }
 
 /// A task at the centre, and how its parameters move with e.
@@ -71,8 +73,8 @@ pub(super) struct Integrated {
 }
 
 impl<'a> Integral<'a> {
-    /// Over `flat` flat coordinates and then standard normal ones, given base_t and M_t of each task and the quadratics around the Gaussian
-    /// that stands for the posterior.
+    /// Over `flat` coordinates of the common mean, normal with that precision (flat where it is empty), and then standard normal ones, given base_t
+    /// and M_t of each task and the quadratics around the Gaussian that stands for the posterior.
     ///
     /// # Errors
     /// [`Error::NotPositiveDefinite`] where the quadratics leave a flat coordinate undecided.
@@ -80,10 +82,12 @@ impl<'a> Integral<'a> {
         (rows, families, quadratics): (&'a FamilyRows, &'a Families<'a>, &Quadratics),
         number: usize,
         tasks: Vec<(usize, DVector<f64>, DMatrix<f64>)>,
-        flat: usize,
+        (flat, mean_precision): (usize, &DMatrix<f64>),
     ) -> Result<Self> {
         let size = tasks.first().map_or(0, |(_, _, map)| map.ncols());
         let mut precision = DMatrix::from_fn(size, size, |i, j| f64::from(i == j && i >= flat));
+        let mean_precision = if flat > 0 { mean_precision.clone() } else { DMatrix::zeros(0, 0) };
+        precision.view_mut((0, 0), mean_precision.shape()).copy_from(&mean_precision);
         let mut linear = DVector::zeros(size);
         for (task, base, map) in &tasks {
             let own = quadratics.task(*task);
@@ -103,7 +107,17 @@ impl<'a> Integral<'a> {
         let place =
             |(task, base, map): (usize, DVector<f64>, DMatrix<f64>)| Place { task, centre: base + &map * &centre, spread: map * &spread };
         let tasks = tasks.into_iter().map(place).collect();
-        Ok(Integral { rows, families, number, tasks, log_volume: -0.5 * linalg::log_determinant(&root), centre, spread, flat })
+        Ok(Integral {
+            rows,
+            families,
+            number,
+            tasks,
+            log_volume: -0.5 * linalg::log_determinant(&root),
+            centre,
+            spread,
+            flat,
+            mean_precision,
+        })
     }
 
     /// Coordinates of z.
@@ -116,6 +130,8 @@ impl<'a> Integral<'a> {
         let z = &self.centre + &self.spread * e;
         let deviations = z.rows(self.flat, self.size() - self.flat);
         let mut sum = self.log_volume + normal(deviations.norm_squared(), deviations.len());
+        let mean = z.rows(0, self.mean_precision.nrows());
+        sum -= 0.5 * mean.dot(&(&self.mean_precision * mean));
         for place in &self.tasks {
             let (w, family) = (&place.centre + &place.spread * e, self.families.of(place.task));
             sum += self.rows.of(place.task).map(|row| family.at(row.y, row.weight, row.predictor(&w) + row.offset).value).sum::<f64>();

@@ -144,7 +144,7 @@ impl Dispersion {
     /// Where the block of each group is among the common ones.
     pub(crate) fn places(&self) -> Vec<Range<usize>> {
         if self.sizes.is_empty() {
-            return vec![0..self.common.len()];
+            return std::iter::once(0..self.common.len()).collect();
         }
         let mut end = 0;
         let place = |size: &usize| {

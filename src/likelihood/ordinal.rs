@@ -132,7 +132,7 @@ impl Family for Ordinal {
         let level = (y as usize).clamp(1, self.levels());
         // d ln p / d threshold of the one above the level and the one below.
         let (mut above, mut below) = (0.0, 0.0);
-        for (z, v) in crate::linalg::normal_rule() {
+        for (z, v) in crate::linalg::normal_rule_of(sd).iter() {
             let eta = mean + sd * z;
             if level < self.levels() {
                 above += v * (1.0 - logistic(self.threshold(level) - eta).0);

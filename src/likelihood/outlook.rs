@@ -1,7 +1,7 @@
 //! What is known of a new target: its distribution averaged over that of its linear predictor.
 
 use super::family::Family;
-use crate::linalg::normal_rule;
+use crate::linalg::{normal_rule, normal_rule_of};
 use statrs::distribution::{ContinuousCDF, Normal};
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub(crate) struct Outlook {
 
 impl Outlook {
     fn average(&self, f: impl Fn(f64) -> f64) -> f64 {
-        normal_rule().iter().map(|(z, v)| v * f(self.mean + self.sd * z)).sum()
+        normal_rule_of(self.sd).iter().map(|(z, v)| v * f(self.mean + self.sd * z)).sum()
     }
 
     /// E y and its standard deviation.

@@ -1,7 +1,7 @@
 //! Targets with outliers: Student's t.
 
 use super::family::{Family, Local, weighted_moments};
-use crate::linalg::normal_rule;
+use crate::linalg::normal_rule_of;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 use statrs::function::gamma::{digamma, ln_gamma};
 use std::f64::consts::PI;
@@ -101,7 +101,7 @@ impl Family for StudentT {
         let nu = self.freedom;
         let normal = digamma(0.5 * (nu + 1.0)) - digamma(0.5 * nu) - 1.0 / nu;
         let (mut by_scale, mut by_freedom) = (0.0, 0.0);
-        for (z, v) in normal_rule() {
+        for (z, v) in normal_rule_of(sd).iter() {
             let square = weight * (y - mean - sd * z).powi(2) / self.scale2;
             let lambda = (nu + 1.0) / (nu + square);
             by_scale += v * 0.5 * (lambda * square - 1.0);

@@ -2,6 +2,7 @@
 
 use super::symmetric_eigen;
 use nalgebra::DMatrix;
+use std::borrow::Cow;
 use std::sync::{LazyLock, OnceLock};
 
 /// Nodes of the rule that [`normal_rule`] gives.
@@ -12,6 +13,22 @@ static RULE: LazyLock<Vec<(f64, f64)>> = LazyLock::new(|| rule(NODES));
 /// Nodes z and weights v with E f(Z) = sum v f(z) for Z ~ N(0, 1), exact for polynomials up to degree 39.
 pub(crate) fn normal_rule() -> &'static [(f64, f64)] {
     &RULE
+}
+
+/// As [`normal_rule`], for functions of mean + sd Z that change over a unit as those of a logit or log scale do: where sd > 1 the trapezoid rule,
+/// whose error falls exponentially with the step (a logistic function has its poles at a distance of pi: exp(-2 pi^2 / step)). With few nodes
+/// expectations of a function and of its derivatives do not belong together.
+pub(crate) fn normal_rule_of(sd: f64) -> Cow<'static, [(f64, f64)]> {
+    const STEP: f64 = 0.75;
+    const MOST: f64 = 200.0;
+    if !(sd > 1.0 && sd.is_finite()) {
+        return Cow::Borrowed(&RULE);
+    }
+    let reach = 8.0 + sd.min(10.0);
+    let half = (reach * sd / STEP).ceil().min(MOST) as i32;
+    let step = reach / f64::from(half);
+    let weight = step / (2.0 * std::f64::consts::PI).sqrt();
+    (-half..half).map(|k| step * (f64::from(k) + 0.5)).map(|z| (z, weight * (-0.5 * z * z).exp())).collect()
 }
 
 /// Rules that are kept, of 8, 16, 32, 64, 128 and 256 nodes.
@@ -56,6 +73,22 @@ mod tests {
         assert!((expected(&|z| z.powi(6)) - 15.0).abs() < 1e-11);
         assert!((expected(&|z| (0.8 * z).exp()) - 0.32f64.exp()).abs() < 1e-13);
         assert!(expected(&|z| z.powi(7)).abs() < 1e-11);
+    }
+
+    /// Expectations of ln(1 + exp(eta)), and by mean and variance their derivatives, which are those of its derivatives.
+    #[test]
+    fn a_wide_variable_has_the_expectations_of_derivatives() {
+        for (mean, sd) in [(0.3, 1.001), (-2.0, 3.0), (-11.0, 6.0), (4.0, 12.0)] {
+            let expected =
+                |mean: f64, sd: f64, f: &dyn Fn(f64) -> f64| normal_rule_of(sd).iter().map(|(z, v)| v * f(mean + sd * z)).sum::<f64>();
+            let value = |mean: f64, square: f64| expected(mean, square.sqrt(), &|eta: f64| eta.max(0.0) + (-eta.abs()).exp().ln_1p());
+            let share = |eta: f64| 1.0 / (1.0 + (-eta).exp());
+            let (slope, curvature) = (expected(mean, sd, &share), expected(mean, sd, &|eta| share(eta) * share(-eta)));
+            let by_mean = (value(mean + 1e-4, sd * sd) - value(mean - 1e-4, sd * sd)) / 2e-4;
+            let by_square = (value(mean, sd * sd + 1e-4) - value(mean, sd * sd - 1e-4)) / 2e-4;
+            assert!((by_mean - slope).abs() < 1e-9 && (2.0 * by_square - curvature).abs() < 1e-8, "{mean} {sd}: {by_square} {curvature}");
+        }
+        assert_eq!(normal_rule_of(1.0).len(), NODES);
     }
 
     /// Also of a variable 1.4 times as wide, whose density is 1e50 times the rule's at the outer nodes, so that small weights must be right.

@@ -271,7 +271,7 @@ impl Fit {
         (self.log_likelihood_error > 0.0).then_some(self.log_likelihood_error)
     }
 
-    /// Log-likelihood plus the log priors of structure and dispersion.
+    /// Log-likelihood plus the log priors of structure, dispersion and an estimated mean.
     pub fn log_posterior(&self) -> f64 {
         self.log_posterior
     }

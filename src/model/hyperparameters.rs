@@ -65,7 +65,8 @@ impl Hyperparameters<'_> {
     pub(super) fn place(&self, point: &[f64]) -> Option<Place> {
         let (prior, dispersion) = self.at(point)?;
         let found = self.likelihood.posterior(self.data, &dispersion, &prior, (self.quadratics, self.still)).ok()?;
-        let log_posterior = found.log_likelihood + self.structure.log_prior(&prior) + self.likelihood.log_prior(&dispersion);
+        let log_prior = found.posterior.log_mean_density() + self.structure.log_prior(&prior) + self.likelihood.log_prior(&dispersion);
+        let log_posterior = found.log_likelihood + log_prior;
         log_posterior.is_finite().then_some(Place { log_posterior, prior, dispersion, found })
     }
 

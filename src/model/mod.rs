@@ -11,6 +11,7 @@ mod intervals;
 mod mixture;
 mod null;
 mod predict;
+mod separation;
 mod sites;
 mod variance_test;
 mod visibility;
@@ -193,6 +194,7 @@ impl Model {
         let mean = em::mean_treatment(self.restricted);
         let noise = self.likelihood.noise(&data, &self.likelihood.start(&data, &mean_features));
         let groups = starting_groups(&data, &noise);
+        let mean_precision = separation::mean_precision(self.likelihood.as_ref(), &data, &mean_features, intercepts::number(tasks))?;
         let reference = (0..groups.len()).find(|g| !groups.scaled().contains(g)).unwrap_or(0);
         let setting = Setting {
             data: &data,
@@ -202,6 +204,7 @@ impl Model {
             unrelated: &unrelated,
             intercept: intercepts::number(tasks),
             mean: &mean,
+            mean_precision: &mean_precision,
             noise: noise[reference],
             groups: &groups,
         };
@@ -215,6 +218,7 @@ impl Model {
         climbed.prior = normalise(climbed.prior, tasks.len());
         let search = (climbed.quadratics.as_ref(), STILL);
         let found = self.likelihood.posterior(&data, &climbed.dispersion, &climbed.prior, search)?;
+        let log_prior = log_prior + found.posterior.log_mean_density();
         let plan = fit::Plan {
             family: self.likelihood.name().into(),
             families: self.likelihood.families().iter().map(|family| family.name().into()).collect(),
@@ -318,7 +322,7 @@ fn starting_groups(data: &Observations, noise: &[f64]) -> Groups {
     groups
 }
 
-/// Over the tasks of a group.
+/// Sum of x x' over all rows of the tasks of a group.
 fn total_curvature(data: &Observations, features: &[usize], group: usize) -> DMatrix<f64> {
     let p = data.quadratics.features();
     let mut total = DMatrix::zeros(p, p);

@@ -138,6 +138,7 @@ impl Fit {
             unrelated: &own.unrelated,
             intercept: super::intercepts::number(self.tasks()),
             mean: &mean,
+            mean_precision: &DMatrix::zeros(0, 0),
             noise: likelihood.start(data, &own.mean_features).common_variance(),
             groups: &own.groups,
         };

@@ -3,6 +3,9 @@
 use super::{Fit, LikelihoodKind};
 use crate::likelihood::{Approximation, Observations};
 
+/// Share of the prior in a coefficient of the common mean from which on a warning names it.
+const UNDECIDED: f64 = 0.05;
+
 /// Tasks from which on false discovery rates held in simulations (benches/RESULTS.md).
 const ENOUGH: usize = 10;
 
@@ -91,6 +94,21 @@ impl Fit {
             self.warnings.push(format!(
                 "all targets are at one end of their range, so that only the prior keeps parameters finite, in: {}",
                 first_five(&one_sided)
+            ));
+        }
+        let names = self.tasks.design().features();
+        let shares = found.posterior.mean_prior_shares();
+        let undecided: Vec<&str> = shares
+            .iter()
+            .zip(self.prior.mean_features.iter().cycle())
+            .filter(|(share, _)| **share > UNDECIDED)
+            .map(|(_, k)| names[*k].as_str())
+            .collect();
+        if !undecided.is_empty() {
+            self.warnings.push(format!(
+                "the rows leave the common mean undecided (all targets are at one end of their range wherever a combination of features is not 0), so \
+                 that only a wide prior keeps it finite, in: {}",
+                first_five(&undecided)
             ));
         }
         if !found.converged {

@@ -71,7 +71,11 @@ impl<'a> Gibbs<'a> {
                 sum += quadratics.task(t).curvature;
                 sum
             });
-            let factor = linalg::cholesky(total.select_rows(features).select_columns(features));
+            let mut total = total.select_rows(features).select_columns(features);
+            if !prior.mean_precision.is_empty() {
+                total += &prior.mean_precision;
+            }
+            let factor = linalg::cholesky(total);
             Some(factor.ok_or_else(|| undetermined("the information on the common mean"))?)
         } else {
             None

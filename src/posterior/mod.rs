@@ -64,13 +64,13 @@ pub(crate) struct MeanEstimate {
     mean: DVector<f64>,
     /// Over the mean features.
     covariance: DMatrix<f64>,
-    /// Contribution of integrating over it.
+    /// Contribution of integrating over it and its prior.
     log_volume: f64,
 }
 
 impl MeanEstimate {
-    /// Solves information * mean = score over the mean features.
-    fn solve(prior: &Prior, features: usize, information: DMatrix<f64>, score: DVector<f64>) -> Result<Self> {
+    /// Solves (information + prior precision) * mean = score over the mean features.
+    fn solve(prior: &Prior, features: usize, mut information: DMatrix<f64>, score: DVector<f64>) -> Result<Self> {
         let m = prior.mean_features.len();
         let spread = |values: &DVector<f64>| {
             let mut all = DVector::zeros(features);
@@ -79,6 +79,9 @@ impl MeanEstimate {
         };
         if let Mean::Given(values) = &prior.mean {
             return Ok(MeanEstimate { mean: spread(values), covariance: DMatrix::zeros(m, m), log_volume: 0.0 });
+        }
+        if !prior.mean_precision.is_empty() {
+            information += &prior.mean_precision;
         }
         let factor = linalg::cholesky(information).ok_or_else(|| Error::NotPositiveDefinite {
             matrix: "the information on the common mean".into(),
@@ -89,11 +92,15 @@ impl MeanEstimate {
         if let Mean::Estimated(values) = &prior.mean {
             solution.set_column(0, values);
         }
+        let values = solution.column(0).into_owned();
         let log_volume = match prior.mean {
-            Mean::Integrated => 0.5 * (m as f64 * (2.0 * std::f64::consts::PI).ln() - linalg::log_determinant(&factor)),
+            Mean::Integrated => {
+                let volume = m as f64 * (2.0 * std::f64::consts::PI).ln() - linalg::log_determinant(&factor);
+                prior.log_mean_density(&values) + 0.5 * volume
+            }
             _ => 0.0,
         };
-        Ok(MeanEstimate { mean: spread(&solution.column(0).into_owned()), covariance: linalg::inverse_of_cholesky(&factor), log_volume })
+        Ok(MeanEstimate { mean: spread(&values), covariance: linalg::inverse_of_cholesky(&factor), log_volume })
     }
 }
 
@@ -228,7 +235,26 @@ impl<'a> Posterior<'a> {
         self.mean.select_rows(&self.inner.mean_features)
     }
 
-    /// d log-likelihood / d mean over the mean features, sum_t h_t - J_t E[w_t]: 0 at a profiled mean. O(T d^2).
+    /// Log prior density of the mean, up to a constant; 0 where it is given.
+    pub(crate) fn log_density_of_mean(&self) -> f64 {
+        match self.inner.mean {
+            Mean::Given(_) => 0.0,
+            _ => self.inner.log_mean_density(&self.mean.select_rows(&self.inner.mean_features)),
+        }
+    }
+
+    /// That of an estimated mean; 0 for an integrated one, of which it is in the log-likelihood.
+    pub(crate) fn log_mean_density(&self) -> f64 {
+        if matches!(self.inner.mean, Mean::Integrated) { 0.0 } else { self.log_density_of_mean() }
+    }
+
+    /// How much the prior, and not the rows, decides each coefficient of the mean: the diagonal of (J + P)^-1 P; empty for a flat mean.
+    pub(crate) fn mean_prior_shares(&self) -> Vec<f64> {
+        let precision = &self.inner.mean_precision;
+        (0..precision.nrows()).map(|k| self.mean_covariance.row(k).dot(&precision.row(k))).collect()
+    }
+
+    /// d (log-likelihood + log prior) / d mean over the mean features, sum_t h_t - J_t E[w_t] - P mean: 0 at a profiled mean. O(T d^2).
     pub(crate) fn mean_score(&self) -> DVector<f64> {
         let (data, p) = (self.data(), self.data().features());
         let mut score = DVector::zeros(p);
@@ -237,7 +263,11 @@ impl<'a> Posterior<'a> {
             let rest = DVector::from_column_slice(data.linear(t)) - curvature * self.kept_coefficients(t);
             score.axpy(data.precision(t), &rest, 1.0);
         }
-        score.select_rows(&self.inner.mean_features)
+        let mut score = score.select_rows(&self.inner.mean_features);
+        if !self.inner.mean_precision.is_empty() {
+            score -= &self.inner.mean_precision * self.mean.select_rows(&self.inner.mean_features);
+        }
+        score
     }
 
     /// Covariance of the common mean over the mean features, of several groups one after another.

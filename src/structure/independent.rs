@@ -76,6 +76,7 @@ impl Structure for Independent {
             factor: DMatrix::identity(slopes.len(), slopes.len()),
             varying: slopes,
             groups: Groups::default(),
+            mean_precision: DMatrix::zeros(0, 0),
         };
         let common = noise.len() as f64 / noise.iter().map(|v: &f64| 1.0 / v).sum::<f64>();
         Ok((prior, Some(Dispersion { values: noise, ..Dispersion::shared(common) })))

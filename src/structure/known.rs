@@ -282,6 +282,7 @@ mod tests {
             unrelated: &[],
             intercept: None,
             mean: &Mean::Profiled,
+            mean_precision: &nalgebra::DMatrix::zeros(0, 0),
             noise: 0.3,
             groups: &Groups::default(),
         };

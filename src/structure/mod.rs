@@ -49,6 +49,8 @@ pub struct Setting<'a> {
     pub intercept: Option<usize>,
     /// How the mean is treated where Sigma is fixed; structures that learn Sigma integrate it unless it is given.
     pub mean: &'a Mean,
+    /// Precision of the prior of the mean, over the mean features; empty for a flat one.
+    pub mean_precision: &'a DMatrix<f64>,
     /// A noise variance to start from.
     pub noise: f64,
     /// Groups of tasks, with scales to start from.
@@ -67,6 +69,7 @@ impl Setting<'_> {
             relatedness,
             factor,
             groups: self.groups.clone(),
+            mean_precision: self.mean_precision.clone(),
         }
     }
 

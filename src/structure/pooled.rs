@@ -43,12 +43,16 @@ impl Structure for Pooled {
                 ));
             }
         };
+        let mean_features = identified(setting, &free);
+        let has_mean = |k: &usize| mean_features.contains(&setting.mean_features[k % setting.mean_features.len()]);
+        let kept: Vec<usize> = (0..setting.mean_precision.nrows()).filter(has_mean).collect();
         let prior = Prior {
             mean: match setting.mean {
                 Mean::Given(mean) => Mean::Given(mean.clone()),
                 _ => Mean::Profiled,
             },
-            mean_features: identified(setting, &free),
+            mean_precision: setting.mean_precision.select_rows(&kept).select_columns(&kept),
+            mean_features,
             varying: Vec::new(),
             free,
             unrelated: Vec::new(),
