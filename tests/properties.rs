@@ -271,7 +271,7 @@ proptest! {
             let posterior = Posterior::given(&quadratics, &at(&k)).unwrap();
             let mean = posterior.mean();
             let estimated = matches!(posterior.prior().mean, Mean::Profiled) && !precision.is_empty();
-            posterior.log_likelihood() - if estimated { 0.5 * mean.dot(&(&precision * mean)) } else { 0.0 }
+            posterior.log_likelihood() - if estimated { 0.5 * mean.dot(&(&precision * &mean)) } else { 0.0 }
         };
         let direction = in_parts(spd(d + 1, seed + 3), &all, &unrelated);
         let h = 1e-4;
