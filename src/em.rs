@@ -268,7 +268,7 @@ impl Means {
         }
         let found = likelihood.posterior(data, dispersion, prior, (from, ROUGHLY))?;
         let root = linalg::semidefinite_factor(found.posterior.mean_covariance()) / (data.quadratics.len() as f64).sqrt();
-        Ok(Means { base: found.posterior.mean().select_rows(&prior.mean_features), root })
+        Ok(Means { base: found.posterior.mean_values(), root })
     }
 
     fn len(&self) -> usize {

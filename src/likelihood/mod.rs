@@ -10,6 +10,7 @@ mod gamma;
 mod gaussian;
 mod generalised;
 mod integral;
+mod level;
 mod normal;
 mod ordinal;
 mod outlook;
@@ -67,6 +68,17 @@ impl Observations {
             each: None,
             shared: None,
         }
+    }
+
+    /// One of the tasks alone.
+    pub(crate) fn alone(&self, task: usize) -> Result<Self> {
+        Ok(Observations {
+            quadratics: Quadratics::new(&[self.quadratics.task(task)])?,
+            rows: vec![self.rows[task]],
+            log_weights: vec![self.log_weights[task]],
+            each: self.each.as_ref().map(|rows| rows.alone(task)),
+            shared: None,
+        })
     }
 
     /// Rows over all tasks.
@@ -194,6 +206,14 @@ pub trait Likelihood: std::fmt::Debug + Send + Sync {
     fn evidence(&self, _data: &Observations, found: &Approximation, _: &Dispersion) -> Result<Evidence> {
         let standard_error = found.posterior.log_likelihood_error();
         Ok(Evidence { log_likelihood: found.log_likelihood, standard_error, sampled: false, pareto_k: Vec::new() })
+    }
+
+    /// The log-likelihood at the means of a posterior.
+    ///
+    /// # Errors
+    /// As [`Likelihood::posterior`].
+    fn at_means(&self, _data: &Observations, found: &Approximation, _: &Dispersion) -> Result<f64> {
+        Ok((0..found.quadratics.len()).map(|t| found.quadratics.task(t).value(&found.posterior.coefficients(t))).sum())
     }
 
     /// The M-step.

@@ -187,6 +187,9 @@ impl Model {
         }
         self.check_evidence(tasks, mean_features.len())?;
         let mean_precision = separation::mean_precision(self.likelihood.as_ref(), &data, &mean_features, intercepts::number(tasks))?;
+        if let Some(family) = self.likelihood.family().filter(|_| self.structure.frees_intercepts()) {
+            data.each = data.each.map(|rows| rows.with_levels(family, intercepts::number(tasks).is_some()));
+        }
         let mean = em::mean_treatment(self.restricted);
         let setting = Setting {
             data: &data,
@@ -198,6 +201,7 @@ impl Model {
             mean: &mean,
             mean_precision: &mean_precision,
             noise: self.likelihood.noise(&data, &self.likelihood.start(&data, &mean_features)),
+            likelihood: self.likelihood.as_ref(),
         };
         let mut climbed = em::climb(self.likelihood.as_ref(), self.structure.as_mut(), &setting, &self.options, progress)?;
         let log_prior = self.structure.log_prior(&climbed.prior) + self.likelihood.log_prior(&climbed.dispersion);
@@ -210,13 +214,14 @@ impl Model {
         let search = (climbed.quadratics.as_ref(), STILL);
         let found = self.likelihood.posterior(&data, &climbed.dispersion, &climbed.prior, search)?;
         let log_prior = log_prior + found.posterior.log_mean_density();
+        let at_means = !self.structure.has_marginal();
         let plan = fit::Plan {
+            maximised: at_means.then(|| self.likelihood.at_means(&data, &found, &climbed.dispersion)).transpose()?,
             family: self.likelihood.name().into(),
             inference: self.likelihood.inference(),
             structure: self.structure.name().into(),
             feature_covariance: self.structure.feature_covariance(),
             standardise: self.standardise,
-            has_marginal: self.structure.has_marginal(),
             parameters,
             log_prior,
             dropped,

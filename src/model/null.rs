@@ -135,6 +135,7 @@ impl Fit {
             mean: &mean,
             mean_precision: &DMatrix::zeros(0, 0),
             noise: likelihood.start(data, &own.mean_features).common_variance(),
+            likelihood: &likelihood,
         };
         let mut structure = Exchangeable::new(self.feature_covariance_kind().unwrap_or(FeatureCovariance::Diagonal));
         let climbed = em::climb(&likelihood, &mut structure, &setting, &em::Options::default(), &|_| {})?;
