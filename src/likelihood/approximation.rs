@@ -3,17 +3,22 @@
 use super::family::Family;
 use super::rows::{Families, FamilyRows, Where};
 use crate::error::Result;
+use crate::linalg;
 use crate::posterior::Posterior;
 use crate::prior::Prior;
 use crate::quadratic::{Quadratic, Quadratics};
-use nalgebra::DVector;
+use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
+use std::f64::consts::PI;
 
-/// Most steps until the approximation must stand.
-const STEPS: usize = 200;
+/// Most steps until the approximation must stand. Tens do but for a task of one class with a wide prior, where the curvature falls as the posterior widens.
+const STEPS: usize = 1000;
 
 /// Change of every coefficient below which it stands: to rounding.
 pub(crate) const STILL: f64 = 1e-9;
+
+/// Relative fall of what is climbed that is rounding.
+const ROUNDING: f64 = 1e-11;
 
 /// Share of a step below which none is taken.
 const LEAST_SHARE: f64 = 1e-6;
@@ -87,6 +92,18 @@ impl Approximation {
         Ok(Approximation { posterior, quadratics, log_likelihood, steps: 1, converged: true })
     }
 
+    /// Of tasks that share nothing, from those of each by itself.
+    pub(super) fn of_each(each: Vec<Approximation>, prior: &Prior) -> Result<Self> {
+        let quadratics = Quadratics::new(&each.iter().map(|own| own.quadratics.task(0)).collect::<Vec<_>>())?;
+        Ok(Approximation {
+            posterior: Posterior::owning(quadratics.clone(), prior)?,
+            quadratics,
+            log_likelihood: each.iter().map(|own| own.log_likelihood).sum(),
+            steps: each.iter().map(|own| own.steps).max().unwrap_or(0),
+            converged: each.iter().all(|own| own.converged),
+        })
+    }
+
     /// As [`Approximation::of`] with a family for every task, from quadratics that stood at a neighbouring prior.
     pub(super) fn beginning(
         from: Option<&Quadratics>,
@@ -95,6 +112,7 @@ impl Approximation {
         prior: &Prior,
         (inference, still): (Inference, f64),
     ) -> Result<Self> {
+        let kept: Vec<usize> = (0..rows.features()).filter(|k| !prior.free.contains(k)).collect();
         let at = |sites: Vec<Quadratic>| -> Result<Place> {
             let posterior = Posterior::owning(Quadratics::new(&sites)?, prior)?;
             let Where { means, covariances } = Where::of(&posterior, inference == Inference::Variational);
@@ -105,13 +123,16 @@ impl Approximation {
             // What the rows say at the posterior, or on average over it, against what the quadratics did.
             let (mut said, mut stood, mut energy) = (0.0, 0.0, 0.0);
             for (t, (site, own)) in sites.iter().zip(&around).enumerate() {
-                said += own.value(&means[t]);
-                let spread = if covariances[t].is_empty() { 0.0 } else { site.curvature.dot(&covariances[t]) };
-                stood += site.value(&means[t]) - 0.5 * spread;
+                // That of rows is in their expected values already.
+                let level = rows.levels().get(t).map_or(0.0, |level| spread(&level.quadratic().curvature, &covariances[t]));
+                said += own.value(&means[t]) - 0.5 * level;
+                stood += site.value(&means[t]) - 0.5 * spread(&site.curvature, &covariances[t]);
                 let score = &site.linear - &site.curvature * &means[t];
-                energy += (&means[t] - posterior.mean_of(t)).dot(&score);
+                let mean = posterior.mean_of(t);
+                let pulls = kept.iter().zip(mean.iter()).map(|(k, mean)| (means[t][*k] - mean) * score[*k]);
+                energy += pulls.sum::<f64>();
             }
-            let log_likelihood = posterior.log_likelihood() + said - stood;
+            let log_likelihood = posterior.log_likelihood() + free_volume(&sites, &prior.free) + said - stood;
             let height = match inference {
                 Inference::Variational => log_likelihood + posterior.log_mean_density(),
                 Inference::Laplace => said - 0.5 * energy + posterior.log_density_of_mean(),
@@ -131,7 +152,7 @@ impl Approximation {
             let mixed: Vec<Quadratic> = here.sites.iter().zip(&here.around).map(|(old, new)| mix(old, new, share)).collect();
             steps += 1;
             match at(mixed) {
-                Ok(there) if there.height >= here.height - 1e-12 * here.height.abs() => {
+                Ok(there) if there.height >= here.height - ROUNDING * (1.0 + here.height.abs()) => {
                     let moved: Vec<DVector<f64>> = there.means.iter().zip(&here.means).map(|(new, old)| new - old).collect();
                     change = moved.iter().fold(0.0, |most: f64, own| most.max(own.amax())) / share;
                     // Whole steps may swing to and fro about where it stands.
@@ -173,6 +194,24 @@ impl Approximation {
         let (own, up, down) = (slope(&self.posterior), pulled(1.0)?, pulled(-1.0)?);
         Ok(own.iter().zip(up.iter().zip(&down)).map(|(own, (up, down))| own - 0.5 * (up - down)).collect())
     }
+}
+
+/// tr(J C), 0 for an empty C.
+fn spread(curvature: &DMatrix<f64>, covariance: &DMatrix<f64>) -> f64 {
+    if covariance.is_empty() { 0.0 } else { curvature.dot(covariance) }
+}
+
+/// What integrating over the free coefficients of every task adds to the log-likelihood at their best: 1/2 log |2 pi J^-1| over them.
+fn free_volume(sites: &[Quadratic], free: &[usize]) -> f64 {
+    if free.is_empty() {
+        return 0.0;
+    }
+    let volume = |site: &Quadratic| {
+        let factor = linalg::cholesky(site.curvature.select_rows(free).select_columns(free));
+        // Without it there is no posterior either.
+        factor.map_or(0.0, |factor| 0.5 * (free.len() as f64 * (2.0 * PI).ln() - linalg::log_determinant(&factor)))
+    };
+    sites.iter().map(volume).sum()
 }
 
 fn mix(old: &Quadratic, new: &Quadratic, share: f64) -> Quadratic {

@@ -55,6 +55,11 @@ pub trait Family: Debug + Send + Sync {
         self.is_whole()
     }
 
+    /// Whether the predictor is in the unit of the target, so that nothing is known of its size; logits and logarithms have a scale of their own.
+    fn has_unit(&self) -> bool {
+        false
+    }
+
     /// A predictor at which y is not unlikely.
     fn start(&self, y: f64, weight: f64) -> f64;
 

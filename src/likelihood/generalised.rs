@@ -10,6 +10,8 @@ use crate::error::{Error, Result};
 use crate::posterior::Posterior;
 use crate::prior::{Prior, Relatedness};
 use crate::quadratic::Quadratics;
+use nalgebra::DVector;
+use rayon::prelude::*;
 use std::sync::Arc;
 
 /// Targets of a [`Family`], whose quadratics are looked for in every E-step ([`Approximation`]).
@@ -252,16 +254,30 @@ impl Likelihood for Generalised {
         (from, still): (Option<&Quadratics>, f64),
     ) -> Result<Approximation> {
         let rows = self.rows(data)?;
-        if !prior.free.is_empty() || matches!(prior.relatedness, Relatedness::Diagonal(_)) {
-            let problem =
-                "this structure leaves parameters without a common prior, which needs Gaussian targets; use pooled or exchangeable";
-            return Err(Error::Arguments(problem.into()));
+        let families = self.at(data, dispersion);
+        if let (Relatedness::Diagonal(variances), true) = (&prior.relatedness, prior.mean_features.is_empty() && rows.tasks() > 1) {
+            let each = (0..rows.tasks()).into_par_iter().map(|t| {
+                let alone = Prior { relatedness: Relatedness::Diagonal(DVector::from_element(1, variances[t])), ..prior.clone() };
+                let from = from.map(|from| Quadratics::new(&[from.task(t)])).transpose()?;
+                let family = Families::one(families.of(t));
+                Approximation::beginning(from.as_ref(), &rows.alone(t), &family, &alone, (self.inference, still))
+            });
+            return Approximation::of_each(each.collect::<Result<Vec<_>>>()?, prior);
         }
-        Approximation::beginning(from, rows, &self.at(data, dispersion), prior, (self.inference, still))
+        Approximation::beginning(from, rows, &families, prior, (self.inference, still))
     }
 
     fn evidence(&self, data: &Observations, found: &Approximation, dispersion: &Dispersion) -> Result<Evidence> {
         found.evidence_of(self.rows(data)?, &self.at(data, dispersion))
+    }
+
+    fn at_means(&self, data: &Observations, found: &Approximation, dispersion: &Dispersion) -> Result<f64> {
+        let (rows, families) = (self.rows(data)?, self.at(data, dispersion));
+        let means = Where::of(&found.posterior, false).means;
+        let each = rows.sums(1, |t, row, sum| {
+            sum[0] += families.of(t).at(row.y, row.weight, row.predictor(&means[t]) + row.offset).value;
+        });
+        Ok(each.iter().map(|own| own[0]).sum())
     }
 
     /// A Newton step in the logarithms, of at most 1, and the spread of tasks' logarithms by EM.

@@ -10,6 +10,7 @@ mod gamma;
 mod gaussian;
 mod generalised;
 mod integral;
+mod level;
 mod normal;
 mod ordinal;
 mod outlook;
@@ -85,6 +86,12 @@ impl Observations {
         Ok(Observations { each: Some(FamilyRows::of_families(rows, tasks.design(), coordinates, &of_tasks)?), ..self })
     }
 
+    /// With a prior of each task's level by its own rows.
+    pub(crate) fn with_levels(self, families: &[Arc<dyn Family>], intercept: bool) -> Self {
+        let of_tasks = Families::each(families.to_vec(), self.group.clone());
+        Observations { each: self.each.map(|rows| rows.with_levels(&of_tasks, intercept)), ..self }
+    }
+
     /// The group of a task.
     pub(crate) fn group_of(&self, task: usize) -> usize {
         self.group.get(task).copied().unwrap_or(0)
@@ -93,6 +100,18 @@ impl Observations {
     /// How many groups of tasks there are.
     pub(crate) fn groups(&self) -> usize {
         self.group.iter().max().map_or(1, |last| last + 1)
+    }
+
+    /// One of the tasks alone.
+    pub(crate) fn alone(&self, task: usize) -> Result<Self> {
+        Ok(Observations {
+            quadratics: Quadratics::new(&[self.quadratics.task(task)])?,
+            rows: vec![self.rows[task]],
+            log_weights: vec![self.log_weights[task]],
+            each: self.each.as_ref().map(|rows| rows.alone(task)),
+            shared: None,
+            group: Vec::new(),
+        })
     }
 
     /// Rows over all tasks.
@@ -258,6 +277,14 @@ pub trait Likelihood: std::fmt::Debug + Send + Sync {
     fn evidence(&self, _data: &Observations, found: &Approximation, _: &Dispersion) -> Result<Evidence> {
         let standard_error = found.posterior.log_likelihood_error();
         Ok(Evidence { log_likelihood: found.log_likelihood, standard_error, sampled: false, pareto_k: Vec::new() })
+    }
+
+    /// The log-likelihood at the means of a posterior.
+    ///
+    /// # Errors
+    /// As [`Likelihood::posterior`].
+    fn at_means(&self, _data: &Observations, found: &Approximation, _: &Dispersion) -> Result<f64> {
+        Ok((0..found.quadratics.len()).map(|t| found.quadratics.task(t).value(&found.posterior.coefficients(t))).sum())
     }
 
     /// The M-step.

@@ -1,6 +1,7 @@
 //! What a family whose quadratics depend on the parameters keeps of a table: its rows, task by task.
 
 use super::family::{Family, Local};
+use super::level::Level;
 use crate::error::{Error, Result};
 use crate::linalg;
 use crate::posterior::Posterior;
@@ -20,6 +21,8 @@ pub struct FamilyRows {
     y: Vec<f64>,
     weight: Vec<f64>,
     offset: Vec<f64>,
+    /// What is believed of each task's level; none where nothing is.
+    levels: Vec<Level>,
 }
 
 /// One of them.
@@ -127,7 +130,33 @@ impl FamilyRows {
         order.iter().for_each(|i| x.extend_from_slice(coordinates.features(rows.x(*i)).as_slice()));
         let (y, weight) = order.iter().map(|i| (rows.y(*i), rows.weight(*i))).unzip();
         let offset = order.iter().map(|i| rows.offset(*i)).collect();
-        Ok(FamilyRows { features, begins, x, y, weight, offset })
+        Ok(FamilyRows { features, begins, x, y, weight, offset, levels: Vec::new() })
+    }
+
+    /// With a proper prior of each task's level by its own rows alone ([`Level`]), for intercepts that are free in every task.
+    pub(super) fn with_levels(mut self, families: &Families, intercept: bool) -> Self {
+        let level = |t: usize| Level::of(&self.of(t).collect::<Vec<_>>(), self.features, families.of(t), intercept);
+        self.levels = (0..self.tasks()).map(level).collect();
+        self
+    }
+
+    /// The rows of one task as a table of their own.
+    pub(crate) fn alone(&self, task: usize) -> Self {
+        let (first, end, p) = (self.begins[task], self.begins[task + 1], self.features);
+        FamilyRows {
+            features: p,
+            begins: vec![0, end - first],
+            x: self.x[first * p..end * p].to_vec(),
+            y: self.y[first..end].to_vec(),
+            weight: self.weight[first..end].to_vec(),
+            offset: self.offset[first..end].to_vec(),
+            levels: self.levels.get(task).cloned().into_iter().collect(),
+        }
+    }
+
+    /// What is believed of each task's level.
+    pub(crate) fn levels(&self) -> &[Level] {
+        &self.levels
     }
 
     /// How many tasks there are.
@@ -174,18 +203,19 @@ impl FamilyRows {
 
     /// What `local(task, row)` says of each row about the predictor x' w that it returns too, added up over each task's rows: there the
     /// quadratic's value is the sum of the rows' values. Where log densities are not concave and a task's sum is not either, rows of
-    /// negative curvature have none. O(n d^2).
+    /// negative curvature have none. With what is believed of levels. O(n d^2).
     pub(super) fn quadratics(&self, families: &Families, local: impl Fn(usize, FamilyRow) -> (f64, Local) + Sync) -> Vec<Quadratic> {
         let concave = |t: usize| families.of(t).is_concave();
         let of_task = |t| {
-            let plain = self.quadratic(t, |row| local(t, row));
-            if plain.curvature.is_empty() || concave(t) || is_semidefinite(&plain.curvature) {
-                return plain;
+            let mut own = self.quadratic(t, |row| local(t, row));
+            if !(own.curvature.is_empty() || concave(t) || is_semidefinite(&own.curvature)) {
+                own = self.quadratic(t, |row| {
+                    let (eta, own) = local(t, row);
+                    (eta, Local { curvature: own.curvature.max(0.0), ..own })
+                });
             }
-            self.quadratic(t, |row| {
-                let (eta, own) = local(t, row);
-                (eta, Local { curvature: own.curvature.max(0.0), ..own })
-            })
+            self.levels.get(t).into_iter().for_each(|level| own += level.quadratic());
+            own
         };
         (0..self.tasks()).into_par_iter().map(of_task).collect()
     }

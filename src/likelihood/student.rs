@@ -77,6 +77,10 @@ impl Family for StudentT {
         y
     }
 
+    fn has_unit(&self) -> bool {
+        true
+    }
+
     fn refuses(&self, _: f64, _: f64) -> Option<&'static str> {
         None
     }

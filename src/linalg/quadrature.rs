@@ -19,8 +19,8 @@ pub(crate) fn normal_rule() -> &'static [(f64, f64)] {
 /// whose error falls exponentially with the step (a logistic function has its poles at a distance of pi: exp(-2 pi^2 / step)). With few nodes
 /// expectations of a function and of its derivatives do not belong together.
 pub(crate) fn normal_rule_of(sd: f64) -> Cow<'static, [(f64, f64)]> {
-    const STEP: f64 = 0.75;
-    const MOST: f64 = 200.0;
+    const STEP: f64 = 0.5;
+    const MOST: f64 = 1000.0;
     if !(sd > 1.0 && sd.is_finite()) {
         return Cow::Borrowed(&RULE);
     }

@@ -37,7 +37,8 @@ pub(crate) struct Plan {
     pub structure: String,
     pub feature_covariance: Option<FeatureCovariance>,
     pub standardise: Standardise,
-    pub has_marginal: bool,
+    /// The log-likelihood at the estimated coefficients, where there is no marginal one.
+    pub maximised: Option<f64>,
     pub parameters: usize,
     pub log_prior: f64,
     pub dropped: Vec<String>,
@@ -119,19 +120,14 @@ impl Fit {
             own_shares.push(share);
         }
         let restricted = prior.mean.is_integrated() && !prior.mean_features.is_empty();
-        let kind = match (plan.has_marginal, restricted) {
-            (false, _) => LikelihoodKind::Maximised,
-            (true, true) => LikelihoodKind::Restricted,
-            (true, false) => LikelihoodKind::Marginal,
+        let kind = match (plan.maximised, restricted) {
+            (Some(_), _) => LikelihoodKind::Maximised,
+            (None, true) => LikelihoodKind::Restricted,
+            (None, false) => LikelihoodKind::Marginal,
         };
         // From fitted to table units: the density of y, and for a restricted likelihood the volume of the mean.
         let mut units: f64 = (0..count).map(|t| -data.rows[t] * coordinates.target_unit(Some(t)).scale.ln()).sum();
-        let fitted = match kind {
-            LikelihoodKind::Maximised if data.each.is_none() => {
-                (0..count).map(|t| found.quadratics.task(t).value(&coefficients.column(t).into_owned())).sum()
-            }
-            _ => found.log_likelihood,
-        };
+        let fitted = plan.maximised.unwrap_or(found.log_likelihood);
         if kind == LikelihoodKind::Restricted {
             let scales = coordinates.scales();
             let of_group: f64 = prior.mean_features.iter().map(|f| coordinates.target_scale.ln() - scales[*f].ln()).sum();

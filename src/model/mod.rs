@@ -191,6 +191,9 @@ impl Model {
             return Err(Error::TooFewRows { rows: tasks.rows(), coefficients: means });
         }
         self.check_evidence(tasks, means)?;
+        if self.structure.frees_intercepts() && !families.is_empty() {
+            data = data.with_levels(families, intercepts::number(tasks).is_some());
+        }
         let mean = em::mean_treatment(self.restricted);
         let noise = self.likelihood.noise(&data, &self.likelihood.start(&data, &mean_features));
         let groups = starting_groups(&data, &noise);
@@ -207,6 +210,7 @@ impl Model {
             mean_precision: &mean_precision,
             noise: noise[reference],
             groups: &groups,
+            likelihood: self.likelihood.as_ref(),
         };
         let mut climbed = em::climb(self.likelihood.as_ref(), self.structure.as_mut(), &setting, &self.options, progress)?;
         let log_prior = self.structure.log_prior(&climbed.prior) + self.likelihood.log_prior(&climbed.dispersion);
@@ -219,14 +223,15 @@ impl Model {
         let search = (climbed.quadratics.as_ref(), STILL);
         let found = self.likelihood.posterior(&data, &climbed.dispersion, &climbed.prior, search)?;
         let log_prior = log_prior + found.posterior.log_mean_density();
+        let at_means = !self.structure.has_marginal();
         let plan = fit::Plan {
+            maximised: at_means.then(|| self.likelihood.at_means(&data, &found, &climbed.dispersion)).transpose()?,
             family: self.likelihood.name().into(),
             families: self.likelihood.families().iter().map(|family| family.name().into()).collect(),
             inference: self.likelihood.inference(),
             structure: self.structure.name().into(),
             feature_covariance: self.structure.feature_covariance(),
             standardise: self.standardise,
-            has_marginal: self.structure.has_marginal(),
             parameters,
             log_prior,
             dropped,

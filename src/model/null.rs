@@ -141,6 +141,7 @@ impl Fit {
             mean_precision: &DMatrix::zeros(0, 0),
             noise: likelihood.start(data, &own.mean_features).common_variance(),
             groups: &own.groups,
+            likelihood: &likelihood,
         };
         let mut structure = Exchangeable::new(self.feature_covariance_kind().unwrap_or(FeatureCovariance::Diagonal));
         let climbed = em::climb(&likelihood, &mut structure, &setting, &em::Options::default(), &|_| {})?;

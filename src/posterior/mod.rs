@@ -10,6 +10,7 @@ mod gibbs;
 mod grouped;
 mod iterative;
 mod kronecker;
+mod mean;
 mod moments;
 mod seen;
 mod sparse;
@@ -230,30 +231,6 @@ impl<'a> Posterior<'a> {
         self.seen.mean_of_group(group, &self.mean)
     }
 
-    /// The mean over the mean features, of several groups one after another.
-    pub(crate) fn mean_values(&self) -> DVector<f64> {
-        self.mean.select_rows(&self.inner.mean_features)
-    }
-
-    /// Log prior density of the mean, up to a constant; 0 where it is given.
-    pub(crate) fn log_density_of_mean(&self) -> f64 {
-        match self.inner.mean {
-            Mean::Given(_) => 0.0,
-            _ => self.inner.log_mean_density(&self.mean.select_rows(&self.inner.mean_features)),
-        }
-    }
-
-    /// That of an estimated mean; 0 for an integrated one, of which it is in the log-likelihood.
-    pub(crate) fn log_mean_density(&self) -> f64 {
-        if matches!(self.inner.mean, Mean::Integrated) { 0.0 } else { self.log_density_of_mean() }
-    }
-
-    /// How much the prior, and not the rows, decides each coefficient of the mean: the diagonal of (J + P)^-1 P; empty for a flat mean.
-    pub(crate) fn mean_prior_shares(&self) -> Vec<f64> {
-        let precision = &self.inner.mean_precision;
-        (0..precision.nrows()).map(|k| self.mean_covariance.row(k).dot(&precision.row(k))).collect()
-    }
-
     /// d (log-likelihood + log prior) / d mean over the mean features, sum_t h_t - J_t E[w_t] - P mean: 0 at a profiled mean. O(T d^2).
     pub(crate) fn mean_score(&self) -> DVector<f64> {
         let (data, p) = (self.data(), self.data().features());
@@ -265,7 +242,7 @@ impl<'a> Posterior<'a> {
         }
         let mut score = score.select_rows(&self.inner.mean_features);
         if !self.inner.mean_precision.is_empty() {
-            score -= &self.inner.mean_precision * self.mean.select_rows(&self.inner.mean_features);
+            score -= &self.inner.mean_precision * self.mean_values();
         }
         score
     }

@@ -1,15 +1,19 @@
 //! Independent tasks: no information crosses; each is its own ridge regression, tuned by its own evidence.
 
+use super::alone::alone;
 use super::{FeatureCovariance, Setting, Structure};
 use crate::error::{Error, Result};
 use crate::likelihood::Dispersion;
 use crate::linalg;
 use crate::posterior::Posterior;
-use crate::prior::{Groups, Mean, Prior, Relatedness};
+use crate::prior::{Mean, Prior, Relatedness};
 use nalgebra::{DMatrix, DVector};
+use rayon::prelude::*;
 
 /// Each task has a free intercept, slopes with a prior variance of its own and a noise variance of its own, the two
-/// variances by the task's restricted evidence (MacKay 1992). A strong single-task baseline.
+/// variances by the task's restricted evidence (MacKay 1992). A strong single-task baseline. Of other families the intercept has a wide normal
+/// prior about the task's own level, so that tasks of one class are finite, and variance and dispersion go by the task's variational bound or
+/// Laplace's approximation.
 ///
 /// ```
 /// use cognate::{Independent, Structure};
@@ -36,18 +40,35 @@ impl Structure for Independent {
         let p = data.features();
         let free: Vec<usize> = setting.intercept.into_iter().collect();
         let slopes: Vec<usize> = (0..p).filter(|f| !free.contains(f)).collect();
+        if let Some(t) = (0..data.len()).find(|t| setting.data.rows[*t] == 0.0) {
+            return Err(Error::TooFewTasks {
+                structure: "independent".into(),
+                tasks: 0,
+                needed: 1,
+                remedy: format!("task '{}' has no rows; leave it out, or use --structure exchangeable", setting.names[t]),
+            });
+        }
+        if setting.groups.are_several() {
+            let problem = "independent tasks share nothing, so that those of different families are not fitted together; fit each family by itself, or \
+                           use --structure pooled";
+            return Err(Error::Arguments(problem.into()));
+        }
+        if setting.data.each.is_some() {
+            let found = (0..data.len()).into_par_iter().map(|t| alone(setting, t, |spread| prior(&free, &slopes, vec![spread])));
+            let (spread, own): (Vec<f64>, Vec<Dispersion>) = found.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+            // The geometric mean of each number.
+            let common = own.iter().fold(vec![0.0; own[0].common.len()], |mut sum, own| {
+                sum.iter_mut().zip(&own.common).for_each(|(sum, value)| *sum += value.ln() / data.len() as f64);
+                sum
+            });
+            let common = common.into_iter().map(f64::exp).collect();
+            let values = own.into_iter().flat_map(|own| own.values).collect();
+            return Ok((prior(&free, &slopes, spread), Some(Dispersion { values, ..Dispersion::of_block(common) })));
+        }
         let mut spread = Vec::with_capacity(data.len());
         let mut noise = Vec::with_capacity(data.len());
         for t in 0..data.len() {
             let rows = setting.data.rows[t];
-            if rows == 0.0 {
-                return Err(Error::TooFewTasks {
-                    structure: "independent".into(),
-                    tasks: 0,
-                    needed: 1,
-                    remedy: format!("task '{}' has no rows; leave it out, or use --structure exchangeable", setting.names[t]),
-                });
-            }
             let mut j = DMatrix::from_column_slice(p, p, data.curvature(t));
             let mut h = DVector::from_column_slice(data.linear(t));
             let mut squares = data.squares(t);
@@ -67,19 +88,8 @@ impl Structure for Independent {
             spread.push(k);
             noise.push(variance);
         }
-        let prior = Prior {
-            unrelated: Vec::new(),
-            mean: Mean::Given(DVector::zeros(0)),
-            mean_features: Vec::new(),
-            free,
-            relatedness: Relatedness::Diagonal(DVector::from_vec(spread)),
-            factor: DMatrix::identity(slopes.len(), slopes.len()),
-            varying: slopes,
-            groups: Groups::default(),
-            mean_precision: DMatrix::zeros(0, 0),
-        };
         let common = noise.len() as f64 / noise.iter().map(|v: &f64| 1.0 / v).sum::<f64>();
-        Ok((prior, Some(Dispersion { values: noise, ..Dispersion::shared(common) })))
+        Ok((prior(&free, &slopes, spread), Some(Dispersion { values: noise, ..Dispersion::shared(common) })))
     }
 
     fn update(&mut self, posterior: &Posterior) -> Result<Prior> {
@@ -93,8 +103,23 @@ impl Structure for Independent {
         }
     }
 
+    fn frees_intercepts(&self) -> bool {
+        true
+    }
+
     fn has_marginal(&self) -> bool {
         false
+    }
+}
+
+/// Slopes of a task normal about 0 with its variance.
+fn prior(free: &[usize], slopes: &[usize], spread: Vec<f64>) -> Prior {
+    let relatedness = Relatedness::Diagonal(DVector::from_vec(spread));
+    Prior {
+        mean_features: Vec::new(),
+        varying: slopes.to_vec(),
+        free: free.to_vec(),
+        ..Prior::new(Mean::Given(DVector::zeros(0)), relatedness, DMatrix::identity(slopes.len(), slopes.len()))
     }
 }
 

@@ -285,6 +285,7 @@ mod tests {
             mean_precision: &nalgebra::DMatrix::zeros(0, 0),
             noise: 0.3,
             groups: &Groups::default(),
+            likelihood: &likelihood,
         };
         let pair = |s: usize, t: usize, weight: f64| (format!("t{s}"), format!("t{t}"), weight);
         let edges = vec![pair(0, 1, 1.0), pair(1, 0, 1.0), pair(1, 2, 0.5), pair(2, 3, 2.0), pair(3, 0, 1.0), pair(4, 9, 1.0)];

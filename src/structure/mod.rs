@@ -1,5 +1,6 @@
 //! How tasks may be related: each structure is a constraint on the prior, a prior that pays for its parameters, and an M-step.
 
+mod alone;
 mod candidates;
 mod edges;
 mod exchangeable;
@@ -28,7 +29,7 @@ pub use pooled::Pooled;
 
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
-use crate::likelihood::{Dispersion, Observations};
+use crate::likelihood::{Dispersion, Likelihood, Observations};
 use crate::posterior::Posterior;
 use crate::prior::{Groups, Mean, Prior, Relatedness};
 use nalgebra::DMatrix;
@@ -55,6 +56,8 @@ pub struct Setting<'a> {
     pub noise: f64,
     /// Groups of tasks, with scales to start from.
     pub groups: &'a Groups,
+    /// How the targets speak, for a structure that asks it of each task alone.
+    pub likelihood: &'a dyn Likelihood,
 }
 
 impl Setting<'_> {
@@ -131,6 +134,11 @@ pub trait Structure: std::fmt::Debug + Send + Sync {
 
     /// Whether it relates tasks, so that a choice of graph features means something to it.
     fn relates(&self) -> bool {
+        false
+    }
+
+    /// Whether every task has an intercept of its own that no common prior holds.
+    fn frees_intercepts(&self) -> bool {
         false
     }
 

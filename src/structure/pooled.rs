@@ -67,6 +67,10 @@ impl Structure for Pooled {
         Ok(posterior.prior().clone())
     }
 
+    fn frees_intercepts(&self) -> bool {
+        self.task_intercepts
+    }
+
     fn parameters(&self, _prior: &Prior) -> usize {
         0
     }
