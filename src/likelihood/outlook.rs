@@ -35,11 +35,15 @@ impl Outlook {
         })
     }
 
+    /// Whether targets are shares of trials.
+    pub(crate) fn is_share(&self) -> bool {
+        self.family.has_ends() && !self.family.is_whole()
+    }
+
     /// P(Y <= y); none where the family has none.
     pub(crate) fn cumulative(&self, y: f64) -> Option<f64> {
-        let at = |eta: f64| self.family.cumulative(y, self.weight, eta);
-        at(self.mean)?;
-        Some(self.average(|eta| at(eta).unwrap_or(f64::NAN)))
+        self.family.cumulative(y, self.weight, self.mean)?;
+        self.at_most(y)
     }
 
     /// The smallest y with P(Y <= y) >= p, to a thousandth of the standard deviation.
