@@ -10,6 +10,9 @@ use std::f64::consts::{FRAC_1_SQRT_2, PI};
 /// Probabilities that are taken for 0, their squares being nothing.
 const TINY: f64 = 1e-10;
 
+/// Most probabilities of counts that are added one by one.
+const ONE_BY_ONE: usize = 300_000;
+
 /// Counts beyond this are not told apart in double precision.
 const MOST: f64 = 4.5e15;
 
@@ -96,7 +99,7 @@ impl Outlook {
         let distance: f64 = each.iter().map(|(sd, p)| p * sd * normal_distance((y - self.mean) / sd)).sum();
         let between = |k: usize| -> f64 {
             let (own, p) = each[k];
-            let others: f64 = each[..k].iter().map(|(sd, q)| q * own.hypot(*sd)).sum();
+            let others: f64 = each[..k].iter().map(|(sd, q)| q * (own * own + sd * sd).sqrt()).sum();
             p * (2.0 * others + p * own * 2f64.sqrt())
         };
         Some(distance - (0..each.len()).map(between).sum::<f64>() / (2.0 * PI).sqrt())
@@ -113,9 +116,93 @@ impl Outlook {
         nodes.into_iter().map(|(v, density)| (variance(v).sqrt(), density / total)).collect()
     }
 
-    /// Sum over whole numbers n of (P(Y <= n) - 1{n >= y})^2: the ranked probability score (Epstein 1969). Where the distribution function is
-    /// smooth, blocks of numbers are summed by Gauss's rule for them, so that the cost does not grow with the mean.
+    /// Sum over whole numbers n of (P(Y <= n) - 1{n >= y})^2: the ranked probability score (Epstein 1969).
     fn whole_crps(&self, y: f64) -> Option<f64> {
+        match self.probabilities() {
+            Some(all) => {
+                let mut reached = 0.0;
+                let part = |(n, p): (usize, &f64)| {
+                    reached += p;
+                    (reached - f64::from(u8::from(n as f64 >= y))).powi(2)
+                };
+                Some(all.iter().enumerate().map(part).sum::<f64>() + (y - all.len() as f64).max(0.0))
+            }
+            None => self.smooth_crps(y),
+        }
+    }
+
+    /// Probabilities of the counts 0, 1, 2, .. as far as there are any: given the predictor each follows from the one before (Panjer 1981), and the
+    /// predictor is taken in equal steps. None where that is too long, and for levels.
+    fn probabilities(&self) -> Option<Vec<f64>> {
+        const DEVIATIONS: f64 = 6.5;
+        let unit = if self.is_share() { self.weight } else { 1.0 };
+        let log_probability = |n: f64, eta: f64| self.family.at(n / unit, unit, eta).value;
+        let mut nodes = vec![(self.mean, 1.0)];
+        if self.sd > 0.0 {
+            // The narrowest threshold: of the largest counts, or of half the trials.
+            let top = if self.is_share() { 0.5 * self.weight } else { self.family.mean(self.mean + 4.5 * self.sd) };
+            let fine = Threshold::of(self.family.as_ref(), top, self.weight)?.fineness(self.mean, self.sd);
+            let ends = (DEVIATIONS / fine).ceil() as i64;
+            nodes = (-ends..=ends).map(|j| j as f64 * fine).map(|z| (self.mean + self.sd * z, (-0.5 * z * z).exp())).collect();
+        }
+        let typical = 8.0 * unit * self.family.variance(unit, self.mean).sqrt();
+        if nodes.len() as f64 * typical > ONE_BY_ONE as f64 {
+            return None;
+        }
+        let total: f64 = nodes.iter().map(|(_, v)| v).sum();
+        let (mut all, mut steps) = (Vec::new(), 0);
+        for (eta, v) in nodes {
+            let (first, more) = self.recursion(eta)?;
+            let centre = unit * self.family.mean(eta);
+            if !(centre <= ONE_BY_ONE as f64 && first.is_finite()) {
+                return None;
+            }
+            // Far below the centre probabilities may be 0 in double precision: begin where they are not.
+            let (mut below, mut begin) = (0, 0);
+            if log_probability(0.0, eta) < -600.0 {
+                begin = centre as usize;
+                while begin - below > 1 {
+                    let middle = usize::midpoint(below, begin);
+                    if log_probability(middle as f64, eta) < -300.0 { below = middle } else { begin = middle }
+                }
+            }
+            let (mut n, mut p) = (begin, v / total * log_probability(begin as f64, eta).exp());
+            while n as f64 <= centre || p > 1e-17 {
+                steps += 1;
+                if steps > ONE_BY_ONE {
+                    return None;
+                }
+                if all.len() <= n {
+                    all.resize(n + 1, 0.0);
+                }
+                all[n] += p;
+                p *= (first + more * n as f64) / (n + 1) as f64;
+                n += 1;
+            }
+        }
+        Some(all)
+    }
+
+    /// Given the predictor the probability of n + 1 is (first + more n) / (n + 1) times that of n.
+    fn recursion(&self, eta: f64) -> Option<(f64, f64)> {
+        let mean = self.family.mean(eta);
+        match self.family.name() {
+            "poisson" => Some((mean, 0.0)),
+            "negative-binomial" => {
+                let dispersion = *self.family.dispersion().first()?;
+                Some((mean / (1.0 + dispersion * mean), dispersion * mean / (1.0 + dispersion * mean)))
+            }
+            "binomial" | "probit" => {
+                let odds = mean / self.family.mean(-eta);
+                Some((odds * self.weight, -odds))
+            }
+            _ => None,
+        }
+    }
+
+    /// As [`Outlook::whole_crps`], where the distribution function is smooth summed by Gauss's rule for blocks of whole numbers, so that the cost
+    /// does not grow with the mean.
+    fn smooth_crps(&self, y: f64) -> Option<f64> {
         let mut power = 4;
         while f64::exp2(power.into()) <= y || self.at_most(f64::exp2(power.into()) - 1.0)? < 1.0 - TINY {
             power += 1;
@@ -272,8 +359,28 @@ mod tests {
         ] {
             let own = outlook(name, dispersion, weight, predictor);
             let what = format!("{name} {dispersion:?} {predictor:?}");
-            close(own.pit(y).unwrap().1, cumulative, 1e-10, &what);
+            assert!((own.pit(y).unwrap().1 - cumulative).abs() < 1e-10, "{what}: {:?}", own.pit(y));
             close(own.crps(y).unwrap(), crps, 1e-9, &what);
         }
+    }
+
+    /// One by one and by blocks, also where both are far from small.
+    #[test]
+    fn sums_by_blocks_are_those_of_every_number() {
+        for (name, dispersion, weight, predictor, y) in [
+            ("poisson", &[] as &[f64], 1.0, (3.0, 0.5), 31.0),
+            ("poisson", &[], 1.0, (7.0, 0.0), 900.0),
+            ("poisson", &[], 1.0, (1.0, 1.0), 200.0),
+            ("negative-binomial", &[0.5], 1.0, (6.0, 0.3), 300.0),
+            ("negative-binomial", &[6.0], 1.0, (2.0, 0.4), 0.0),
+            ("binomial", &[], 3000.0, (-1.0, 0.3), 0.5),
+            ("probit", &[], 300.0, (1.0, 0.3), 1.0),
+        ] {
+            let own = outlook(name, dispersion, weight, predictor);
+            assert!(own.probabilities().is_some());
+            let position = own.position(y);
+            close(own.smooth_crps(position).unwrap(), own.whole_crps(position).unwrap(), 1e-9, &format!("{name} {predictor:?}"));
+        }
+        assert!(outlook("poisson", &[], 1.0, (12.0, 0.5)).probabilities().is_none());
     }
 }

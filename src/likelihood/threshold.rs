@@ -64,7 +64,7 @@ impl Threshold {
             return self.tail(self.scale_of(mean) - self.shift);
         }
         let spread = sd * self.slope(mean);
-        let step = (self.step().powi(-2) + (0.65 * spread).powi(-2)).sqrt().recip();
+        let step = self.step_with(spread);
         if self.deviation() > spread {
             let fine = step / spread;
             let ends = (DEVIATIONS / fine).ceil() as i64;
@@ -80,8 +80,19 @@ impl Threshold {
         self.average(step, |v| normal.cdf((self.predictor_of(self.shift + v) - mean) / sd))
     }
 
+    /// Steps of V and eta together, eta of that spread on the scale of V.
+    fn step_with(&self, spread: f64) -> f64 {
+        (self.step().powi(-2) + (0.65 * spread).powi(-2)).sqrt().recip()
+    }
+
+    /// Steps of (eta - mean) / sd at which sums of a normal density times that of V are exact.
+    pub(super) fn fineness(&self, mean: f64, sd: f64) -> f64 {
+        let spread = sd * self.slope(mean);
+        self.step_with(spread) / spread
+    }
+
     /// E f(V - shift) by equal steps, exact only where f is as smooth as the step is small.
-    pub(super) fn average(&self, step: f64, f: impl Fn(f64) -> f64) -> f64 {
+    fn average(&self, step: f64, f: impl Fn(f64) -> f64) -> f64 {
         let (mut sum, mut total) = (0.0, 0.0);
         for (v, density) in self.nodes(step, 0.0) {
             total += density;
