@@ -19,7 +19,7 @@ pub fn scores_text(scores: &Scores) -> String {
     let all = &scores.all;
     let rmse = all.rmse.map_or_else(String::new, |rmse| format!(", rmse {rmse:.4}"));
     let mut text = format!("{} rows, log predictive density {:.4}{rmse}\n", all.rows, all.log_density);
-    let _ = writeln!(text, "{:<28}  {:>10}  {:>8}", "mean score", "", "se");
+    let _ = writeln!(text, "{:<28}  {:>10}  {:>8}", "score", "mean", "se");
     let mut line = |name: &str, value: Option<f64>, se: Option<f64>| {
         if let Some(value) = value {
             let se = se.map_or_else(|| "-".to_string(), |se| format!("{se:.4}"));
