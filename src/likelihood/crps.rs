@@ -315,6 +315,8 @@ mod tests {
             (0.4, 1.1f64.exp(), 7.0, 2.954_058_355_966_291),
             (4.0, 20.0, 2.0, 4.158_069_040_782_169_9),
             (0.01, 5000.0, 5500.0, 309.054_364_837_737_07),
+            (0.5, 1e5, 60_000.0, 18_882.206_531_371_11),
+            (0.3f64.recip(), 1e5, 60_000.0, 26_906.652_590_508_882),
         ] {
             let own = outlook("negative-binomial", &[dispersion], 1.0, (f64::ln(mean), 0.0));
             close(own.crps(y).unwrap(), expected, 1e-9, &format!("negative binomial {dispersion}"));

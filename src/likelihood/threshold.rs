@@ -2,11 +2,11 @@
 
 use super::Link;
 use super::binomial::log_normal_tail;
-use super::family::Family;
+use super::family::{Family, LOG_ROOT_2_PI};
 use crate::linalg::interval_rule;
 use statrs::distribution::{ContinuousCDF, Normal};
 use statrs::function::beta::beta_reg;
-use statrs::function::gamma::{gamma_lr, gamma_ur};
+use statrs::function::gamma::{gamma_lr, gamma_ur, ln_gamma};
 
 /// V with P(Y <= y | eta) = P(V >= eta), as of tolerances in bioassay: `shift` + ln(G_first / first) - ln(G_second / second) with independent
 /// gamma variables of these shapes and scale 1, where an infinite shape has a quotient of 1. A count is at most n as long as the (n + 1)th
@@ -23,8 +23,11 @@ pub(super) struct Threshold {
 /// Where densities are cut off: at exp(-this) of their largest value.
 const REACH: f64 = 38.0;
 
-/// From this shape on the own integral takes the place of incomplete gamma and beta functions, whose error grows with the shape.
+/// From this shape on (of both) the own integral takes the place of incomplete gamma and beta functions, whose error grows with the shape.
 const LARGE: f64 = 20.0;
+
+/// Shapes of which one is as large and the other not too small to be integrated either.
+const APART: (f64, f64) = (2000.0, 0.02);
 
 /// Standard deviations of a normal density that are looked at.
 const DEVIATIONS: f64 = 8.5;
@@ -138,7 +141,8 @@ impl Threshold {
     /// P(V - shift >= c).
     fn tail(&self, c: f64) -> f64 {
         let (first, second) = (self.first, self.second);
-        if first.min(second) >= LARGE {
+        let apart = first.is_finite() && second.is_finite() && first.max(second) > APART.0 && first.min(second) > APART.1;
+        if first.min(second) >= LARGE || apart {
             return self.integral(c);
         }
         let rising = |shape: f64, v: f64| match shape * v.exp() {
@@ -154,20 +158,13 @@ impl Threshold {
         }
     }
 
-    /// P(V - shift >= c) where both shapes are large: the density's integral from c outwards, and by Stirling's series the whole.
+    /// P(V - shift >= c) as the density's integral from c outwards over the whole.
     fn integral(&self, c: f64) -> f64 {
-        let rest = |shape: f64| {
-            let square = shape * shape;
-            if shape.is_finite() {
-                (1.0 / 12.0 - (1.0 / 360.0 - (1.0 / 1260.0 - 1.0 / (1680.0 * square)) / square) / square) / shape
-            } else {
-                0.0
-            }
-        };
+        let rest = |shape: f64| if shape.is_finite() { stirling_rest(shape) } else { 0.0 };
         let variance = self.first.recip() + self.second.recip();
         let whole =
             (2.0 * std::f64::consts::PI * variance).sqrt() * (rest(self.first) + rest(self.second) - rest(self.first + self.second)).exp();
-        let (width, mut end, mut sum) = (1.5 * variance.sqrt() * if c > 0.0 { 1.0 } else { -1.0 }, c, 0.0);
+        let (width, mut end, mut sum) = (1.5 * variance.sqrt().min(1.0) * if c > 0.0 { 1.0 } else { -1.0 }, c, 0.0);
         while self.log_density(end) > -REACH {
             let centre = end + 0.5 * width;
             sum += interval_rule().iter().map(|(x, v)| v * self.log_density(centre + width * x).exp()).sum::<f64>() * width.abs();
@@ -195,6 +192,66 @@ impl Threshold {
         match self.link {
             Link::Logit => log_odds,
             Link::Probit => Normal::standard().inverse_cdf((1.0 + log_odds.abs().exp()).recip()) * -log_odds.signum(),
+        }
+    }
+}
+
+/// ln Gamma(x) less (x - 1/2) ln x - x + ln(2 pi) / 2.
+fn stirling_rest(x: f64) -> f64 {
+    if x < LARGE {
+        return ln_gamma(x) - (x - 0.5) * x.ln() + x - LOG_ROOT_2_PI;
+    }
+    let square = x * x;
+    (1.0 / 12.0 - (1.0 / 360.0 - (1.0 / 1260.0 - 1.0 / (1680.0 * square)) / square) / square) / x
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::family;
+    use super::*;
+
+    fn threshold(name: &str, dispersion: &[f64], y: f64, weight: f64) -> Threshold {
+        Threshold::of(family(name, dispersion).unwrap().as_ref(), y, weight).unwrap()
+    }
+
+    /// R's ppois, pnbinom, pbinom and pgamma, all digits, where incomplete functions of large shapes lose some.
+    #[test]
+    fn probabilities_of_large_counts_are_those_of_r() {
+        let log = |x: f64| x.ln();
+        for (name, dispersion, y, weight, mean, expected) in [
+            ("poisson", &[] as &[f64], 1e6 - 500.0, 1.0, log(1e6), 0.308_757_645_104_821_73),
+            ("negative-binomial", &[0.5], 60_000.0, 1.0, log(1e5), 0.337_379_239_506_690_41),
+            ("negative-binomial", &[0.3f64.recip()], 60_000.0, 1.0, log(1e5), 0.639_815_872_879_515_69),
+            ("negative-binomial", &[20.0], 60_000.0, 1.0, log(1e5), 0.860_800_004_490_020_81),
+            ("negative-binomial", &[0.5], 5e5, 1.0, log(1e6), 0.264_241_853_415_138_78),
+            ("binomial", &[], 3e5, 1e6, log(3.0 / 7.0), 0.500_493_319_066_679_6),
+            ("gamma", &[1e-6], 1.0 + 3e-4, 1.0, 0.0, 0.618_027_103_388_008_15),
+        ] {
+            let found = threshold(name, dispersion, y, weight).probability(mean, 0.0);
+            assert!((found - expected).abs() < 1e-11, "{name} {dispersion:?}: {found}, {:e}", found - expected);
+        }
+    }
+
+    /// Of parameters beyond use, too: between 0 and 1, and the more the larger the target.
+    #[test]
+    fn probabilities_are_probabilities_everywhere() {
+        for (name, dispersions) in [
+            ("poisson", vec![]),
+            ("negative-binomial", vec![1e-9, 1e-3, 1.0, 40.0]),
+            ("gamma", vec![1e-9, 1e-3, 1.0, 40.0]),
+            ("probit", vec![]),
+        ] {
+            for dispersion in if dispersions.is_empty() { vec![vec![]] } else { dispersions.iter().map(|v| vec![*v]).collect() } {
+                for mean in [-700.0, -30.0, 0.0, 9.0, 700.0] {
+                    for sd in [0.0, 1e-8, 0.3, 5.0, 30.0] {
+                        let at = |y: &f64| threshold(name, &dispersion, *y, 1e5).probability(mean, sd);
+                        let all: Vec<f64> = [0.0, 1.0, 40.0, 9000.0, 1e5, 1e9].iter().map(at).collect();
+                        let what = format!("{name} {dispersion:?} {mean} {sd}: {all:?}");
+                        assert!(all.iter().all(|p| (-1e-12..=1.0 + 1e-12).contains(p)), "{what}");
+                        assert!(all.windows(2).all(|pair| pair[0] <= pair[1] + 1e-9), "{what}");
+                    }
+                }
+            }
         }
     }
 }
