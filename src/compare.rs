@@ -51,7 +51,7 @@ pub struct Rung {
     pub refused: Option<String>,
 }
 
-/// Errors of the predictive means, and scores as [`Scores`](crate::Scores) has them; none where they mean nothing.
+/// Errors of the predictive means, and scores as [`Scores`] has them; none where they mean nothing.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Metrics {
     /// Root mean squared error, in the target's units; none where tasks have units of their own.

@@ -328,21 +328,25 @@ mod tests {
     /// R's poisson()$dev.resids and the like, of the negative binomial twice the difference of dnbinom's logarithms.
     #[test]
     fn deviances_are_those_of_r() {
-        let cases: [(Box<dyn Family>, f64, [(f64, f64); 3]); 4] = [
-            (Box::new(Poisson), 2.5, [(0.0, 5.0), (3.0, 0.093_929_340_763_727_609), (9.0, 10.056_809_218_317_156)]),
-            (Box::new(Gamma::default()), 2.5, [(0.1, 4.517_751_649_736_401_2), (2.5, 0.0), (9.0, 2.638_132_309_075_871_7)]),
+        let cases: Vec<(Case, f64)> = vec![
+            ((Box::new(Poisson), [(0.0, 5.0), (3.0, 0.093_929_340_763_727_61), (9.0, 10.056_809_218_317_156)]), 2.5),
+            ((Box::new(Gamma::default()), [(0.1, 4.517_751_649_736_401), (2.5, 0.0), (9.0, 2.638_132_309_075_871_7)]), 2.5),
             (
-                Box::new(Binomial::default()),
+                (
+                    Box::new(Binomial::default()),
+                    [(0.0, 0.713_349_887_877_464_8), (0.25, 0.012_328_528_833_449_828), (1.0, 2.407_945_608_651_872)],
+                ),
                 0.3,
-                [(0.0, 0.713_349_887_877_464_78), (0.25, 0.012_328_528_833_449_828), (1.0, 2.407_945_608_651_872_2)],
             ),
             (
-                Box::new(NegativeBinomial { dispersion: 0.4 }),
+                (
+                    Box::new(NegativeBinomial { dispersion: 0.4 }),
+                    [(0.0, 3.465_735_902_799_726_5), (3.0, 0.045_517_362_916_154_27), (9.0, 3.899_899_390_809_765_4)],
+                ),
                 2.5,
-                [(0.0, 3.465_735_902_799_726_5), (3.0, 0.045_517_362_916_154_269), (9.0, 3.899_899_390_809_765_4)],
             ),
         ];
-        for (family, mean, targets) in cases {
+        for ((family, targets), mean) in cases {
             for (y, expected) in targets {
                 let found = family.deviance(y, mean).unwrap();
                 assert!((found - expected).abs() < 1e-14 * (1.0 + expected), "{family:?} {y}: {found} {expected}");

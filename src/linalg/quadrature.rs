@@ -114,7 +114,7 @@ mod tests {
                 count as f64 * sum_rule(power).iter().map(|(x, v)| v * f(at(*x))).sum::<f64>()
             };
             let scale = (7 + count) as f64;
-            for f in [&|x: f64| (x / scale).powi(23) as f64, &|x: f64| (-x / scale).exp()] as [&dyn Fn(f64) -> f64; 2] {
+            for f in [&|x: f64| (x / scale).powi(23), &|x: f64| (-x / scale).exp()] as [&dyn Fn(f64) -> f64; 2] {
                 let exact: f64 = (7..7 + count).map(|k| f(k as f64)).sum();
                 assert!((sum(f) / exact - 1.0).abs() < 1e-12, "{power}: {} {exact}", sum(f));
             }

@@ -326,13 +326,16 @@ pub fn edge_text(edge: &Edge) -> String {
     text
 }
 
+/// A figure of a rung.
+type Metric = fn(&Metrics) -> Option<f64>;
+
 /// The ladder as a table: held-out log predictive density a row, the error (of shares the Brier score and the mean AUC within tasks), explained
 /// variance, and the paired difference to the best.
 pub fn comparison_text(comparison: &Comparison) -> String {
     let width = comparison.rungs.iter().map(|rung| rung.name.len()).max().unwrap_or(0).max(9);
-    let any = |metric: fn(&Metrics) -> Option<f64>| comparison.rungs.iter().any(|rung| metric(&rung.metrics).is_some());
+    let any = |metric: Metric| comparison.rungs.iter().any(|rung| metric(&rung.metrics).is_some());
     // Of targets in units of their own there is no common error.
-    let errors: Vec<(&str, fn(&Metrics) -> Option<f64>)> = match () {
+    let errors: Vec<(&str, Metric)> = match () {
         _ if any(|own| own.brier) => vec![("brier", |own| own.brier), ("task auc", |own| own.task_auc)],
         _ if any(|own| own.rmse) => vec![("rmse", |own| own.rmse)],
         _ => vec![("rel.rmse", |own| own.relative_rmse)],

@@ -315,7 +315,7 @@ mod tests {
     /// Draws from predictor and family, scored by the truth, by one that is too sure, one that is not sure enough and one beside it.
     #[test]
     fn the_true_forecast_of_numbers_scores_best_and_is_calibrated() {
-        const ROWS: usize = 2000;
+        const ROWS: usize = 1500;
         let mut random = ChaCha8Rng::seed_from_u64(7);
         for name in ["normal", "gamma", "student"] {
             let (mean, sd, numbers): (f64, f64, &[f64]) = match name {
@@ -343,7 +343,7 @@ mod tests {
                 let other = scores(shift, factor);
                 assert!(other.log_density < truth.log_density && other.crps > truth.crps, "{name} {shift} {factor}");
             }
-            // Standard errors of shares of 2,000 rows: four of them.
+            // Standard errors of shares of 1,500 rows: four of them.
             let error = |share: f64| 4.0 * (share * (1.0 - share) / ROWS as f64).sqrt();
             assert!(truth.pit.unwrap().iter().all(|share| (share - 0.1).abs() < error(0.1)), "{name}");
             assert!(truth.coverage.iter().all(|own| (own.covered - own.level).abs() < error(own.level)), "{name}: {:?}", truth.coverage);
