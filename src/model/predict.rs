@@ -125,12 +125,12 @@ impl Forecast {
     ///
     /// ```
     /// use cognate::Forecast;
-    /// // Half a unit's mean distance from a fair coin is (1 - 1/2)^2 from either side.
+    /// // A fair coin is (1 - 1/2)^2 from either side.
     /// let coin = Forecast::family("bernoulli", &[], 1.0, (0.0, 0.0))?;
-    /// assert_eq!(coin.crps(1.0), Some(0.25));
+    /// assert!((coin.crps(1.0).unwrap() - 0.25).abs() < 1e-12);
     /// // (sqrt 2 - 1) / sqrt pi at the mean of N(0, 1).
     /// let normal = Forecast::normal(0.0, 1.0)?.crps(0.0).unwrap();
-    /// assert!((normal - 0.233_694_977_254_909_1).abs() < 1e-15);
+    /// assert!((normal - (2f64.sqrt() - 1.0) / std::f64::consts::PI.sqrt()).abs() < 1e-12);
     /// # Ok::<(), cognate::Error>(())
     /// ```
     pub fn crps(&self, target: f64) -> Option<f64> {
@@ -148,7 +148,7 @@ impl Forecast {
     /// use cognate::Forecast;
     /// let sure = Forecast::family("poisson", &[], 1.0, (1f64.ln(), 0.0))?;
     /// let (below, at) = sure.pit(1.0).unwrap();
-    /// assert!((below - (-1f64).exp()).abs() < 1e-14 && (at - 2.0 * (-1f64).exp()).abs() < 1e-14);
+    /// assert!((below - (-1f64).exp()).abs() < 1e-12 && (at - 2.0 * (-1f64).exp()).abs() < 1e-12);
     /// # Ok::<(), cognate::Error>(())
     /// ```
     pub fn pit(&self, target: f64) -> Option<(f64, f64)> {
@@ -164,7 +164,7 @@ impl Forecast {
     /// ```
     /// use cognate::Forecast;
     /// let coin = Forecast::family("binomial", &[], 4.0, (0.0, 0.0))?;
-    /// assert_eq!(coin.brier(0.75), Some(0.25));
+    /// assert!((coin.brier(0.75).unwrap() - 0.25).abs() < 1e-12);
     /// # Ok::<(), cognate::Error>(())
     /// ```
     pub fn brier(&self, target: f64) -> Option<f64> {
