@@ -1,12 +1,14 @@
 //! Which structure predicts best on held-out rows, by refitting every candidate in every fold.
 
 use crate::error::{Error, Result};
-use crate::model::{Fit, Model};
+use crate::model::{Fit, Forecast, Model};
+use crate::scores::{Scored, Scores, clustered};
 use crate::structure;
 use crate::tasks::{Design, Rows, Tasks};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use serde::Serialize;
 use std::time::Instant;
 
@@ -41,7 +43,7 @@ pub struct Rung {
     pub difference: Option<f64>,
     /// Standard error of the paired difference, clustered by task.
     pub difference_se: Option<f64>,
-    /// Root mean squared error and explained variance (about the mean of the held-out rows).
+    /// Other scores of the same predictions.
     pub metrics: Metrics,
     /// Time spent fitting.
     pub seconds: f64,
@@ -49,7 +51,7 @@ pub struct Rung {
     pub refused: Option<String>,
 }
 
-/// Errors of the predictive means.
+/// Errors of the predictive means, and scores as [`Scores`] has them; none where they mean nothing.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Metrics {
     /// Root mean squared error, in the target's units; none where tasks have units, or families, of their own.
@@ -58,6 +60,14 @@ pub struct Metrics {
     pub relative_rmse: Option<f64>,
     /// 1 - squared error / squared deviation from the held-out mean; none where tasks have units, or families, of their own.
     pub explained_variance: Option<f64>,
+    /// Mean continuous ranked probability score, in the target's units; none where tasks have units of their own.
+    pub crps: Option<f64>,
+    /// Mean Brier score of shares, over trials.
+    pub brier: Option<f64>,
+    /// Mean over tasks, of those with both successes and failures, of the area under the ROC curve.
+    pub task_auc: Option<f64>,
+    /// Mean unit deviance at the predictive mean, rows by their weight; none where tasks have units of their own.
+    pub deviance: Option<f64>,
 }
 
 /// All rungs of the ladder on the same held-out rows.
@@ -191,8 +201,8 @@ fn evaluate(rows: &Rows, plans: &[Plan], candidates: &[Candidate], progress: &dy
     for candidate in candidates {
         progress(&candidate.name);
         let begin = Instant::now();
-        let outcome = (|| -> Result<(Vec<f64>, Vec<Errors>, Fit)> {
-            let (mut scores, mut last) = (Vec::with_capacity(held.len()), None);
+        let outcome = (|| -> Result<(Vec<Forecast>, Vec<Errors>, Fit)> {
+            let (mut forecasts, mut last) = (Vec::with_capacity(held.len()), None);
             let mut errors = vec![Errors::default(); rows.names().len()];
             for (training, held) in plans {
                 let fit = (candidate.build)()?.fit(training)?;
@@ -201,12 +211,12 @@ fn evaluate(rows: &Rows, plans: &[Plan], candidates: &[Candidate], progress: &dy
                     let p = fit.forecast(Some(task), &rows.names()[task], rows.x(*i), rows.weight(*i), rows.offset(*i))?;
                     errors[task].squares += (rows.y(*i) - p.moments().0).powi(2);
                     errors[task].about_mean += (rows.y(*i) - training.target_mean(task)).powi(2);
-                    scores.push(p.log_density(rows.y(*i)));
+                    forecasts.push(p);
                 }
                 last = Some(fit);
             }
             let fit = last.ok_or_else(|| Error::Arguments("no fold holds a row".into()))?;
-            Ok((scores, errors, fit))
+            Ok((forecasts, errors, fit))
         })();
         let seconds = begin.elapsed().as_secs_f64();
         let mut rung = Rung {
@@ -220,8 +230,11 @@ fn evaluate(rows: &Rows, plans: &[Plan], candidates: &[Candidate], progress: &dy
             refused: None,
         };
         match outcome {
-            Ok((scores, errors, fit)) => {
-                let (mean, se) = clustered(&scores, &tasks);
+            Ok((forecasts, errors, fit)) => {
+                let each = |(p, i): (&Forecast, &usize)| Scored::of(p, rows.y(*i), rows.weight(*i), rows.task(*i));
+                let scored: Vec<Scored> = forecasts.par_iter().zip(&held).map(each).collect();
+                let scores: Vec<f64> = scored.iter().map(|row| row.log_density).collect();
+                let (mean, se) = clustered(&scores, None, &tasks);
                 let centre = held.iter().map(|i| rows.y(*i)).sum::<f64>() / held.len() as f64;
                 let total: f64 = held.iter().map(|i| (rows.y(*i) - centre).powi(2)).sum();
                 rung.score = Some(mean);
@@ -233,6 +246,9 @@ fn evaluate(rows: &Rows, plans: &[Plan], candidates: &[Candidate], progress: &dy
                 let relative: Vec<f64> =
                     errors.iter().filter(|own| own.about_mean > 0.0).map(|own| (own.squares / own.about_mean).sqrt()).collect();
                 rung.metrics.relative_rmse = (!relative.is_empty()).then(|| relative.iter().sum::<f64>() / relative.len() as f64);
+                let own = Scores::of_rows(&scored, |task| rows.names()[task].clone());
+                let Scores { all, task_auc, .. } = if one_unit { own } else { own.of_many_units() };
+                rung.metrics = Metrics { crps: all.crps, brier: all.brier, task_auc, deviance: all.deviance, ..rung.metrics };
                 densities.push(Some(scores));
                 fits.push(Some(fit));
             }
@@ -250,7 +266,7 @@ fn evaluate(rows: &Rows, plans: &[Plan], candidates: &[Candidate], progress: &dy
         for i in &order {
             if let (Some(own), Some(top)) = (&densities[*i], &densities[best]) {
                 let differences: Vec<f64> = own.iter().zip(top).map(|(a, b)| a - b).collect();
-                let (mean, se) = clustered(&differences, &tasks);
+                let (mean, se) = clustered(&differences, None, &tasks);
                 rungs[*i].difference = Some(mean);
                 rungs[*i].difference_se = se;
             }
@@ -260,19 +276,6 @@ fn evaluate(rows: &Rows, plans: &[Plan], candidates: &[Candidate], progress: &dy
     let simplest = rungs.iter().find(|rung| within(rung)).map(|rung| rung.name.clone());
     let best = best.map(|i| rungs[i].name.clone());
     Ok((Comparison { rungs, best, simplest }, fits))
-}
-
-/// Mean over rows and its standard error with rows clustered by task; none with fewer than two tasks.
-fn clustered(values: &[f64], tasks: &[usize]) -> (f64, Option<f64>) {
-    let mean = values.iter().sum::<f64>() / values.len() as f64;
-    let mut sums = std::collections::BTreeMap::new();
-    for (value, task) in values.iter().zip(tasks) {
-        *sums.entry(*task).or_insert(0.0) += value - mean;
-    }
-    let clusters = sums.len() as f64;
-    let spread: f64 = sums.values().map(|sum: &f64| sum * sum).sum();
-    let se = (clusters > 1.0).then(|| (spread * clusters / (clusters - 1.0)).sqrt() / values.len() as f64);
-    (mean, se)
 }
 
 /// The structures of a ladder by name, simple to rich, as candidates.

@@ -36,6 +36,7 @@ mod posterior;
 mod prior;
 mod quadratic;
 pub mod report;
+mod scores;
 pub mod simulate;
 pub mod structure;
 mod tasks;
@@ -54,6 +55,7 @@ pub use model::{
 pub use posterior::Posterior;
 pub use prior::{Groups, Mean, Prior, Relatedness};
 pub use quadratic::{Quadratic, Quadratics, Statistics};
+pub use scores::{Coverage, Outcome, Reliability, Scores, Summary, TaskScores, wilson_interval};
 pub use structure::{
     CandidateRule, EdgeMethod, Exchangeable, FeatureCovariance, Full, Graph, Independent, Known, KnownRelation, Pooled, Smooth, Structure,
     edge_scores,

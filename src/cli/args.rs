@@ -286,9 +286,13 @@ pub(super) struct PredictArgs {
     /// Probability of the intervals
     #[arg(long, default_value_t = 0.95, allow_negative_numbers = true)]
     pub interval: f64,
-    /// Print held-out scores on stderr where the table has targets
+    /// Print scores of the predictions on stderr where the table has targets: log density, rmse, crps, deviance, of shares Brier score and
+    /// AUC (all of shares, also where predictions are counts), coverage and calibration, and the tasks predicted worst
     #[arg(long)]
     pub score: bool,
+    /// Format of the scores: json prints them on stdout, all of them and task by task (with --score and -o FILE)
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
 }
 
 impl DataArgs {

@@ -13,6 +13,7 @@ use crate::em::Step;
 use crate::error::{Error, Result};
 use crate::model::{Fit, Intervals, Model, write_whole};
 use crate::report;
+use crate::scores::Outcome;
 use crate::structure::{self, FeatureCovariance, KnownRelation, Structure};
 use crate::tasks::{Design, Tasks};
 use statrs::distribution::{ContinuousCDF, Normal};
@@ -249,11 +250,18 @@ fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> Result<Strin
     let (fit, schema): (Fit, Schema) = Fit::load_with(&args.model)?;
     check_interval(args.interval)?;
     check_output(args.output.as_deref(), &[&args.model, &args.data])?;
+    if args.score && fit.tasks().are_estimates() {
+        return Err(Error::Arguments("--score needs targets, and a model of summaries has none; leave --score out".into()));
+    }
+    if args.format == Format::Json && !(args.score && args.output.is_some()) {
+        let problem = "--format json prints scores, and needs --score and -o FILE for the predictions; add them, or leave --format out";
+        return Err(Error::Arguments(problem.into()));
+    }
     let queries = csv::read_queries(progress.watch(csv::open(&args.data)?), &source_name(&args.data), &schema)?;
     let known: std::collections::HashMap<&str, usize> =
         fit.tasks().names().iter().enumerate().map(|(t, name)| (name.as_str(), t)).collect();
     let mut records = vec![["row", "task", "mean", "sd", "lower", "upper"].map(String::from).to_vec()];
-    let (mut scored, mut density, mut squares) = (0u64, 0.0, 0.0);
+    let mut outcomes = Vec::new();
     for query in &queries {
         let number = known.get(query.task.as_str()).copied();
         let forecast = match (number, &query.family) {
@@ -261,36 +269,30 @@ fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> Result<Strin
             _ => fit.forecast(number, &query.task, &query.x, query.weight, query.offset)?,
         };
         let p = forecast.prediction(args.interval);
+        if let Some(target) = query.target.filter(|_| args.score) {
+            if let Some(problem) = p.forecast().refuses(target) {
+                let column = if schema.targets.is_empty() { &schema.target } else { &query.task };
+                return Err(Error::BadTarget { row: query.row, column: column.clone(), value: target, problem: problem.into() });
+            }
+            outcomes.push(Outcome { task: query.task.clone(), forecast: p.forecast().clone(), target, weight: query.weight });
+        }
         // Where the table counts successes, so do predictions.
         let unit = if query.counts { query.weight } else { 1.0 };
-        if let Some(target) = query.target {
-            let error = unit * (target - p.mean);
-            scored += 1;
-            squares += error * error;
-            density += p.log_density(target);
-        }
         let numbers = [p.mean, p.sd, p.lower, p.upper].map(|v| (unit * v).to_string());
         records.push([vec![query.row.to_string(), query.task.clone()], numbers.to_vec()].concat());
     }
     let text = csv_text(records)?;
-    if args.score {
-        if fit.tasks().are_estimates() {
-            let problem = "--score needs targets, and a model of summaries has none; leave --score out";
-            return Err(Error::Arguments(problem.into()));
-        }
-        if scored == 0 {
-            return Err(Error::Arguments(format!(
-                "--score needs targets: column '{}' is absent or empty; leave --score out",
-                schema.target
-            )));
-        }
-        if !quiet {
-            let count = scored as f64;
-            note!("cognate: {scored} rows, log predictive density {:.4}, rmse {:.4}", density / count, (squares / count).sqrt());
-        }
+    if args.score && outcomes.is_empty() {
+        return Err(Error::Arguments(format!("--score needs targets: column '{}' is absent or empty; leave --score out", schema.target)));
     }
-    match &args.output {
-        Some(path) => write_whole(path, text.as_bytes()).map(|()| String::new()),
-        None => Ok(text),
+    let scores = if args.score { Some(fit.scores_of(&outcomes)?) } else { None };
+    if let Some(scores) = scores.as_ref().filter(|_| !quiet && args.format == Format::Text) {
+        note!("cognate: {}", report::scores_text(scores).trim_end());
+    }
+    let Some(path) = &args.output else { return Ok(text) };
+    write_whole(path, text.as_bytes())?;
+    match scores.filter(|_| args.format == Format::Json) {
+        Some(scores) => Ok(json(&serde_json::to_value(&scores).map_err(|error| Error::Arguments(error.to_string()))?)),
+        None => Ok(String::new()),
     }
 }

@@ -1,6 +1,6 @@
 //! Binomial targets: successes among trials, by logit or probit link.
 
-use super::family::{Family, LOG_ROOT_2_PI, Local, expected_by_rule};
+use super::family::{Family, LOG_ROOT_2_PI, Local, expected_by_rule, log_ratio};
 use crate::linalg::normal_rule_of;
 use statrs::function::erf::erfc;
 use statrs::function::gamma::ln_gamma;
@@ -81,6 +81,10 @@ impl Family for Binomial {
         true
     }
 
+    fn deviance(&self, y: f64, mean: f64) -> Option<f64> {
+        Some(2.0 * (log_ratio(y, mean) + log_ratio(1.0 - y, 1.0 - mean)))
+    }
+
     fn start(&self, y: f64, weight: f64) -> f64 {
         let share = (weight * y + 0.5) / (weight + 1.0);
         (share / (1.0 - share)).ln() * if self.link == Link::Probit { 0.6 } else { 1.0 }
@@ -125,7 +129,7 @@ fn log_ways(y: f64, weight: f64) -> f64 {
 }
 
 /// ln Phi(x) and phi(x) / Phi(x), also far below 0, where Phi is 0 to double precision.
-fn log_normal_tail(x: f64) -> (f64, f64) {
+pub(super) fn log_normal_tail(x: f64) -> (f64, f64) {
     let log_density = -0.5 * x * x - LOG_ROOT_2_PI;
     if x < -25.0 {
         // Phi(x) = phi(x) / |x| (1 - 1 / x^2 + 3 / x^4 - ..).

@@ -1,6 +1,6 @@
 //! Counts: Poisson, and negative binomial where they spread more than that.
 
-use super::family::{Family, Local, weighted_moments};
+use super::family::{Family, Local, log_ratio, weighted_moments};
 use crate::linalg::normal_rule_of;
 use statrs::function::beta::beta_reg;
 use statrs::function::gamma::{digamma, gamma_ur, ln_gamma};
@@ -39,6 +39,10 @@ impl Family for Poisson {
 
     fn is_whole(&self) -> bool {
         true
+    }
+
+    fn deviance(&self, y: f64, mean: f64) -> Option<f64> {
+        Some(2.0 * (log_ratio(y, mean) - (y - mean)))
     }
 
     fn start(&self, y: f64, _: f64) -> f64 {
@@ -129,6 +133,12 @@ impl Family for NegativeBinomial {
 
     fn is_whole(&self) -> bool {
         true
+    }
+
+    fn deviance(&self, y: f64, mean: f64) -> Option<f64> {
+        // (y + size) ln((y + size) / (mean + size)), also where the size is far above both.
+        let size = self.dispersion.recip();
+        Some(2.0 * (log_ratio(y, mean) - (y + size) * ((y - mean) / (mean + size)).ln_1p()))
     }
 
     fn start(&self, y: f64, _: f64) -> f64 {

@@ -60,6 +60,12 @@ pub trait Family: Debug + Send + Sync {
         false
     }
 
+    /// Unit deviance of a target where its mean was expected, twice the log density lost against the best mean (of weight 1, and in units of
+    /// the dispersion where that only scales it); none where that means little.
+    fn deviance(&self, _y: f64, _mean: f64) -> Option<f64> {
+        None
+    }
+
     /// A predictor at which y is not unlikely.
     fn start(&self, y: f64, weight: f64) -> f64;
 
@@ -134,6 +140,11 @@ pub(crate) fn by_name(name: &str, dispersion: &[f64]) -> Option<Arc<dyn Family>>
 pub(crate) fn all() -> Vec<(&'static str, Arc<dyn Family>)> {
     let gaussian: Arc<dyn Family> = Arc::new(Normal::default());
     std::iter::once(("gaussian", gaussian)).chain(NAMES.iter().filter_map(|name| Some((*name, by_name(name, &[])?)))).collect()
+}
+
+/// y ln(y / mean), 0 for y = 0.
+pub(super) fn log_ratio(y: f64, mean: f64) -> f64 {
+    if y == 0.0 { 0.0 } else { y * (y / mean).ln() }
 }
 
 /// Mean and variance of numbers with weights.
@@ -324,6 +335,39 @@ mod tests {
         let sum: f64 = (0..40_000).map(|k| step * density(5.0 + step * f64::from(k))).sum();
         let expected = sum.ln() - LOG_ROOT_2_PI - 1.5f64.ln();
         assert!((wide.log_density(1000.0) - expected).abs() < 1e-6, "{} {expected}", wide.log_density(1000.0));
+    }
+
+    /// R's poisson()$dev.resids and the like, of the negative binomial twice the difference of dnbinom's logarithms.
+    #[test]
+    fn deviances_are_those_of_r() {
+        let cases: Vec<(Case, f64)> = vec![
+            ((Box::new(Poisson), [(0.0, 5.0), (3.0, 0.093_929_340_763_727_61), (9.0, 10.056_809_218_317_156)]), 2.5),
+            ((Box::new(Gamma::default()), [(0.1, 4.517_751_649_736_401), (2.5, 0.0), (9.0, 2.638_132_309_075_871_7)]), 2.5),
+            (
+                (
+                    Box::new(Binomial::default()),
+                    [(0.0, 0.713_349_887_877_464_8), (0.25, 0.012_328_528_833_449_828), (1.0, 2.407_945_608_651_872)],
+                ),
+                0.3,
+            ),
+            (
+                (
+                    Box::new(NegativeBinomial { dispersion: 0.4 }),
+                    [(0.0, 3.465_735_902_799_726_5), (3.0, 0.045_517_362_916_154_27), (9.0, 3.899_899_390_809_765_4)],
+                ),
+                2.5,
+            ),
+        ];
+        for ((family, targets), mean) in cases {
+            for (y, expected) in targets {
+                let found = family.deviance(y, mean).unwrap();
+                assert!((found - expected).abs() < 1e-14 * (1.0 + expected), "{family:?} {y}: {found} {expected}");
+            }
+        }
+        assert_eq!(Normal::default().deviance(3.0, 1.0), Some(4.0));
+        let (near, limit) = (NegativeBinomial { dispersion: 1e-9 }.deviance(3.0, 2.5).unwrap(), Poisson.deviance(3.0, 2.5).unwrap());
+        assert!((near - limit).abs() < 1e-8, "{near} {limit}");
+        assert!(StudentT::default().deviance(3.0, 1.0).is_none() && Ordinal::default().deviance(3.0, 1.0).is_none());
     }
 
     #[test]

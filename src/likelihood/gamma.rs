@@ -46,6 +46,10 @@ impl Family for Gamma {
         Some(if y > 0.0 { gamma_lr(shape, shape * y * (-eta).exp()) } else { 0.0 })
     }
 
+    fn deviance(&self, y: f64, mean: f64) -> Option<f64> {
+        Some(2.0 * ((y - mean) / mean - (y / mean).ln()))
+    }
+
     fn start(&self, y: f64, _: f64) -> f64 {
         y.ln()
     }

@@ -44,6 +44,10 @@ impl Family for Normal {
         Some(0.5 * erfc((eta - y) * (weight / self.variance).sqrt() * FRAC_1_SQRT_2))
     }
 
+    fn deviance(&self, y: f64, mean: f64) -> Option<f64> {
+        Some((y - mean).powi(2))
+    }
+
     fn start(&self, y: f64, _: f64) -> f64 {
         y
     }

@@ -21,7 +21,10 @@ impl Outlook {
 
     /// E y and its standard deviation.
     pub(crate) fn moments(&self) -> (f64, f64) {
-        let mean = self.average(|eta| self.family.mean(eta));
+        // The chance of one success is that of a threshold, also where the rule is too coarse for it.
+        let one = Outlook { weight: 1.0, ..self.clone() };
+        let success = if self.is_share() { one.at_most(0.0).map(|failure| 1.0 - failure) } else { None };
+        let mean = success.unwrap_or_else(|| self.average(|eta| self.family.mean(eta)));
         let between = self.average(|eta| (self.family.mean(eta) - mean).powi(2));
         (mean, (between + self.average(|eta| self.family.variance(self.weight, eta))).sqrt())
     }
@@ -35,11 +38,15 @@ impl Outlook {
         })
     }
 
+    /// Whether targets are shares of trials.
+    pub(crate) fn is_share(&self) -> bool {
+        self.family.has_ends() && !self.family.is_whole()
+    }
+
     /// P(Y <= y); none where the family has none.
     pub(crate) fn cumulative(&self, y: f64) -> Option<f64> {
-        let at = |eta: f64| self.family.cumulative(y, self.weight, eta);
-        at(self.mean)?;
-        Some(self.average(|eta| at(eta).unwrap_or(f64::NAN)))
+        self.family.cumulative(y, self.weight, self.mean)?;
+        self.at_most(y)
     }
 
     /// The smallest y with P(Y <= y) >= p, to a thousandth of the standard deviation.
