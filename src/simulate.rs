@@ -264,14 +264,12 @@ mod tests {
 
     fn prior(tasks: usize) -> Prior {
         let names: Vec<String> = (0..tasks).map(|t| t.to_string()).collect();
+        let relatedness = Relatedness::Graph(task_graph(Layout::Chain, &names, 0.3..0.4, 1).unwrap());
+        let mean = Mean::Given(DVector::from_vec(vec![1.0, -2.0, 0.0]));
         Prior {
-            mean: Mean::Given(DVector::from_vec(vec![1.0, -2.0, 0.0])),
             mean_features: vec![0, 1, 2],
             varying: vec![0, 2],
-            free: vec![],
-            unrelated: vec![],
-            relatedness: Relatedness::Graph(task_graph(Layout::Chain, &names, 0.3..0.4, 1).unwrap()),
-            factor: DMatrix::from_row_slice(2, 2, &[2.0, 0.0, 0.5, 1.0]),
+            ..Prior::new(mean, relatedness, DMatrix::from_row_slice(2, 2, &[2.0, 0.0, 0.5, 1.0]))
         }
     }
 

@@ -360,14 +360,11 @@ mod tests {
             graph.connect(s, t, 0.22 * uneven(s + 3 * t), None);
         }
         for mean in [Mean::Integrated, Mean::Given(DVector::from_element(p, 0.2))] {
+            let factor = DMatrix::from_row_slice(3, 3, &[0.9, 0.0, 0.0, 0.3, 0.7, 0.0, 0.1, -0.2, 1.1]);
             let prior = Prior {
-                mean,
                 mean_features: (0..p).collect(),
                 varying: vec![0, 1, 3],
-                free: vec![],
-                unrelated: vec![],
-                relatedness: Relatedness::Graph(graph.clone()),
-                factor: DMatrix::from_row_slice(3, 3, &[0.9, 0.0, 0.0, 0.3, 0.7, 0.0, 0.1, -0.2, 1.1]),
+                ..Prior::new(mean, Relatedness::Graph(graph.clone()), factor)
             };
             let exact = Coupled::solve(&quadratics, &prior).unwrap();
             let found =

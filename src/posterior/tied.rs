@@ -209,13 +209,9 @@ mod tests {
         means
             .into_iter()
             .map(|mean| Prior {
-                mean,
                 mean_features: vec![0, 1, 2],
                 varying: vec![0, 2],
-                free: vec![],
-                unrelated: vec![],
-                relatedness: Relatedness::Dense(spd(TASKS, 3)),
-                factor: factor.clone(),
+                ..Prior::new(mean, Relatedness::Dense(spd(TASKS, 3)), factor.clone())
             })
             .collect()
     }
