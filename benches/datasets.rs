@@ -1,6 +1,7 @@
 //! Held-out accuracy of every structure on tables of other families: `cargo bench --bench datasets -- [FOLDER] [NAMES ...]`, FOLDER (or the variable
 //! COGNATE_DATA) with the tables, `../shared/data` by default, NAMES those to measure. A quarter of the rows of every task is held out, five times by
-//! seeds 0 to 4; of landmine all but 20, 40, 80 or 160. AUC is the mean over the tasks whose held-out rows have both classes, deviance the mean over rows.
+//! seeds 0 to 4; of landmine all but 20, 40, 80 or 160. AUC is the mean over the tasks whose held-out rows have both classes, and beside it that of
+//! all rows, which also ranks tasks; deviance is the mean over rows.
 
 use cognate::compare::{Candidate, holdout, ladder};
 use cognate::csv::{Columns, Table, open, read};
@@ -82,21 +83,21 @@ fn expectation(fit: &Fit, rows: &Rows, i: usize) -> cognate::Result<f64> {
     Ok(fit.forecast(Some(t), &rows.names()[t], rows.x(i), rows.weight(i), rows.offset(i))?.moments().0)
 }
 
-/// Mean task AUC where targets are 0 or 1, else mean Poisson deviance.
-fn figure(fit: &Fit, rows: &Rows, held: &[usize], classes: bool) -> cognate::Result<f64> {
+/// Mean task AUC where targets are 0 or 1 and that of all rows together, else mean Poisson deviance.
+fn figures(fit: &Fit, rows: &Rows, held: &[usize], classes: bool) -> cognate::Result<[f64; 2]> {
     if !classes {
         let deviance = |i: &usize| -> cognate::Result<f64> {
             let (mean, y) = (expectation(fit, rows, *i)?, rows.y(*i));
             Ok(2.0 * (if y > 0.0 { y * (y / mean).ln() } else { 0.0 } - (y - mean)))
         };
-        return Ok(held.iter().map(deviance).sum::<cognate::Result<f64>>()? / held.len() as f64);
+        return Ok([held.iter().map(deviance).sum::<cognate::Result<f64>>()? / held.len() as f64, f64::NAN]);
     }
     let mut of_task = vec![Vec::new(); rows.names().len()];
     for i in held {
         of_task[rows.task(*i)].push((expectation(fit, rows, *i)?, rows.y(*i)));
     }
     let found: Vec<f64> = of_task.iter_mut().filter_map(|own| auc(own)).collect();
-    Ok(found.iter().sum::<f64>() / found.len() as f64)
+    Ok([found.iter().sum::<f64>() / found.len() as f64, auc(&mut of_task.concat()).unwrap_or(f64::NAN)])
 }
 
 /// Mean and its standard error.
@@ -112,7 +113,7 @@ fn measure(job: &Job, table: &Table) -> cognate::Result<()> {
     let candidates: Vec<Candidate> = ladder(job.structures, &Default::default(), move |structure| {
         Model::of(Box::new(Generalised::of(Arc::clone(&family))), structure).intervals(Intervals::PlugIn)
     })?;
-    let mut found: Vec<Vec<[f64; 3]>> = vec![Vec::new(); candidates.len()];
+    let mut found: Vec<Vec<[f64; 4]>> = vec![Vec::new(); candidates.len()];
     for seed in 0..SEEDS {
         let train = split(rows, job.fitted, seed);
         let held: Vec<usize> = (0..rows.len()).filter(|i| !train[*i]).collect();
@@ -120,7 +121,8 @@ fn measure(job: &Job, table: &Table) -> cognate::Result<()> {
         for ((rung, fit), own) in comparison.rungs.iter().zip(&fits).zip(&mut found) {
             match (fit, rung.score) {
                 (Some(fit), Some(score)) => {
-                    own.push([figure(fit, rows, &held, classes)?, score, rung.seconds]);
+                    let [own_figure, of_all] = figures(fit, rows, &held, classes)?;
+                    own.push([own_figure, score, rung.seconds, of_all]);
                     if !fit.converged() {
                         println!("  {}, seed {seed}: did not converge", rung.name);
                     }
@@ -130,13 +132,16 @@ fn measure(job: &Job, table: &Table) -> cognate::Result<()> {
         }
     }
     let name = if classes { "AUC" } else { "deviance" };
-    println!("  {:<20} {name:>9} {:>8} {:>18} {:>12} {:>9}", "structure", "se", "over splits", "log density", "seconds");
+    println!("  {:<20} {name:>9} {:>8} {:>18} {:>9} {:>12} {:>9}", "structure", "se", "over splits", "all rows", "log density", "seconds");
     for (candidate, own) in candidates.iter().zip(&found).filter(|(_, own)| own.len() > 1) {
         let column = |k: usize| own.iter().map(|figures| figures[k]).collect::<Vec<_>>();
-        let ((value, error), score, seconds) = (mean(&column(0)), mean(&column(1)).0, mean(&column(2)).0);
+        let ((value, error), score, seconds, of_all) = (mean(&column(0)), mean(&column(1)).0, mean(&column(2)).0, mean(&column(3)).0);
         let lowest = column(0).into_iter().fold(f64::INFINITY, f64::min);
         let highest = column(0).into_iter().fold(f64::NEG_INFINITY, f64::max);
-        println!("  {:<20} {value:>9.4} {error:>8.4} {lowest:>8.4} - {highest:>7.4} {score:>12.4} {seconds:>9.2}", candidate.name());
+        println!(
+            "  {:<20} {value:>9.4} {error:>8.4} {lowest:>8.4} - {highest:>7.4} {of_all:>9.4} {score:>12.4} {seconds:>9.2}",
+            candidate.name()
+        );
     }
     Ok(())
 }
