@@ -36,6 +36,8 @@ fn of(family: impl Family + 'static, inference: Inference) -> Box<dyn Likelihood
     Box::new(Generalised::new(family).with_inference(inference))
 }
 
+type Make = fn() -> Box<dyn Likelihood>;
+
 fn variances(fit: &Fit) -> Vec<f64> {
     match &fit.prior().relatedness {
         Relatedness::Diagonal(variances) => variances.iter().copied().collect(),
@@ -70,14 +72,11 @@ fn normal_tasks_are_gaussian_ones() {
     }
 }
 
-/// Rows, and how their targets speak.
-type Case = (Rows, fn() -> Box<dyn Likelihood>);
-
 /// In the table's units, which do not depend on other tasks.
 #[test]
 fn no_information_crosses_tasks() {
     let counts = table(|_, eta, noise| (eta + 2.0 * noise).exp().floor());
-    let cases: [Case; 3] = [
+    let cases: [(Rows, Make); 3] = [
         (classes(), || of(Binomial::default(), Inference::Variational)),
         (classes(), || of(Binomial::default(), Inference::Laplace)),
         (counts, || of(NegativeBinomial::default(), Inference::Variational)),
@@ -145,9 +144,9 @@ impl One {
 
     /// The exact one, by equal steps in both directions.
     fn exact(&self, v: f64) -> f64 {
-        let step = 0.04;
-        let sum: f64 = (-200..200)
-            .flat_map(|i| (-150..150).map(move |k| (self.start + step * f64::from(i), step * f64::from(k))))
+        let step = 0.1;
+        let sum: f64 = (-80..80)
+            .flat_map(|i| (-60..60).map(move |k| (self.start + step * f64::from(i), step * f64::from(k))))
             .map(|place| (self.at(place, v).0 + 40.0).exp())
             .sum();
         (sum * step * step).ln() - 40.0
@@ -231,7 +230,7 @@ fn tasks_of_one_class_are_finite_and_wide() {
         let t = base.task(i);
         rows.push(&base.names()[t], base.x(i), one_class(base.y(i), t), 1.0).unwrap();
     });
-    let likelihoods: [fn() -> Box<dyn Likelihood>; 4] = [
+    let likelihoods: [Make; 4] = [
         || of(Binomial::default(), Inference::Variational),
         || of(Binomial::default(), Inference::Laplace),
         || of(Poisson, Inference::Variational),

@@ -1,7 +1,8 @@
 //! Common coefficients whose likeliest values are infinite: finite answers, wide intervals and a warning that names the features.
 
 use cognate::{
-    Binomial, Design, Exchangeable, FeatureCovariance, Fit, Full, Generalised, Graph, Inference, Model, Poisson, Pooled, Rows, Structure,
+    Approximation, Binomial, Coordinates, Design, Exchangeable, FamilyRows, FeatureCovariance, Fit, Full, Generalised, Graph, Inference,
+    Mean, Model, Poisson, Pooled, Prior, Relatedness, Rows, Structure,
 };
 
 /// Four tasks of 30 rows. `second` is `first` but in two rows, in both of which the target is 1, so that the difference of their coefficients has
@@ -104,4 +105,26 @@ fn counts_that_are_all_zero_for_a_feature_are_finite() {
         assert!(fit.mean_covariance()[(2, 2)].sqrt() > 2.0);
         assert!(warned(&fit).unwrap().ends_with("in: rare"), "{:?}", fit.warnings());
     }
+}
+
+/// Over nothing but zeros, which leave a flat mean without an integral: exp(-1/2 P m^2) prod_i p(0 | m), by equal steps.
+#[test]
+fn an_integrated_mean_carries_its_prior() {
+    let mut rows = Rows::new("y", &["x"]);
+    (0..12).for_each(|i| rows.push(&format!("t{}", i % 3), &[f64::from(i)], 0.0, 1.0).unwrap());
+    let design = Design::varying(rows.features());
+    let kept = FamilyRows::new(&rows, &design, &Coordinates::identity(&design), &Poisson).unwrap();
+    let precision = 0.04;
+    let prior = Prior {
+        mean_features: vec![0],
+        varying: vec![0],
+        mean_precision: nalgebra::dmatrix![precision],
+        ..Prior::new(Mean::Integrated, Relatedness::Identity, nalgebra::dmatrix![0.0])
+    };
+    let found = Approximation::of(&kept, &Poisson, &prior, Inference::Variational).unwrap();
+    let exact = found.evidence(&kept, &Poisson).unwrap();
+    let density = |m: f64| (-0.5 * precision * m * m - 12.0 * m.exp()).exp();
+    let expected = (0..60_000).map(|k| 1e-3 * density(-50.0 + 1e-3 * f64::from(k))).sum::<f64>().ln();
+    assert!(found.converged && (exact.log_likelihood - expected).abs() < 1e-5 + 4.0 * exact.standard_error, "{exact:?} {expected}");
+    assert!((0.0..0.2).contains(&(expected - found.log_likelihood)), "{} {expected}", found.log_likelihood);
 }
