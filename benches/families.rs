@@ -1,7 +1,8 @@
 //! Fits of families in-process, reading excluded: user CPU of one thread, median of five, for lme4's data sets; wall clock and peak memory
 //! on all cores for a million rows.
 //!
-//! `cargo bench --bench families` prints `name,inference,log-likelihood,seconds` (`exact`: variational and its exact evidence), then `million,variational,log-likelihood,seconds,peak MB`;
+//! `cargo bench --bench families` prints `name,inference,log-likelihood,seconds` (`exact`: variational and its exact evidence, `full`: with intervals
+//! that carry the hyperparameters, the default, and profiles of the variance components), then `million,variational,log-likelihood,seconds,peak MB`;
 //! `... -- only NAME` runs one problem. `benches/families.sh` adds lme4.
 
 use cognate::{
@@ -79,11 +80,10 @@ impl Problem {
         rows.tasks(&design).with_rows(rows).expect("they are its own rows")
     }
 
-    fn fit(&self, tasks: &Tasks, inference: Inference, exact: bool) -> Fit {
+    fn fit(&self, tasks: &Tasks, (inference, intervals, exact): (Inference, Intervals, bool)) -> Fit {
         let likelihood = Generalised::of(Arc::clone(&self.family)).with_inference(inference);
-        // As glmer, which takes variances as known.
         let structure = Exchangeable::new(FeatureCovariance::Full);
-        let model = Model::new(likelihood, structure).intervals(Intervals::PlugIn).exact_evidence(exact);
+        let model = Model::new(likelihood, structure).intervals(intervals).exact_evidence(exact);
         model.fit(tasks).expect("the model fits")
     }
 }
@@ -123,15 +123,17 @@ fn main() {
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool of one thread");
     for problem in problems().iter().filter(|problem| asked(problem.name)) {
         let tasks = problem.tasks();
-        for (inference, exact, name) in [
-            (Inference::Laplace, false, "laplace"),
-            (Inference::Variational, false, "variational"),
-            (Inference::Variational, true, "exact"),
+        // glmer takes variances as known.
+        for (name, kind) in [
+            ("laplace", (Inference::Laplace, Intervals::PlugIn, false)),
+            ("variational", (Inference::Variational, Intervals::PlugIn, false)),
+            ("full", (Inference::Variational, Intervals::Full, false)),
+            ("exact", (Inference::Variational, Intervals::PlugIn, true)),
         ] {
             let (mut times, mut log_likelihood) = (Vec::new(), f64::NAN);
             for _ in 0..5 {
                 let begin = ProcessTime::now();
-                let fit = one.install(|| problem.fit(&tasks, inference, exact));
+                let fit = one.install(|| problem.fit(&tasks, kind));
                 times.push(begin.elapsed().as_secs_f64());
                 assert!(fit.converged());
                 log_likelihood = fit.evidence().map_or(fit.log_likelihood(), |evidence| evidence.log_likelihood);

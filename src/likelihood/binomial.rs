@@ -1,7 +1,7 @@
 //! Binomial targets: successes among trials, by logit or probit link.
 
 use super::family::{Family, LOG_ROOT_2_PI, Local, expected_by_rule, log_ratio};
-use crate::linalg::normal_rule_of;
+use crate::linalg::scale_free_rule;
 use statrs::function::erf::erfc;
 use statrs::function::gamma::ln_gamma;
 use std::f64::consts::FRAC_1_SQRT_2;
@@ -105,7 +105,7 @@ impl Family for Binomial {
             1.0 + small
         };
         // Nodes come in pairs of one weight, so that two logarithms are one.
-        let rule = normal_rule_of(sd);
+        let rule = scale_free_rule(sd);
         let logs = rule[..rule.len() / 2].iter().map(|(z, v)| v * (at(mean + sd * z, *v) * at(mean - sd * z, *v)).ln()).sum::<f64>();
         log_sum += logs;
         Local { value: log_ways(y, weight) + weight * (y * mean - log_sum), slope: weight * (y - p), curvature: weight * spread }

@@ -1,7 +1,7 @@
 //! Families of targets that are not Gaussian: how likely a row is at a linear predictor.
 
 use super::{Binomial, Gamma, Link, NegativeBinomial, Normal, Ordinal, Poisson, StudentT};
-use crate::linalg::normal_rule_of;
+use crate::linalg::{normal_rule_of, scale_free_rule};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -111,7 +111,8 @@ pub(super) fn expected_by_rule<F: Family + ?Sized>(family: &F, y: f64, weight: f
     if sd == 0.0 {
         return family.at(y, weight, mean);
     }
-    normal_rule_of(sd).iter().fold(Local { value: 0.0, slope: 0.0, curvature: 0.0 }, |sum, (z, v)| {
+    let rule = if family.has_unit() { normal_rule_of(sd) } else { scale_free_rule(sd) };
+    rule.iter().fold(Local { value: 0.0, slope: 0.0, curvature: 0.0 }, |sum, (z, v)| {
         let own = family.at(y, weight, mean + sd * z);
         Local { value: sum.value + v * own.value, slope: sum.slope + v * own.slope, curvature: sum.curvature + v * own.curvature }
     })

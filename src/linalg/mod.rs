@@ -14,7 +14,7 @@ pub(crate) use kernels::{
 };
 pub(crate) use lbfgs::Lbfgs;
 pub(crate) use normal::normal;
-pub(crate) use quadrature::{doubling_rules, interval_rule, normal_rule, normal_rule_of, sum_rule};
+pub(crate) use quadrature::{doubling_rules, interval_rule, normal_rule, normal_rule_of, scale_free_rule, sum_rule};
 pub(crate) use vectors::{add_times, transpose_times_both};
 
 use faer::dyn_stack::{MemBuffer, MemStack};
