@@ -67,7 +67,7 @@ impl Generalised {
     /// structure says of u_t.
     ///
     /// ```
-    /// use cognate::{Binomial, Design, Exchangeable, FeatureCovariance, Generalised, Model, Normal, Rows};
+    /// use cognate::{Binomial, Design, Exchangeable, Family, FeatureCovariance, Generalised, Model, Normal, Rows};
     /// use std::sync::Arc;
     /// let mut rows = Rows::new("outcome", &["dose"]);
     /// for i in 0..120 {
@@ -78,8 +78,8 @@ impl Generalised {
     ///     rows.set_group(&format!("ward {ward}"), kind)?;
     /// }
     /// let tasks = rows.tasks(&Design::varying(rows.features())).with_rows(rows)?;
-    /// let families = Generalised::by_group([("gaussian", Arc::new(Normal::default())), ("bernoulli", Arc::new(Binomial::default()))]);
-    /// let fit = Model::new(families, Exchangeable::new(FeatureCovariance::Diagonal)).fit(&tasks)?;
+    /// let families: [(&str, Arc<dyn Family>); 2] = [("gaussian", Arc::new(Normal::default())), ("bernoulli", Arc::new(Binomial::default()))];
+    /// let fit = Model::new(Generalised::by_group(families), Exchangeable::new(FeatureCovariance::Diagonal)).fit(&tasks)?;
     /// assert!((fit.predict("ward 0", &[0.0], 0.95)?.mean - 50.0).abs() < 5.0);
     /// assert!((fit.predict("ward 1", &[0.0], 0.95)?.mean - 0.5).abs() < 0.3);
     /// # Ok::<(), cognate::Error>(())

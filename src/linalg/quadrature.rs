@@ -139,8 +139,7 @@ mod tests {
         let share = |eta: f64| 1.0 / (1.0 + (-eta).exp());
         for sd in [0.1, 0.28, 0.42, 0.56, 0.67, 0.83] {
             for mean in (-40..=40).map(|k| 0.2 * f64::from(k)) {
-                let expected =
-                    |rule: &[(f64, f64)], f: &dyn Fn(f64) -> f64| rule.iter().map(|(z, v)| v * f(mean + sd * z)).sum::<f64>();
+                let expected = |rule: &[(f64, f64)], f: &dyn Fn(f64) -> f64| rule.iter().map(|(z, v)| v * f(mean + sd * z)).sum::<f64>();
                 let value = |eta: f64| eta.max(0.0) + (-eta.abs()).exp().ln_1p();
                 let curvature = |eta: f64| share(eta) * share(-eta);
                 for (f, error) in [(&value as &dyn Fn(f64) -> f64, 1e-10), (&share, 3e-10), (&curvature, 1.5e-9)] {

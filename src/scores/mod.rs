@@ -203,7 +203,7 @@ impl Scores {
         Scores { all: Summary::of(&rows.iter().collect::<Vec<_>>()), task_auc, tasks }
     }
 
-    /// What means something where every task has a unit of its own.
+    /// What means something where tasks have units or families of their own.
     pub(crate) fn of_many_units(self) -> Self {
         let all = Summary { rmse: None, crps: None, crps_se: None, deviance: None, deviance_se: None, ..self.all };
         Scores { all, ..self }
@@ -245,7 +245,8 @@ impl Fit {
     /// The scores of predictions that it made.
     pub(crate) fn scores_of(&self, outcomes: &[Outcome]) -> Result<Scores> {
         let scores = Scores::of(outcomes)?;
-        Ok(if self.tasks().has_own_units() { scores.of_many_units() } else { scores })
+        let many = self.tasks().has_own_units() || self.tasks().groups().len() > 1;
+        Ok(if many { scores.of_many_units() } else { scores })
     }
 }
 
