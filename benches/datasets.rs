@@ -1,5 +1,5 @@
-//! Held-out accuracy of every structure on tables of other families: `cargo bench --bench datasets -- [FOLDER] [NAMES ...]`, FOLDER (or the variable
-//! COGNATE_DATA) with the tables, `../shared/data` by default, NAMES those to measure. A quarter of the rows of every task is held out, five times by
+//! Held-out accuracy of every structure on tables of other families: `cargo bench --bench datasets -- FOLDER [NAMES ...]`, FOLDER
+//! with the tables, NAMES those to measure. A quarter of the rows of every task is held out, five times by
 //! seeds 0 to 4; of landmine all but 20, 40, 80 or 160. AUC is the mean over the tasks whose held-out rows have both classes, and beside it that of
 //! all rows, which also ranks tasks; deviance is the mean over rows.
 
@@ -149,9 +149,12 @@ fn measure(job: &Job, table: &Table) -> cognate::Result<()> {
 fn main() -> cognate::Result<()> {
     let given: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let (folders, names): (Vec<String>, Vec<String>) = given.into_iter().partition(|arg| Path::new(arg).is_dir());
-    let folder = folders.first().cloned().or_else(|| std::env::var("COGNATE_DATA").ok()).unwrap_or_else(|| "../shared/data".into());
+    let Some(folder) = folders.first() else {
+        println!("name the folder with the tables: cargo bench --bench datasets -- FOLDER");
+        return Ok(());
+    };
     for job in jobs().iter().filter(|job| names.is_empty() || names.iter().any(|name| job.file.starts_with(name.as_str()))) {
-        let path = PathBuf::from(&folder).join(job.file);
+        let path = PathBuf::from(folder).join(job.file);
         if !path.is_file() {
             println!("{}: no such file, left out", path.display());
             continue;

@@ -40,7 +40,7 @@ pub struct Prior {
 /// use nalgebra::{dmatrix, dvector};
 /// let task = |estimate: f64| Quadratic { constant: 0.0, linear: dvector![estimate], curvature: dmatrix![1.0] };
 /// let tasks = Quadratics::new(&[task(1.0), task(3.0), task(50.0), task(70.0)])?;
-/// let groups = Groups { of_task: vec![0, 0, 1, 1], scales: vec![1.0, 10.0] };
+/// let groups = Groups::new(vec![0, 0, 1, 1], vec![1.0, 10.0]);
 /// let prior = Prior { groups, ..Prior::new(Mean::Profiled, Relatedness::Identity, dmatrix![1.0]) };
 /// let posterior = Posterior::given(&tasks, &prior)?;
 /// assert!((posterior.mean_of(0)[0] - 2.0).abs() < 1e-12 && (posterior.mean_of(3)[0] - 60.0).abs() < 1e-12);
@@ -53,12 +53,19 @@ pub struct Groups {
     pub of_task: Vec<usize>,
     /// The scale of every group; empty for one group.
     pub scales: Vec<f64>,
+    /// The scales about which they are looked for.
+    about: Vec<f64>,
 }
 
-/// Least and largest scale of a group over that of the reference.
-const SCALES: (f64, f64) = (1e-4, 1e4);
+/// How many times larger or smaller than where it is looked for a scale may be.
+const REACH: f64 = 1e3;
 
 impl Groups {
+    /// The group of every task and the scale of every group.
+    pub fn new(of_task: Vec<usize>, scales: Vec<f64>) -> Self {
+        Groups { of_task, about: scales.clone(), scales }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.scales.len().max(1)
@@ -84,11 +91,16 @@ impl Groups {
         self.scales.get(self.of(task)).copied().unwrap_or(1.0)
     }
 
-    /// The groups whose scales are learned: all but the largest, against which they are measured.
-    pub(crate) fn scaled(&self) -> Vec<usize> {
+    /// The largest, against which the scales of the others are measured.
+    pub(crate) fn reference(&self) -> usize {
         let size = |g: usize| self.of_task.iter().filter(|own| **own == g).count();
-        let reference = (0..self.scales.len()).rev().max_by_key(|g| size(*g));
-        (0..self.scales.len()).filter(|g| Some(*g) != reference).collect()
+        (0..self.scales.len()).rev().max_by_key(|g| size(*g)).unwrap_or(0)
+    }
+
+    /// The groups whose scales are learned: all but that.
+    pub(crate) fn scaled(&self) -> Vec<usize> {
+        let reference = self.reference();
+        (0..self.scales.len()).filter(|g| *g != reference).collect()
     }
 
     /// Logarithms of the learned scales.
@@ -99,8 +111,20 @@ impl Groups {
     /// With other such logarithms, as far as scales may go.
     pub(crate) fn at(&self, point: &[f64]) -> Self {
         let mut moved = self.clone();
-        self.scaled().into_iter().zip(point).for_each(|(g, log)| moved.scales[g] = log.exp().clamp(SCALES.0, SCALES.1));
+        for (g, log) in self.scaled().into_iter().zip(point) {
+            moved.scales[g] = log.exp().clamp(self.about[g] / REACH, self.about[g] * REACH);
+        }
         moved
+    }
+
+    /// How far the logarithm of each learned scale is from where it is looked for.
+    pub(crate) fn deviations(&self) -> Vec<f64> {
+        self.scaled().into_iter().map(|g| (self.scales[g] / self.about[g]).ln()).collect()
+    }
+
+    /// Whether a learned scale with such a deviation that would grow by a positive slope, or fall, is as large, or small, as may be.
+    pub(crate) fn is_at_an_end(deviation: f64, slope: f64) -> bool {
+        deviation.abs() > REACH.ln() - 1e-6 && (deviation > 0.0) == (slope > 0.0)
     }
 }
 

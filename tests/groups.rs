@@ -200,7 +200,7 @@ fn the_command_line_fits_a_family_for_each_task() {
 
     // What is refused names the row or the task.
     for (bad, problem) in [
-        (csv.replace("task 1,binomial", "task 1,poison"), "the group 'poison' of tasks has no family"),
+        (csv.replace("task 1,binomial", "task 1,poison"), "there is no family 'poison'"),
         (csv.replacen("task 1,binomial", "task 1,poisson", 1), "a task has one family"),
         (csv.replacen("task 1,binomial", "task 1,", 1), "kind"),
     ] {
@@ -211,5 +211,59 @@ fn the_command_line_fits_a_family_for_each_task() {
     }
     write("unknown.csv", "task,a,b\nnew,0,0\n");
     let run = cognate(folder.path(), &["predict", "m", "unknown.csv"]);
-    assert!(run.err.contains("name its group"), "{}", run.err);
+    assert!(run.err.contains("name the one that it is of"), "{}", run.err);
+}
+
+/// Runs `cognate` on a table whose lines are apart by semicolons.
+fn on(table: &str, arguments: &[&str]) -> command::Run {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("t.csv"), table.replace(';', "\n")).unwrap();
+    let columns = ["--task", "task", "--target", "y", "--features", "x", "--family-column", "family", "--intervals", "plug-in"];
+    cognate(folder.path(), &[&["fit", "t.csv", "--format", "json"][..], &columns, arguments].concat())
+}
+
+fn means(run: &command::Run, group: usize) -> (f64, f64) {
+    assert_eq!(run.status, 0, "{}", run.err);
+    let fit: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+    let mean = &fit["groups"][group]["mean"];
+    (mean["(Intercept)"].as_f64().unwrap(), mean["x"].as_f64().unwrap())
+}
+
+const LARGE: &str = "task,family,x,y;g,gaussian,1,1100;g,gaussian,2,1250;g,gaussian,3,1280;h,gaussian,1,900;h,gaussian,2,1010;h,gaussian,3,1190;\
+                     k,gaussian,1,1010;k,gaussian,2,1000;k,gaussian,3,1230";
+const BINARY: &str = ";a,bernoulli,1,0;a,bernoulli,2,1;a,bernoulli,3,0;b,bernoulli,1,1;b,bernoulli,2,0;b,bernoulli,3,1";
+
+/// Large targets far from 0 beside binary ones: the means are those of each family by itself (least squares: 877.8 and 115.0).
+#[test]
+fn the_size_of_targets_does_not_matter() {
+    for structure in ["pooled", "exchangeable"] {
+        let run = on(&format!("{LARGE}{BINARY}"), &["--structure", structure]);
+        let (intercept, slope) = means(&run, 0);
+        assert!((intercept - 877.78).abs() < 0.1 && (slope - 115.0).abs() < 0.1, "{structure}: {intercept} {slope}");
+        assert!(!run.out.contains("undecided"));
+    }
+}
+
+/// What the rows of one family do not decide is no matter of the others: it gets a wide prior there, and a warning names it.
+#[test]
+fn a_short_task_of_another_family_takes_no_feature_from_the_others() {
+    let alone = means(&on(LARGE, &[]), 0);
+    let run = on(&format!("{LARGE};z,bernoulli,2,1"), &[]);
+    let beside = means(&run, 0);
+    assert!((alone.0 - beside.0).abs() < 0.5 && (alone.1 - beside.1).abs() < 0.5, "{alone:?} {beside:?}");
+    assert!(run.out.contains("x (bernoulli)"), "{}", run.out);
+}
+
+#[test]
+fn families_use_their_own_columns_only_and_constant_numbers_are_refused() {
+    let table = |first: &str, of_gaussian: &str| {
+        format!("task,family,e,x,y;a,poisson,{first},1,12;a,poisson,10,2,15;b,poisson,10,1,9;b,poisson,10,2,14;b,poisson,10,3,22")
+            + &format!(";g,gaussian,{of_gaussian},1,0.9;g,gaussian,,2,2.1;h,gaussian,,1,1.1;h,gaussian,,2,1.9;h,gaussian,,3,3.1")
+    };
+    let run = on(&table("", ""), &["--exposure", "e"]);
+    assert!(run.status == 1 && run.err.contains("row 1") && run.err.contains("'e'"), "{}", run.err);
+    let (plain, exposed) = (on(&table("10", ""), &["--exposure", "e"]), on(&table("10", "100"), &["--exposure", "e"]));
+    assert_eq!(means(&plain, 1), means(&exposed, 1));
+    let constant = on(&format!("task,family,x,y;g,gaussian,1,7;g,gaussian,2,7;h,gaussian,1,7{BINARY}"), &[]);
+    assert!(constant.status == 1 && constant.err.contains("of all tasks of the family gaussian"), "{}", constant.err);
 }

@@ -145,3 +145,50 @@ fn scores_of_a_fit_are_those_of_its_predictions() {
         }
     }
 }
+
+/// Two levels are two classes: everything said of them is what is said of 0 and 1.
+#[test]
+fn ordinal_targets_of_two_levels_are_binary_ones() {
+    let tasks = |shift: f64| {
+        let mut rows = Rows::new("y", &["x"]);
+        for i in 0..90 {
+            let (t, x) = (i % 6, f64::from(i / 6) / 7.0 - 1.0);
+            let success = x + f64::from(t) / 6.0 + f64::from(i * 7 % 11) / 5.0 > 1.4;
+            rows.push(&format!("task {t}"), &[x], shift + f64::from(u8::from(success)), 1.0).unwrap();
+        }
+        (rows.tasks(&Design::varying(rows.features())).with_rows(rows.clone()).unwrap(), rows)
+    };
+    let structure = || Exchangeable::new(FeatureCovariance::Diagonal);
+    let ((of_levels, levels), (of_classes, classes)) = (tasks(1.0), tasks(0.0));
+    let ordinal = Model::new(Generalised::new(cognate::Ordinal::default()), structure()).fit(&of_levels).unwrap();
+    let binary = Model::new(Generalised::new(Binomial::default()), structure()).fit(&of_classes).unwrap();
+    assert!((ordinal.log_likelihood() - binary.log_likelihood()).abs() < 1e-5);
+    let (own, other) = (ordinal.scores(&levels).unwrap().all, binary.scores(&classes).unwrap().all);
+    assert!((own.log_density - other.log_density).abs() < 1e-4, "{} and {}", own.log_density, other.log_density);
+    let (level, class) = (ordinal.predict("task 2", &[0.1], 0.9).unwrap(), binary.predict("task 2", &[0.1], 0.9).unwrap());
+    assert!((level.mean - 1.0 - class.mean).abs() < 1e-3);
+    let unseen = ordinal.forecast(Some(0), "task 0", &[0.0], 1.0, 0.0).unwrap();
+    assert!(cognate::Scores::of(&[cognate::Outcome { task: "task 0".into(), forecast: unseen, target: 3.0, weight: 1.0 }]).is_err());
+}
+
+/// Predictors so far out that counts have no finite moments: intervals in order, scores finite or none, and no memory without end.
+#[test]
+fn counts_far_out_have_intervals_in_order() {
+    for name in ["poisson", "negative-binomial"] {
+        let dispersion: &[f64] = if name == "poisson" { &[] } else { &[0.5] };
+        for (mean, sd) in [(2.0, 4.0), (5.0, 9.0), (20.0, 3.0), (30.0, 20.0), (90.0, 40.0), (-30.0, 12.0)] {
+            let forecast = cognate::Forecast::family(name, dispersion, 1.0, (mean, sd)).unwrap();
+            for level in [0.5, 0.95] {
+                let (low, high) = forecast.interval(level);
+                assert!(0.0 <= low && low <= high && low.is_sign_positive(), "{name} {mean} {sd}: {low} {high}");
+                if low > 0.0 && high < 1e14 {
+                    let below = forecast.cumulative(low - 1.0).unwrap();
+                    assert!(below < 0.5 - 0.5 * level + 1e-6 && forecast.cumulative(high).unwrap() > 0.5 + 0.5 * level - 1e-6);
+                }
+            }
+            let density = forecast.log_density(3.0);
+            assert!(density.is_finite() && density < 0.0, "{name} {mean} {sd}: {density}");
+            assert!(forecast.crps(3.0).is_none_or(|own| own.is_finite() && own >= 0.0));
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! The flags, each once (those about where edges are looked for are in `edges`).
+//! The flags, each once (those of one subject are beside it).
 
 use super::edges::{EdgeArgs, EdgesArg};
 use super::evidence::EvidenceArgs;

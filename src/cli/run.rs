@@ -1,4 +1,4 @@
-//! What each command does.
+//! From flags to a result: each command reads, fits or loads, and hands back its text.
 
 use super::args::{Cli, Command, CompareArgs, DataArgs, FitArgs, Format, ModelArgs, PredictArgs, TasksArgs};
 use super::demo;
@@ -184,6 +184,11 @@ fn compare(args: &CompareArgs, quiet: bool, progress: &Progress) -> Result<Strin
     note_strangers(options.relation.as_ref(), table.rows.names(), quiet);
     // The ladder's own order, whatever order was asked for.
     let names: Vec<&str> = structure::NAMES.into_iter().filter(|name| args.structures.iter().any(|asked| asked == name)).collect();
+    let names: Vec<&str> = names.into_iter().filter(|name| args.table.family_column.is_none() || *name != "independent").collect();
+    if names.is_empty() {
+        let problem = "independent tasks share nothing, so that families need not be compared together; name other --structures";
+        return Err(Error::Arguments(problem.into()));
+    }
     for flag in args.model.idle_everywhere(&args.table, &names, &options)?.into_iter().filter(|_| !quiet) {
         note!("cognate: {flag} means nothing to these structures and was ignored");
     }
@@ -202,9 +207,8 @@ fn compare(args: &CompareArgs, quiet: bool, progress: &Progress) -> Result<Strin
 }
 
 fn check_interval(level: f64) -> Result<f64> {
-    let reach = Normal::standard().inverse_cdf(0.5 + 0.5 * level.clamp(0.0, 1.0));
-    if level > 0.0 && reach.is_finite() {
-        Ok(reach)
+    if level > 0.0 && level < 1.0 {
+        Ok(Normal::standard().inverse_cdf(0.5 + 0.5 * level))
     } else {
         Err(Error::Arguments(format!("--interval {level} is not a probability; give one between 0 and 1, such as 0.95")))
     }
@@ -264,6 +268,16 @@ fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> Result<Strin
     let mut outcomes = Vec::new();
     for query in &queries {
         let number = known.get(query.task.as_str()).copied();
+        if let (Some(own), Some(named)) = (number.and_then(|t| fit.tasks().groups().get(fit.tasks().group(t))), &query.family)
+            && own != named
+        {
+            let column = schema.family.clone().unwrap_or_default();
+            let (row, task) = (query.row, &query.task);
+            let problem = format!(
+                "row {row}: task '{task}' has the family '{named}' in column '{column}' and was fitted with '{own}'; correct the cell"
+            );
+            return Err(Error::Arguments(problem));
+        }
         let forecast = match (number, &query.family) {
             (None, Some(family)) => fit.forecast_new(family, &query.task, &query.x, query.weight, query.offset)?,
             _ => fit.forecast(number, &query.task, &query.x, query.weight, query.offset)?,
@@ -278,7 +292,8 @@ fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> Result<Strin
         }
         // Where the table counts successes, so do predictions.
         let unit = if query.counts { query.weight } else { 1.0 };
-        let numbers = [p.mean, p.sd, p.lower, p.upper].map(|v| (unit * v).to_string());
+        let plain = |v: f64| if v.abs() < 1e16 { v.to_string() } else { format!("{v:e}") };
+        let numbers = [p.mean, p.sd, p.lower, p.upper].map(|v| plain(unit * v));
         records.push([vec![query.row.to_string(), query.task.clone()], numbers.to_vec()].concat());
     }
     let text = csv_text(records)?;

@@ -12,7 +12,7 @@ pub(super) struct SummaryArgs {
     /// DATA has one line a task instead, from any program: its estimates in columns named by feature, an empty cell where it has none, and
     /// their covariances in columns cov:a:b and cov:a:a (as simulate --summaries writes them) or standard errors in columns se:a. The noise
     /// is as given; the tasks are in the first column unless --task names another; predictions have no noise
-    #[arg(long, conflicts_with_all = ["target", "targets", "row", "formula", "no_task_intercept", "weights", "trials", "offset", "exposure", "factors", "missing",
+    #[arg(long, conflicts_with_all = ["target", "targets", "row", "formula", "no_task_intercept", "weights", "trials", "offset", "exposure", "family_column", "factors", "missing",
         "family", "inference", "noise"])]
     pub summaries: bool,
 }

@@ -1,5 +1,6 @@
-//! The column that names the family of every task.
+//! The column that makes groups of tasks by their family, and refuses a task with two.
 
+use super::cells::is_missing;
 use super::{Source, cell_of};
 use crate::error::{Error, Result};
 use crate::tasks::Rows;
@@ -13,6 +14,19 @@ pub(super) struct FamilyColumn {
     of_task: HashMap<u32, String>,
 }
 
+/// Which columns beside features and target a family has a use for.
+#[derive(Clone, Copy)]
+pub(super) struct Uses {
+    pub trials: bool,
+    pub exposure: bool,
+}
+
+impl Uses {
+    pub(super) fn of(family: &str) -> Self {
+        Uses { trials: matches!(family, "binomial" | "probit"), exposure: matches!(family, "poisson" | "negative-binomial" | "gamma") }
+    }
+}
+
 impl FamilyColumn {
     pub(super) fn of<R: Read>(source: &Source<R>, name: &str) -> Result<Self> {
         Ok(FamilyColumn { column: source.column(name)?, name: name.into(), of_task: HashMap::new() })
@@ -22,11 +36,16 @@ impl FamilyColumn {
         self.column
     }
 
+    /// What a row's family has a use for.
+    pub(super) fn uses(&self, record: &csv::StringRecord) -> Uses {
+        Uses::of(cell_of(record, self.column))
+    }
+
     /// Takes down what a row says of its task.
     pub(super) fn note(&mut self, record: &csv::StringRecord, row: u64, (number, task): (u32, &str)) -> Result<()> {
         let family = cell_of(record, self.column);
         match self.of_task.get(&number) {
-            None if family.is_empty() => Err(Error::MissingValue { row, column: self.name.clone() }),
+            _ if is_missing(family) => Err(Error::MissingValue { row, column: self.name.clone() }),
             None => {
                 self.of_task.insert(number, family.into());
                 Ok(())

@@ -218,7 +218,6 @@ pub fn read(input: impl Read, name: &str, columns: &Columns) -> Result<Table> {
     }
     let unit = columns.row.as_ref().map(|name| source.column(name)).transpose()?;
     let sides = Sides::of(&source, [&columns.weights, &columns.trials, &columns.offset, &columns.exposure])?;
-    let sides = if columns.family.is_some() { sides.with_gaps() } else { sides };
     let mut families = columns.family.as_ref().map(|name| FamilyColumn::of(&source, name)).transpose()?;
     if let Some(clash) = families.as_ref().map(FamilyColumn::column).filter(|own| Some(*own) == task || target_columns.contains(own)) {
         let name = &source.header[clash];
@@ -293,7 +292,7 @@ pub fn read(input: impl Read, name: &str, columns: &Columns) -> Result<Table> {
             }
             units.push(if is_missing(cell) { None } else { Some(cell.to_string()) });
         }
-        let own = if sides.any() { Some(sides.of_row(&record, row)?) } else { None };
+        let own = if sides.any() { Some(sides.of_row(&record, row, families.as_ref().map(|own| own.uses(&record)))?) } else { None };
         for (name, column) in target_names.iter().zip(&target_columns) {
             let cell = cell_of(&record, *column);
             let target = if is_missing(cell) { f64::NAN } else { number(row, name, cell)? };

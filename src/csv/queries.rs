@@ -1,6 +1,7 @@
 //! The rows of a table to predict, read as the table of the fit was.
 
 use super::cells::{Coding, is_missing, number};
+use super::families::Uses;
 use super::sides::Sides;
 use super::{Schema, Source, cell_of};
 use crate::error::{Error, Result};
@@ -44,7 +45,6 @@ pub fn read_queries(input: impl Read, name: &str, schema: &Schema) -> Result<Vec
         .collect();
     let present = |name: &Option<String>| name.clone().filter(|name| source.column(name).is_ok());
     let sides = Sides::of(&source, [&present(&schema.weights), &present(&schema.trials), &schema.offset, &schema.exposure])?;
-    let sides = if schema.family.is_some() { sides.with_gaps() } else { sides };
     let counts = schema.trials.is_some() && present(&schema.trials).is_none();
     let family = present(&schema.family).map(|name| source.column(&name)).transpose()?;
     let place = |coding: &Coding| match source.column(&coding.column) {
@@ -79,7 +79,8 @@ pub fn read_queries(input: impl Read, name: &str, schema: &Schema) -> Result<Vec
                 }
             }
         }
-        let own = sides.of_row(&record, row)?;
+        let named = family.map(|column| cell_of(&record, column)).filter(|family| !family.is_empty());
+        let own = sides.of_row(&record, row, named.map(Uses::of))?;
         if let Some(column) = own.missing {
             return Err(Error::MissingValue { row, column });
         }
@@ -91,7 +92,7 @@ pub fn read_queries(input: impl Read, name: &str, schema: &Schema) -> Result<Vec
                 _ => None,
             };
             let task = task.map_or_else(|| (*name).clone(), |task| cell_of(&record, task).to_string());
-            let family = family.map(|column| cell_of(&record, column).to_string()).filter(|family| !family.is_empty());
+            let family = named.map(String::from);
             queries.push(Query { row, task, x: x.clone(), target, weight: own.weight, offset: own.offset, counts: own.counts, family });
         }
     }

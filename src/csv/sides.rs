@@ -1,6 +1,7 @@
-//! The columns beside features and target: weights, trials, offset and exposure.
+//! What a row has beside features and target (weights, trials, offset, exposure), read alike for fits and predictions.
 
 use super::cells::{is_missing, number};
+use super::families::Uses;
 use super::{Source, cell_of};
 use crate::error::{Error, Result};
 use std::io::Read;
@@ -11,8 +12,6 @@ pub(super) struct Sides {
     trials: Option<(usize, String)>,
     offset: Option<(usize, String)>,
     exposure: Option<(usize, String)>,
-    /// Trials and exposures may be missing, for not every family has them: they are 1 there.
-    gaps: bool,
 }
 
 /// What they say of a row.
@@ -37,17 +36,12 @@ impl Sides {
     pub(super) fn of<R: Read>(source: &Source<R>, names: [&Option<String>; 4]) -> Result<Sides> {
         let find = |name: &Option<String>| name.as_ref().map(|name| Ok((source.column(name)?, name.clone()))).transpose();
         let [weights, trials, offset, exposure] = names.map(find);
-        let sides = Sides { weights: weights?, trials: trials?, offset: offset?, exposure: exposure?, gaps: false };
+        let sides = Sides { weights: weights?, trials: trials?, offset: offset?, exposure: exposure? };
         if sides.weights.is_some() && sides.trials.is_some() {
             let problem = "trials are the weights of shares of successes, so there are no other weights; leave --weights or --trials out";
             return Err(Error::Arguments(problem.into()));
         }
         Ok(sides)
-    }
-
-    /// The same where not every family has trials and an exposure: where missing they are 1.
-    pub(super) fn with_gaps(self) -> Self {
-        Sides { gaps: true, ..self }
     }
 
     fn each(&self) -> [&Option<(usize, String)>; 4] {
@@ -62,21 +56,21 @@ impl Sides {
         self.each().iter().any(|side| side.is_some())
     }
 
-    pub(super) fn of_row(&self, record: &csv::StringRecord, row: u64) -> Result<Side> {
+    /// Where the row names its family, trials and exposures that this has no use for are not looked at.
+    pub(super) fn of_row(&self, record: &csv::StringRecord, row: u64, uses: Option<Uses>) -> Result<Side> {
         let mut missing = None;
-        let mut cell = |side: &Option<(usize, String)>, gaps: bool| -> Result<Option<f64>> {
-            let Some((column, name)) = side else { return Ok(None) };
+        let mut cell = |side: &Option<(usize, String)>, used: bool| -> Result<Option<f64>> {
+            let Some((column, name)) = side.as_ref().filter(|_| used) else { return Ok(None) };
             let cell = cell_of(record, *column);
             if is_missing(cell) {
-                if !gaps {
-                    missing.get_or_insert_with(|| name.clone());
-                }
+                missing.get_or_insert_with(|| name.clone());
                 return Ok(None);
             }
             number(row, name, cell).map(Some)
         };
-        let (weight, trials) = (cell(&self.weights, false)?, cell(&self.trials, self.gaps)?);
-        let (offset, exposure) = (cell(&self.offset, false)?, cell(&self.exposure, self.gaps)?);
+        let used = uses.unwrap_or(Uses { trials: true, exposure: true });
+        let (weight, trials) = (cell(&self.weights, true)?, cell(&self.trials, used.trials)?);
+        let (offset, exposure) = (cell(&self.offset, true)?, cell(&self.exposure, used.exposure)?);
         let refused = |side: &Option<(usize, String)>, value: f64, problem: &str| {
             let column = side.as_ref().map(|(_, name)| name.clone()).unwrap_or_default();
             Error::BadTarget { row, column, value, problem: problem.into() }
@@ -94,7 +88,7 @@ impl Sides {
             weight: trials.or(weight).unwrap_or(1.0),
             offset: offset.unwrap_or(0.0) + exposure.map_or(0.0, f64::ln),
             missing,
-            counts: if self.gaps { trials.is_some() } else { self.trials.is_some() },
+            counts: self.trials.is_some() && used.trials,
         })
     }
 }

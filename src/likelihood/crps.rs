@@ -66,7 +66,10 @@ impl Outlook {
             "student" => self.student_crps(y)?,
             "gamma" => self.gamma_crps(y)?,
             _ if self.is_share() && self.weight != self.weight.round() => return None,
-            _ => self.whole_crps(self.position(y))? / if self.is_share() { self.weight } else { 1.0 },
+            _ if self.is_share() => self.whole_crps(self.position(y))? / self.weight,
+            // Counts and levels.
+            _ if self.family.is_whole() => self.whole_crps(self.position(y))?,
+            _ => return None,
         };
         score.is_finite().then_some(score.max(0.0))
     }
@@ -142,6 +145,9 @@ impl Outlook {
             // The narrowest threshold: of the largest counts, or of half the trials.
             let top = if self.is_share() { 0.5 * self.weight } else { self.family.mean(self.mean + 4.5 * self.sd) };
             let fine = Threshold::of(self.family.as_ref(), top, self.weight)?.fineness(self.mean, self.sd);
+            if fine.is_nan() || DEVIATIONS / fine >= ONE_BY_ONE as f64 {
+                return None;
+            }
             let ends = (DEVIATIONS / fine).ceil() as i64;
             nodes = (-ends..=ends).map(|j| j as f64 * fine).map(|z| (self.mean + self.sd * z, (-0.5 * z * z).exp())).collect();
         }

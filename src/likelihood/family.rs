@@ -1,4 +1,4 @@
-//! Families of targets that are not Gaussian: how likely a row is at a linear predictor.
+//! Families of targets, row by row: how likely a row is at a linear predictor.
 
 use super::{Binomial, Gamma, Link, NegativeBinomial, Normal, Ordinal, Poisson, StudentT};
 use crate::linalg::{normal_rule_of, scale_free_rule};

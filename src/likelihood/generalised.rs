@@ -184,7 +184,7 @@ impl Likelihood for Generalised {
                 let known = self.groups.join(", ");
                 let problem = || match group.as_str() {
                     "" => format!("some tasks are in no group; put each in one of {known}"),
-                    group => format!("the group '{group}' of tasks has no family; name one of {known}"),
+                    group => format!("there is no family '{group}', which some tasks are said to have; choose one of {known}"),
                 };
                 self.groups.iter().position(|own| own == group).ok_or_else(|| Error::Arguments(problem()))
             };

@@ -95,6 +95,21 @@ impl Observations {
         Observations { each: self.each.map(|rows| rows.with_levels(&of_tasks, intercept)), ..self }
     }
 
+    /// The target of all rows of a group, where there are several and all have the same.
+    pub(crate) fn only_target(&self, group: usize) -> Option<f64> {
+        let (targets, _) = self.each.as_ref()?.targets(|t| self.group_of(t) == group);
+        let first = *targets.first()?;
+        (targets.len() > 1 && targets.iter().all(|target| *target == first)).then_some(first)
+    }
+
+    /// Mean and standard deviation of the targets of a group.
+    pub(crate) fn target_moments(&self, group: usize) -> Option<(f64, f64)> {
+        let (targets, _) = self.each.as_ref()?.targets(|t| self.group_of(t) == group);
+        let count = targets.len().max(1) as f64;
+        let mean = targets.iter().sum::<f64>() / count;
+        Some((mean, (targets.iter().map(|target| (target - mean).powi(2)).sum::<f64>() / count).sqrt()))
+    }
+
     /// The group of a task.
     pub(crate) fn group_of(&self, task: usize) -> usize {
         self.group.get(task).copied().unwrap_or(0)

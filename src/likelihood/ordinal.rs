@@ -1,4 +1,4 @@
-//! Ordered levels by the cumulative logit.
+//! Ordered levels, of which only the order means something: by the cumulative logit.
 
 use super::family::{Family, Local};
 use std::sync::Arc;

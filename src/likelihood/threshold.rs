@@ -32,6 +32,14 @@ const APART: (f64, f64) = (2000.0, 0.02);
 /// Standard deviations of a normal density that are looked at.
 const DEVIATIONS: f64 = 8.5;
 
+/// Most steps on a side of the mode: shapes at which more would count are beyond double precision.
+const MOST: u32 = 100_000;
+
+/// 1 + v - exp(v), also for v next to nothing.
+fn below_exponential(v: f64) -> f64 {
+    if v.abs() < 1e-5 { -0.5 * v * v * (1.0 + v / 3.0) } else { v - v.exp_m1() }
+}
+
 impl Threshold {
     /// For P(Y <= y); of shares y is the count among the trials. None for families that are not of this kind.
     pub(super) fn of(family: &dyn Family, y: f64, weight: f64) -> Option<Self> {
@@ -108,8 +116,8 @@ impl Threshold {
     pub(super) fn nodes(&self, step: f64, tilt: f64) -> Vec<(f64, f64)> {
         let own = |j: f64| (j * step, self.log_density(j * step));
         let counts = |(v, log_density): &(f64, f64)| log_density - (tilt * v).min(0.0) > -REACH;
-        let mut nodes: Vec<(f64, f64)> = (0..).map(|j| own(f64::from(j))).take_while(counts).collect();
-        nodes.extend((1..).map(|j| own(-f64::from(j))).take_while(counts));
+        let mut nodes: Vec<(f64, f64)> = (0..MOST).map(|j| own(f64::from(j))).take_while(counts).collect();
+        nodes.extend((1..MOST).map(|j| own(-f64::from(j))).take_while(counts));
         nodes.iter_mut().for_each(|(_, value)| *value = value.exp());
         nodes
     }
@@ -118,8 +126,8 @@ impl Threshold {
     fn log_density(&self, v: f64) -> f64 {
         let (first, second) = (self.first, self.second);
         match (first.is_finite(), second.is_finite()) {
-            (true, false) => first * (v - v.exp_m1()),
-            (false, _) => second * (-v - (-v).exp_m1()),
+            (true, false) => first * below_exponential(v),
+            (false, _) => second * below_exponential(-v),
             _ if v > 0.0 => -second * v - (first + second) * (second / (first + second) * (-v).exp_m1()).ln_1p(),
             _ => first * v - (first + second) * (first / (first + second) * v.exp_m1()).ln_1p(),
         }

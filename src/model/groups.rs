@@ -11,8 +11,14 @@ use std::sync::Arc;
 impl Fit {
     /// The family of a group of tasks at a block of its dispersion; none for the Gaussian and families of a user's own.
     pub(super) fn family_at(&self, group: usize, block: &[f64]) -> Option<Arc<dyn Family>> {
-        let name = self.families.get(group).unwrap_or(&self.family);
-        family(name, block).filter(|_| self.inference.is_some())
+        let family = self.plain_family(group)?;
+        // A block of no numbers says something too: two levels have no gap.
+        Some(if family.dispersion().is_empty() { family } else { family.with_dispersion(block).unwrap_or(family) })
+    }
+
+    /// The family of a group at no dispersion of the fit's.
+    pub(super) fn plain_family(&self, group: usize) -> Option<Arc<dyn Family>> {
+        family(self.families.get(group).unwrap_or(&self.family), &[]).filter(|_| self.inference.is_some())
     }
 
     /// Name of the family of a task.

@@ -171,6 +171,11 @@ impl Model {
                 return Err(Error::Arguments(problem));
             }
             data = data.with_families(tasks, &coordinates, families)?;
+            for (g, group) in tasks.groups().iter().enumerate().filter(|(g, _)| families[*g].has_unit()) {
+                if let Some(value) = data.only_target(g) {
+                    return Err(Error::ConstantTarget { column: format!("{}, of all tasks of the family {group}", tasks.target()), value });
+                }
+            }
         }
         if self.likelihood.needs_units() {
             data.shared = Some(self.shared_rows(tasks, &coordinates)?);
@@ -182,9 +187,9 @@ impl Model {
             return Err(Error::Arguments("no graph feature varies between tasks; choose one that does".into()));
         }
         let with_mean = design.mean_features();
-        // A feature has a mean in all groups or in none.
-        let kept = (0..data.groups()).map(|g| linalg::independent_columns(&total_curvature(&data, &with_mean, g)));
-        let kept = kept.reduce(|all, own| all.into_iter().filter(|k| own.contains(k)).collect()).unwrap_or_default();
+        // A feature has a mean in all groups or in none; where the rows of one do not decide it, a prior does.
+        let total = (0..data.groups()).map(|g| total_curvature(&data, &with_mean, g)).reduce(|all, own| all + own);
+        let kept = total.map_or_else(Vec::new, |total| linalg::independent_columns(&total));
         let mean_features: Vec<usize> = kept.iter().map(|k| with_mean[*k]).collect();
         let means = mean_features.len() * data.groups();
         if !self.likelihood.noise_is_known() && data.total_rows() <= means as f64 {
@@ -198,7 +203,7 @@ impl Model {
         let noise = self.likelihood.noise(&data, &self.likelihood.start(&data, &mean_features));
         let groups = starting_groups(&data, &noise);
         let mean_precision = separation::mean_precision(self.likelihood.as_ref(), &data, &mean_features, intercepts::number(tasks))?;
-        let reference = (0..groups.len()).find(|g| !groups.scaled().contains(g)).unwrap_or(0);
+        let reference = groups.reference();
         let setting = Setting {
             data: &data,
             names: tasks.names(),
@@ -320,11 +325,8 @@ fn starting_groups(data: &Observations, noise: &[f64]) -> Groups {
     if data.groups() == 1 {
         return Groups::default();
     }
-    let mut groups = Groups { of_task: data.group.clone(), scales: vec![1.0; data.groups()] };
-    let scaled = groups.scaled();
-    let reference = (0..groups.len()).find(|g| !scaled.contains(g)).unwrap_or(0);
-    scaled.into_iter().for_each(|g| groups.scales[g] = (noise[g] / noise[reference]).sqrt());
-    groups
+    let reference = Groups::new(data.group.clone(), vec![1.0; data.groups()]).reference();
+    Groups::new(data.group.clone(), noise.iter().map(|own| (own / noise[reference]).sqrt()).collect())
 }
 
 /// Sum of x x' over all rows of the tasks of a group.

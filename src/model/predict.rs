@@ -208,7 +208,7 @@ impl Forecast {
     pub(crate) fn refuses(&self, target: f64) -> Option<&'static str> {
         match &self.0 {
             Kind::Normal { .. } => None,
-            Kind::Family(outlook) => outlook.family.refuses(target, outlook.weight),
+            Kind::Family(outlook) => outlook.refuses(target),
         }
     }
 
@@ -261,7 +261,8 @@ impl Fit {
     pub fn forecast(&self, number: Option<usize>, task: &str, x: &[f64], weight: f64, offset: f64) -> Result<Forecast> {
         if number.is_none() && self.tasks.groups().len() > 1 {
             let groups = self.tasks.groups().join(", ");
-            let problem = format!("task '{task}' is not of the fit, whose tasks are of the groups {groups}; name its group");
+            let problem =
+                format!("task '{task}' is not of the fit, whose tasks are of the groups (families) {groups}; name the one that it is of");
             return Err(Error::Arguments(problem));
         }
         let group = number.map_or(0, |t| self.tasks.group(t));
@@ -276,7 +277,7 @@ impl Fit {
         let groups = self.tasks.groups();
         let number = groups.iter().position(|own| own == group).ok_or_else(|| {
             let known = groups.join(", ");
-            Error::Arguments(format!("task '{task}' is of the group '{group}', which the fit has not seen; its groups are {known}"))
+            Error::Arguments(format!("task '{task}' is of the group (family) '{group}', which the fit has not seen; it has {known}"))
         })?;
         self.forecast_in((None, number), task, x, (weight, offset))
     }

@@ -19,8 +19,9 @@ const UNDECIDED: f64 = 0.01;
 const REACH: f64 = 10.0;
 
 /// Precision of the prior of the common mean: empty, so that the mean is flat, unless the rows of all tasks together leave directions of it undecided, as they
-/// do where a combination of features is not 0 only where all targets are at one end of their range (Albert and Anderson 1984). The
-/// likelihood given any deviations rises along such a direction for ever, so that this is one whatever the deviations. There it is normal about 0. One pooled fit.
+/// do where a combination of features is not 0 only where all targets are at one end of their range (Albert and Anderson 1984), and in one of several groups of tasks
+/// where it is 0 in all rows. The likelihood given any deviations rises along such a direction for ever, or stays, so that this is one whatever the deviations. There
+/// it is normal about 0. One pooled fit.
 pub(super) fn mean_precision(
     likelihood: &dyn Likelihood,
     data: &Observations,
@@ -28,45 +29,60 @@ pub(super) fn mean_precision(
     intercept: Option<usize>,
 ) -> Result<DMatrix<f64>> {
     let flat = DMatrix::zeros(0, 0);
-    let has_ends = likelihood.families().iter().any(|family| family.has_ends());
-    let Some(rows) = data.each.as_ref().filter(|_| has_ends && !features.is_empty()) else { return Ok(flat) };
+    let families = likelihood.families();
     let (count, size) = (data.groups(), features.len());
-    let mut weak = DMatrix::zeros(count * size, count * size);
-    (0..count).for_each(|g| weak.view_mut((g * size, g * size), (size, size)).copy_from(&weak_precision(data, features, intercept, g)));
+    let any = count > 1 || families.iter().any(|family| family.has_ends());
+    let Some(rows) = data.each.as_ref().filter(|_| any && size > 0) else { return Ok(flat) };
+    let weak = weak_precision(data, features, intercept);
+    let units: Vec<f64> = (0..count).map(|g| if families[g].has_unit() { unit(data, g) } else { 1.0 }).collect();
     let Some(root) = linalg::cholesky(weak.clone()) else { return Ok(flat) };
+    let block = |g: usize| ((g * size, g * size), (size, size));
+    let mut all_weak = DMatrix::zeros(count * size, count * size);
+    (0..count).for_each(|g| all_weak.view_mut(block(g).0, block(g).1).copy_from(&(&weak / units[g].powi(2))));
+    let groups = if count > 1 { Groups::new(data.group.clone(), vec![1.0; count]) } else { Groups::default() };
     let prior = Prior {
         mean_features: features.to_vec(),
-        mean_precision: weak,
-        groups: Groups { of_task: data.group.clone(), scales: vec![1.0; if count > 1 { count } else { 0 }] },
+        mean_precision: all_weak,
+        groups,
         ..Prior::new(Mean::Profiled, Relatedness::Zero, DMatrix::zeros(0, 0))
     };
     let found = likelihood.posterior(data, &likelihood.start(data, features), &prior, (None, 1e-3))?;
-    let (shares, vectors) = linalg::symmetric_eigen(&(root.transpose() * found.posterior.mean_covariance() * &root));
     let mut precision = flat;
-    for k in (0..shares.len()).filter(|k| shares[*k] > UNDECIDED) {
-        let mut direction: Vec<f64> = vectors.column(k).iter().copied().collect();
-        linalg::solve_lower_transpose(root.as_slice(), count * size, &mut direction);
-        let effect = |t: usize, x: &[f64]| {
-            let own = &direction[data.group_of(t) * size..][..size];
-            features.iter().zip(own).map(|(feature, along)| x[*feature] * along).sum::<f64>().abs()
-        };
-        let of_task = |t: usize| rows.of(t).map(|row| effect(t, row.x)).fold(0.0, f64::max);
-        let most = (0..rows.tasks()).map(of_task).fold(0.0, f64::max);
-        let along = &root * vectors.column(k) * (most / REACH);
-        if precision.is_empty() {
-            precision = DMatrix::zeros(count * size, count * size);
+    for g in 0..count {
+        let own = found.posterior.mean_covariance().view(block(g).0, block(g).1) / units[g].powi(2);
+        let (shares, vectors) = linalg::symmetric_eigen(&(root.transpose() * own * &root));
+        for k in (0..size).filter(|k| shares[*k] > UNDECIDED) {
+            let mut direction: Vec<f64> = vectors.column(k).iter().copied().collect();
+            linalg::solve_lower_transpose(root.as_slice(), size, &mut direction);
+            let effect = |x: &[f64]| features.iter().zip(&direction).map(|(feature, along)| x[*feature] * along).sum::<f64>().abs();
+            // The rows of other groups too: it may move none of its own.
+            let most = (0..rows.tasks()).flat_map(|t| rows.of(t)).fold(0.0, |most: f64, row| most.max(effect(row.x)));
+            let along = &root * vectors.column(k) * (most / (REACH * units[g]));
+            if precision.is_empty() {
+                precision = DMatrix::zeros(count * size, count * size);
+            }
+            let mut part = precision.view_mut(block(g).0, block(g).1);
+            part += &along * along.transpose();
         }
-        precision += &along * along.transpose();
     }
     Ok(precision)
 }
 
-/// Of the means of a group: the same in any coordinates, and positive definite.
-fn weak_precision(data: &Observations, features: &[usize], intercept: Option<usize>, group: usize) -> DMatrix<f64> {
-    let total = total_curvature(data, features, group);
+/// Standard deviation of the targets of a group; of a single one its size.
+fn unit(data: &Observations, group: usize) -> f64 {
+    match data.target_moments(group) {
+        Some((_, sd)) if sd > 0.0 => sd,
+        Some((mean, _)) if mean != 0.0 => mean.abs(),
+        _ => 1.0,
+    }
+}
+
+/// The same in any coordinates, and positive definite.
+fn weak_precision(data: &Observations, features: &[usize], intercept: Option<usize>) -> DMatrix<f64> {
+    let each = (0..data.groups()).map(|g| total_curvature(data, features, g));
+    let total = each.fold(DMatrix::zeros(features.len(), features.len()), |all, own| all + own);
     let one = features.iter().position(|feature| Some(*feature) == intercept);
-    let rows = || (0..data.rows.len()).filter(|t| data.group_of(*t) == group).map(|t| data.rows[t]).sum();
-    let weight = one.map_or_else(rows, |one| total[(one, one)]);
+    let weight = one.map_or(data.total_rows(), |one| total[(one, one)]);
     let at_mean = one.map_or(DVector::zeros(features.len()), |one| total.column(one) / weight);
     let mut precision = &at_mean * at_mean.transpose();
     for k in (0..features.len()).filter(|k| Some(*k) != one) {

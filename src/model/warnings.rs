@@ -4,7 +4,7 @@ use super::{Fit, LikelihoodKind};
 use crate::likelihood::{Approximation, Observations};
 
 /// Share of the prior in a coefficient of the common mean from which on a warning names it.
-const UNDECIDED: f64 = 0.05;
+const NAMED: f64 = 0.05;
 
 /// Tasks from which on false discovery rates held in simulations (benches/RESULTS.md).
 const ENOUGH: usize = 10;
@@ -87,7 +87,7 @@ impl Fit {
             );
         }
         let Some(rows) = &data.each else { return };
-        let ended = |g: &usize| self.family_at(*g, &[]).is_some_and(|family| family.has_ends());
+        let ended = |g: &usize| self.plain_family(*g).is_some_and(|family| family.has_ends());
         let sided = (0..data.groups()).filter(ended).flat_map(|g| rows.one_sided(|t| data.group_of(t) == g));
         let one_sided: Vec<&str> = sided.map(|t| self.tasks.names()[t].as_str()).collect();
         if !one_sided.is_empty() {
@@ -96,19 +96,19 @@ impl Fit {
                 first_five(&one_sided)
             ));
         }
-        let names = self.tasks.design().features();
+        let (names, groups, size) = (self.tasks.design().features(), self.tasks.groups(), self.prior.mean_features.len());
         let shares = found.posterior.mean_prior_shares();
-        let undecided: Vec<&str> = shares
-            .iter()
-            .zip(self.prior.mean_features.iter().cycle())
-            .filter(|(share, _)| **share > UNDECIDED)
-            .map(|(_, k)| names[*k].as_str())
-            .collect();
+        let named = |(k, _): (usize, &f64)| {
+            let feature = &names[self.prior.mean_features[k % size]];
+            groups.get(k / size).map_or_else(|| feature.clone(), |group| format!("{feature} ({group})"))
+        };
+        let undecided: Vec<String> = shares.iter().enumerate().filter(|(_, share)| **share > NAMED).map(named).collect();
         if !undecided.is_empty() {
+            let of_group = if groups.len() > 1 { ", or it is 0 in all rows of a family" } else { "" };
             self.warnings.push(format!(
-                "the rows leave the common mean undecided (all targets are at one end of their range wherever a combination of features is not 0), so \
-                 that only a wide prior keeps it finite, in: {}",
-                first_five(&undecided)
+                "the rows leave the common mean undecided (all targets are at one end of their range wherever a combination of features is not \
+                 0{of_group}), so that only a wide prior keeps it finite, in: {}",
+                first_five(&undecided.iter().map(String::as_str).collect::<Vec<_>>())
             ));
         }
         if !found.converged {

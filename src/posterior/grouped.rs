@@ -117,7 +117,7 @@ mod tests {
         let mut all = Vec::new();
         for mean in [Mean::Profiled, Mean::Integrated, given] {
             for relatedness in [Relatedness::Identity, Relatedness::Dense(sigma.clone())] {
-                let groups = Groups { of_task: vec![0, 1, 0, 1, 1], scales: vec![1.0, 2.5] };
+                let groups = Groups::new(vec![0, 1, 0, 1, 1], vec![1.0, 2.5]);
                 let factor = dmatrix![0.8, 0.0; 0.3, 0.5];
                 let prior = Prior::new(mean.clone(), relatedness, factor);
                 all.push(Prior { mean_features: vec![0, 2], varying: vec![0, 1], groups, ..prior });

@@ -1,4 +1,4 @@
-//! Block-sparse Cholesky along the connected components of the task graph.
+//! Block-sparse Cholesky along the connected components of the task graph, in the order of `elimination`.
 
 use super::coupled::LIMIT_MB;
 use super::elimination::{Elimination, Group, Tree};

@@ -1,4 +1,4 @@
-//! Held-out scores as a table.
+//! Scores of predictions as a table to read.
 
 use crate::scores::{Scores, Summary};
 use std::fmt::Write;

@@ -124,7 +124,7 @@ impl Display for Fit {
             for (g, group) in tasks.groups().iter().enumerate() {
                 let members: Vec<usize> = (0..tasks.len()).filter(|t| tasks.group(*t) == g).collect();
                 let (count, scale) = (members.len(), figure(prior.groups.scales[g]));
-                write!(out, "  {group}: {count} task{}, sd times {scale}", if count == 1 { "" } else { "s" })?;
+                write!(out, "  {group}: {count} task{}, scale {scale}", if count == 1 { "" } else { "s" })?;
                 for (name, value) in members.first().map_or_else(Vec::new, |t| self.family_dispersion(*t)) {
                     write!(out, ", {name} {}{}", figure(value), component(&format!("{group} {name}")))?;
                 }

@@ -236,7 +236,11 @@ impl Fit {
         let numbers: Vec<Option<usize>> = rows.names().iter().map(|name| self.task_number(name)).collect();
         let outcomes = (0..rows.len()).map(|i| {
             let (task, weight) = (&rows.names()[rows.task(i)], rows.weight(i));
-            let forecast = self.forecast(numbers[rows.task(i)], task, rows.x(i), weight, rows.offset(i))?;
+            let (x, offset, group) = (rows.x(i), rows.offset(i), rows.groups().get(rows.group(rows.task(i))));
+            let forecast = match (numbers[rows.task(i)], group) {
+                (None, Some(group)) => self.forecast_new(group, task, x, weight, offset)?,
+                (number, _) => self.forecast(number, task, x, weight, offset)?,
+            };
             Ok(Outcome { task: task.clone(), forecast, target: rows.y(i), weight })
         });
         self.scores_of(&outcomes.collect::<Result<Vec<_>>>()?)

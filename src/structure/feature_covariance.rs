@@ -176,7 +176,9 @@ impl FactorSpace {
     /// d log-likelihood / d coordinates.
     pub(crate) fn slope(&self, posterior: &Posterior) -> Vec<f64> {
         let mut slope = self.slope_of_factor(posterior);
-        slope.extend(posterior.scale_slopes().into_iter().map(|(own, _)| own));
+        let deviations = posterior.prior().groups.deviations();
+        let inside = |(own, deviation): (f64, f64)| if Groups::is_at_an_end(deviation, own) { 0.0 } else { own };
+        slope.extend(posterior.scale_slopes().into_iter().zip(deviations).map(|((own, _), deviation)| inside((own, deviation))));
         slope
     }
 
@@ -212,7 +214,8 @@ impl FactorSpace {
         }
     }
 
-    /// Log density, in the coordinates and up to a constant, of flat standard deviations (and scales) and uniform correlations; none where the diagonal of L has a
+    /// Log density, in the coordinates and up to a constant, of flat standard deviations, scales of groups log-normal about their start (of a factor of e: few
+    /// tasks a group say next to nothing of them) and uniform correlations; none where the diagonal of L has a
     /// negative element. A row i of a part of n is its standard deviation times a direction in i dimensions, whose last element c has the density
     /// c^(n - i + 1) under uniform correlations.
     pub(crate) fn reference(&self, prior: &Prior) -> Option<f64> {
@@ -222,7 +225,7 @@ impl FactorSpace {
         if (0..q).any(|a| factor[(a, a)] < -1e-9 * self.sizes[a]) {
             return None;
         }
-        let mut log_density: f64 = prior.groups.coordinates().iter().sum();
+        let mut log_density: f64 = -0.5 * prior.groups.deviations().iter().map(|own| own * own).sum::<f64>();
         if self.kind != FeatureCovariance::Full {
             return Some(log_density);
         }
