@@ -398,7 +398,7 @@ impl Fit {
     /// units of their own are what they are at the drawn slopes.
     ///
     /// # Errors
-    /// What [`Posterior::given`] refuses.
+    /// What [`Posterior::given`](crate::Posterior::given) refuses.
     pub fn sample(&self, draws: usize, seed: u64) -> Result<Vec<DMatrix<f64>>> {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         self.with_posterior(|posterior| {

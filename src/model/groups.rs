@@ -50,7 +50,7 @@ impl Fit {
         self.mean_of_group(0)
     }
 
-    /// Mean of every feature in a group of tasks ([`Tasks::groups`]).
+    /// Mean of every feature in a group of tasks ([`Tasks::groups`](crate::Tasks::groups)).
     ///
     /// # Panics
     /// For a group that there is not.
