@@ -23,7 +23,11 @@ impl Fit {
 
     /// Name of the family of a task.
     pub fn family_of(&self, task: usize) -> &str {
-        self.families.get(self.tasks.group(task)).unwrap_or(&self.family)
+        match self.families.get(self.tasks.group(task)).unwrap_or(&self.family).as_str() {
+            // Row by row it has a name of its own, for model files.
+            "normal" => "gaussian",
+            other => other,
+        }
     }
 
     /// The dispersion of the family of a task, with the names of its numbers; empty for the Gaussian (see [`Fit::noise_variance`]) and

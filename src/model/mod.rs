@@ -187,9 +187,14 @@ impl Model {
             return Err(Error::Arguments("no graph feature varies between tasks; choose one that does".into()));
         }
         let with_mean = design.mean_features();
-        // A feature has a mean in all groups or in none; where the rows of one do not decide it, a prior does.
-        let total = (0..data.groups()).map(|g| total_curvature(&data, &with_mean, g)).reduce(|all, own| all + own);
-        let kept = total.map_or_else(Vec::new, |total| linalg::independent_columns(&total));
+        // A feature has a mean in all groups or in none. Where the rows of one do not decide it a prior does, of families.
+        let each = (0..data.groups()).map(|g| total_curvature(&data, &with_mean, g));
+        let kept = if families.is_empty() {
+            let each = each.map(|own| linalg::independent_columns(&own));
+            each.reduce(|all, own| all.into_iter().filter(|k| own.contains(k)).collect()).unwrap_or_default()
+        } else {
+            each.reduce(|all, own| all + own).map_or_else(Vec::new, |total| linalg::independent_columns(&total))
+        };
         let mean_features: Vec<usize> = kept.iter().map(|k| with_mean[*k]).collect();
         let means = mean_features.len() * data.groups();
         if !self.likelihood.noise_is_known() && data.total_rows() <= means as f64 {

@@ -123,8 +123,10 @@ impl Display for Fit {
         } else if prior.groups.are_several() {
             for (g, group) in tasks.groups().iter().enumerate() {
                 let members: Vec<usize> = (0..tasks.len()).filter(|t| tasks.group(*t) == g).collect();
-                let (count, scale) = (members.len(), figure(prior.groups.scales[g]));
-                write!(out, "  {group}: {count} task{}, scale {scale}", if count == 1 { "" } else { "s" })?;
+                write!(out, "  {group}: {}", counted(members.len(), "task"))?;
+                if prior.relatedness.varies() {
+                    write!(out, ", scale {}", figure(prior.groups.scales[g]))?;
+                }
                 for (name, value) in members.first().map_or_else(Vec::new, |t| self.family_dispersion(*t)) {
                     write!(out, ", {name} {}{}", figure(value), component(&format!("{group} {name}")))?;
                 }
