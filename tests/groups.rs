@@ -198,6 +198,14 @@ fn the_command_line_fits_a_family_for_each_task() {
     assert!((means[0] - of(0, 1.0)).abs() < 1e-9 && (means[1] - 4.0 * of(1, 4.0)).abs() < 1e-9);
     assert!((means[2] - expected.forecast_new("poisson", "new", &[0.0, 0.0], 1.0, 0.0).unwrap().moments().0).abs() < 1e-9);
 
+    // Without the column of trials only successes are unknown.
+    write("scored.csv", "task,kind,y,a,b\ntask 0,gaussian,20,0,0\ntask 1,binomial,1,0,0\n");
+    let run = cognate(folder.path(), &["predict", "m", "scored.csv", "--score"]);
+    assert!(run.status == 0 && run.err.contains("1 row"), "{}", run.err);
+    write("unscored.csv", "task,kind,y,a,b\ntask 1,binomial,1,0,0\n");
+    let run = cognate(folder.path(), &["predict", "m", "unscored.csv", "--score"]);
+    assert!(run.status == 1 && run.err.contains("'trials'"), "{}", run.err);
+
     // What is refused names the row or the task.
     for (bad, problem) in [
         (csv.replace("task 1,binomial", "task 1,poison"), "there is no family 'poison'"),

@@ -298,7 +298,9 @@ fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> Result<Strin
     }
     let text = csv_text(records)?;
     if args.score && outcomes.is_empty() {
-        return Err(Error::Arguments(format!("--score needs targets: column '{}' is absent or empty; leave --score out", schema.target)));
+        let trials = schema.trials.as_ref().map_or(String::new(), |trials| format!(" (or '{trials}', of which it counts successes)"));
+        let problem = format!("--score needs targets: column '{}'{trials} is absent or empty; leave --score out", schema.target);
+        return Err(Error::Arguments(problem));
     }
     let scores = if args.score { Some(fit.scores_of(&outcomes)?) } else { None };
     if let Some(scores) = scores.as_ref().filter(|_| !quiet && args.format == Format::Text) {

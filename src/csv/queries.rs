@@ -80,13 +80,14 @@ pub fn read_queries(input: impl Read, name: &str, schema: &Schema) -> Result<Vec
             }
         }
         let named = family.map(|column| cell_of(&record, column)).filter(|family| !family.is_empty());
+        let unknown = counts && named.is_none_or(|family| Uses::of(family).trials);
         let own = sides.of_row(&record, row, named.map(Uses::of))?;
         if let Some(column) = own.missing {
             return Err(Error::MissingValue { row, column });
         }
         for (name, place) in &targets {
             let target = match place {
-                Some(i) if !name.is_empty() && !is_missing(cell_of(&record, *i)) && !counts => {
+                Some(i) if !name.is_empty() && !is_missing(cell_of(&record, *i)) && !unknown => {
                     Some(own.share(number(row, name, cell_of(&record, *i))?, row, name)?)
                 }
                 _ => None,

@@ -114,7 +114,9 @@ impl Family for Binomial {
     fn refuses(&self, y: f64, weight: f64) -> Option<&'static str> {
         let successes = weight * y;
         match () {
-            _ if !(0.0..=1.0).contains(&y) => Some("is no share of successes; give 0 or 1, or a share with the number of trials as weight"),
+            _ if !(0.0..=1.0).contains(&y) => {
+                Some("is no share of successes; give 0 or 1, a share with the number of trials as weight, or successes with their --trials")
+            }
             _ if (successes - successes.round()).abs() > 1e-6 * weight.max(1.0) => {
                 Some("times its weight is no whole number of successes; give the number of trials as weight")
             }
