@@ -209,7 +209,6 @@ fn evaluate(rows: &Rows, plans: &[Plan], candidates: &[Candidate], progress: &dy
                 for i in held {
                     let task = rows.task(*i);
                     let p = fit.forecast(Some(task), &rows.names()[task], rows.x(*i), rows.weight(*i), rows.offset(*i))?;
-                    errors[task].squares += (rows.y(*i) - p.moments().0).powi(2);
                     errors[task].about_mean += (rows.y(*i) - training.target_mean(task)).powi(2);
                     forecasts.push(p);
                 }
@@ -230,9 +229,10 @@ fn evaluate(rows: &Rows, plans: &[Plan], candidates: &[Candidate], progress: &dy
             refused: None,
         };
         match outcome {
-            Ok((forecasts, errors, fit)) => {
+            Ok((forecasts, mut errors, fit)) => {
                 let each = |(p, i): (&Forecast, &usize)| Scored::of(p, rows.y(*i), rows.weight(*i), rows.task(*i));
                 let scored: Vec<Scored> = forecasts.par_iter().zip(&held).map(each).collect();
+                scored.iter().zip(&held).for_each(|(row, i)| errors[rows.task(*i)].squares += (rows.y(*i) - row.mean).powi(2));
                 let scores: Vec<f64> = scored.iter().map(|row| row.log_density).collect();
                 let (mean, se) = clustered(&scores, None, &tasks);
                 let centre = held.iter().map(|i| rows.y(*i)).sum::<f64>() / held.len() as f64;

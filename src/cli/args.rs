@@ -6,7 +6,7 @@ use super::graph::GraphArgs;
 use super::intervals::UncertaintyArgs;
 use super::simulate::SimulateArgs;
 use super::summaries::SummaryArgs;
-use crate::csv::{self, Columns, Varying};
+use crate::csv::{self, Columns, Uses, Varying};
 use crate::error::{Error, Result};
 use crate::formula::Formula;
 use crate::likelihood::{self, CorrelatedGaussian, FAMILY_NAMES, Family, Gaussian, Generalised, Inference, Likelihood, Noise};
@@ -359,10 +359,11 @@ impl ModelArgs {
         if table.family_column.is_some() {
             return Ok(());
         }
-        if table.trials.is_some() && !matches!(self.family.as_str(), "binomial" | "probit") {
+        let uses = Uses::of(&self.family);
+        if table.trials.is_some() && !uses.trials {
             return Err(Error::Arguments("--trials belongs to --family binomial or probit; choose one, or leave --trials out".into()));
         }
-        if table.exposure.is_some() && !matches!(self.family.as_str(), "poisson" | "negative-binomial" | "gamma") {
+        if table.exposure.is_some() && !uses.exposure {
             let problem = "--exposure multiplies an expectation, so it belongs to a family with a log link (poisson, negative-binomial, gamma); \
                            choose one, or give --offset";
             return Err(Error::Arguments(problem.into()));

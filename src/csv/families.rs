@@ -16,13 +16,13 @@ pub(super) struct FamilyColumn {
 
 /// Which columns beside features and target a family has a use for.
 #[derive(Clone, Copy)]
-pub(super) struct Uses {
+pub(crate) struct Uses {
     pub trials: bool,
     pub exposure: bool,
 }
 
 impl Uses {
-    pub(super) fn of(family: &str) -> Self {
+    pub(crate) fn of(family: &str) -> Self {
         Uses { trials: matches!(family, "binomial" | "probit"), exposure: matches!(family, "poisson" | "negative-binomial" | "gamma") }
     }
 }

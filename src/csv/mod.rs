@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::tasks::{Design, INTERCEPT, Rows};
 use cells::{Cells, MISSING_CODE, is_missing, number};
 use families::FamilyColumn;
+pub(crate) use families::Uses;
 use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 use sides::Sides;

@@ -127,10 +127,10 @@ impl Approximation {
                 let level = rows.levels().get(t).map_or(0.0, |level| spread(&level.quadratic().curvature, &covariances[t]));
                 said += own.value(&means[t]) - 0.5 * level;
                 stood += site.value(&means[t]) - 0.5 * spread(&site.curvature, &covariances[t]);
-                let score = &site.linear - &site.curvature * &means[t];
-                let mean = posterior.mean_of(t);
-                let pulls = kept.iter().zip(mean.iter()).map(|(k, mean)| (means[t][*k] - mean) * score[*k]);
-                energy += pulls.sum::<f64>();
+                if inference == Inference::Laplace {
+                    let (score, mean) = (&site.linear - &site.curvature * &means[t], posterior.mean_of(t));
+                    energy += kept.iter().zip(mean.iter()).map(|(k, mean)| (means[t][*k] - mean) * score[*k]).sum::<f64>();
+                }
             }
             let log_likelihood = posterior.log_likelihood() + free_volume(&sites, &prior.free) + said - stood;
             let height = match inference {

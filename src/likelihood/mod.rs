@@ -120,6 +120,12 @@ impl Observations {
         self.group.iter().max().map_or(1, |last| last + 1)
     }
 
+    /// As many rows of the same weights with other sums.
+    pub(crate) fn with_sums(&self, quadratics: Quadratics) -> Self {
+        let (rows, log_weights) = (self.rows.clone(), self.log_weights.clone());
+        Observations { quadratics, rows, log_weights, each: None, shared: None, group: Vec::new() }
+    }
+
     /// One of the tasks alone.
     pub(crate) fn alone(&self, task: usize) -> Result<Self> {
         Ok(Observations {
@@ -176,6 +182,11 @@ impl Dispersion {
     pub(crate) fn of_groups(groups: &[Vec<f64>], of_task: &[usize]) -> Self {
         let sizes = groups.iter().map(Vec::len).collect();
         Dispersion { sizes, group: of_task.to_vec(), ..Dispersion::of_block(groups.concat()) }
+    }
+
+    /// The common block of a group.
+    pub(crate) fn common_block(&self, group: usize) -> &[f64] {
+        &self.common[self.places().swap_remove(if self.sizes.is_empty() { 0 } else { group })]
     }
 
     /// Where the block of each group is among the common ones.

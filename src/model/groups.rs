@@ -42,8 +42,7 @@ impl Fit {
     pub(super) fn dispersion_names(&self) -> Vec<String> {
         let groups = self.tasks.groups();
         let of_group = |g: usize| {
-            let t = (0..self.tasks.len()).find(|t| self.tasks.group(*t) == g);
-            let names = t.map_or_else(Vec::new, |t| self.family_dispersion(t));
+            let names = self.tasks.members(g).next().map_or_else(Vec::new, |t| self.family_dispersion(t));
             names.into_iter().map(move |(name, _)| groups.get(g).map_or_else(|| name.clone(), |group| format!("{group} {name}")))
         };
         (0..groups.len().max(1)).flat_map(of_group).collect()

@@ -177,8 +177,8 @@ impl Fit {
             return Some("the fit did not converge".into());
         }
         // With flat standard deviations the posterior of one is proper from three tasks on (Gelman 2006).
-        let members = |g: usize| (0..self.tasks.len()).filter(|t| self.tasks.group(*t) == g).count();
-        if let Some((_, group)) = self.tasks.groups().iter().enumerate().find(|(g, _)| self.prior.groups.are_several() && members(*g) < 3) {
+        let few = |g: usize| self.prior.groups.are_several() && self.tasks.members(g).count() < 3;
+        if let Some((_, group)) = self.tasks.groups().iter().enumerate().find(|(g, _)| few(*g)) {
             return Some(format!("fewer than three tasks of the family '{group}' do not say how far its tasks vary"));
         }
         if self.log_likelihood_error > 0.0 {

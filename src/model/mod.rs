@@ -205,9 +205,11 @@ impl Model {
             data = data.with_levels(families, intercepts::number(tasks).is_some());
         }
         let mean = em::mean_treatment(self.restricted);
-        let noise = self.likelihood.noise(&data, &self.likelihood.start(&data, &mean_features));
+        let begun = self.likelihood.start(&data, &mean_features);
+        let noise = self.likelihood.noise(&data, &begun);
         let groups = starting_groups(&data, &noise);
-        let mean_precision = separation::mean_precision(self.likelihood.as_ref(), &data, &mean_features, intercepts::number(tasks))?;
+        let mean_precision =
+            separation::mean_precision((self.likelihood.as_ref(), &begun), &data, &mean_features, intercepts::number(tasks))?;
         let reference = groups.reference();
         let setting = Setting {
             data: &data,

@@ -199,14 +199,7 @@ fn redrawn<R: Rng + ?Sized>(data: &Observations, quadratics: &Quadratics, poster
         let rest = if freedom > 0.0 { ChiSquared::new(freedom).map_or(freedom, |chi| chi.sample(random)) } else { 0.0 };
         along.norm_squared() + sd * sd * rest
     });
-    Observations {
-        quadratics: drawn,
-        rows: data.rows.clone(),
-        log_weights: data.log_weights.clone(),
-        each: None,
-        shared: None,
-        group: Vec::new(),
-    }
+    data.with_sums(drawn)
 }
 
 /// Deviations from the mean, each task's features mapped by M' with M = L R' L^+ + (I - L L^+), R a random rotation; L is of the
@@ -232,14 +225,7 @@ fn rotated<R: Rng + ?Sized>(data: &Observations, posterior: &Posterior, random: 
         linear.copy_from_slice((map.transpose() * along).as_slice());
         data.quadratics.residual(t, posterior.mean().as_slice()).max(0.0)
     });
-    Observations {
-        quadratics: drawn,
-        rows: data.rows.clone(),
-        log_weights: data.log_weights.clone(),
-        each: None,
-        shared: None,
-        group: Vec::new(),
-    }
+    data.with_sums(drawn)
 }
 
 /// A uniformly distributed orthogonal matrix: Q of a Gaussian one, its signs by R's diagonal (Stewart 1980).

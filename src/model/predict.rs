@@ -312,9 +312,7 @@ impl Fit {
                 }
                 let scale = self.prior.groups.scales.get(group).copied().unwrap_or(1.0);
                 let covariance = between * scale.powi(2) + self.fitted_mean_covariance(group);
-                let block =
-                    &self.dispersion.common[self.dispersion.places()[if self.dispersion.sizes.is_empty() { 0 } else { group }].clone()];
-                (z.dot(&self.fitted_mean(group)), z.dot(&(covariance * &z)), block)
+                (z.dot(&self.fitted_mean(group)), z.dot(&(covariance * &z)), self.dispersion.common_block(group))
             }
         };
         if self.inference.is_none() {

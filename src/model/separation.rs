@@ -2,7 +2,7 @@
 
 use super::total_curvature;
 use crate::error::Result;
-use crate::likelihood::{Likelihood, Observations};
+use crate::likelihood::{Dispersion, Likelihood, Observations};
 use crate::linalg;
 use crate::prior::{Groups, Mean, Prior, Relatedness};
 use nalgebra::{DMatrix, DVector};
@@ -23,7 +23,7 @@ const REACH: f64 = 10.0;
 /// where it is 0 in all rows. The likelihood given any deviations rises along such a direction for ever, or stays, so that this is one whatever the deviations. There
 /// it is normal about 0. One pooled fit.
 pub(super) fn mean_precision(
-    likelihood: &dyn Likelihood,
+    (likelihood, begun): (&dyn Likelihood, &Dispersion),
     data: &Observations,
     features: &[usize],
     intercept: Option<usize>,
@@ -46,7 +46,7 @@ pub(super) fn mean_precision(
         groups,
         ..Prior::new(Mean::Profiled, Relatedness::Zero, DMatrix::zeros(0, 0))
     };
-    let found = likelihood.posterior(data, &likelihood.start(data, features), &prior, (None, 1e-3))?;
+    let found = likelihood.posterior(data, begun, &prior, (None, 1e-3))?;
     let mut precision = flat;
     for g in 0..count {
         let own = found.posterior.mean_covariance().view(block(g).0, block(g).1) / units[g].powi(2);

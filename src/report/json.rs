@@ -148,8 +148,8 @@ pub fn fit_json(fit: &Fit) -> Value {
     let [mean, mean_se, mean_intervals] = if grouped { [Value::Null, Value::Null, Value::Null] } else { means(fit, 0) };
     let groups: Vec<Value> = (0..tasks.groups().len())
         .map(|g| {
-            let members: Vec<&String> = (0..tasks.len()).filter(|t| tasks.group(*t) == g).map(|t| &tasks.names()[t]).collect();
-            let first = (0..tasks.len()).find(|t| tasks.group(*t) == g);
+            let members: Vec<&String> = tasks.members(g).map(|t| &tasks.names()[t]).collect();
+            let first = tasks.members(g).next();
             let [mean, mean_se, mean_intervals] = means(fit, g);
             json!({
                 "group": tasks.groups()[g],

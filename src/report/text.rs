@@ -122,7 +122,7 @@ impl Display for Fit {
             writeln!(out, "  noise as given: variance 1 over a row's weight")?;
         } else if prior.groups.are_several() {
             for (g, group) in tasks.groups().iter().enumerate() {
-                let members: Vec<usize> = (0..tasks.len()).filter(|t| tasks.group(*t) == g).collect();
+                let members: Vec<usize> = tasks.members(g).collect();
                 write!(out, "  {group}: {}", counted(members.len(), "task"))?;
                 if prior.relatedness.varies() {
                     write!(out, ", scale {}", figure(prior.groups.scales[g]))?;

@@ -87,7 +87,7 @@ pub(crate) struct Scored {
     task: usize,
     weight: f64,
     target: f64,
-    mean: f64,
+    pub mean: f64,
     pub log_density: f64,
     crps: Option<f64>,
     brier: Option<f64>,

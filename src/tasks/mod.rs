@@ -71,6 +71,11 @@ impl Tasks {
         self.group.get(task).copied().unwrap_or(0)
     }
 
+    /// The tasks of a group.
+    pub(crate) fn members(&self, group: usize) -> impl Iterator<Item = usize> {
+        (0..self.len()).filter(move |t| self.group(*t) == group)
+    }
+
     /// The group of every task; nothing for one group.
     pub(crate) fn group_of_tasks(&self) -> &[usize] {
         &self.group
