@@ -98,6 +98,11 @@ pub(crate) fn climb(
         let integrated = Setting { mean: &prior.mean, ..*setting };
         let climbed = climb(likelihood, base.as_mut(), &integrated, options, progress)?;
         (prior, dispersion) = (climbed.prior, climbed.dispersion);
+        let from = climbed.quadratics.as_ref();
+        let starts = structure.starts(&|| Ok(likelihood.posterior(data, &dispersion, &prior, (from, ROUGHLY))?.posterior))?;
+        if !starts.is_empty() {
+            (prior, dispersion) = best_start(likelihood, structure, data, starts, (&dispersion, from))?;
+        }
     }
     if let Some(own) = fixed {
         trace.push(step(&likelihood.posterior(data, &own, &prior, (None, STILL))?, 0.0));
@@ -128,6 +133,33 @@ pub(crate) fn climb(
             Ok(Climbed { prior, dispersion, trace, stop, quadratics })
         }
     }
+}
+
+/// Of several starts what a few EM steps make of the best.
+fn best_start(
+    likelihood: &dyn Likelihood,
+    structure: &mut dyn Structure,
+    data: &Observations,
+    starts: Vec<Prior>,
+    (first, from): (&Dispersion, Option<&Quadratics>),
+) -> Result<(Prior, Dispersion)> {
+    const STEPS: usize = 10;
+    let mut best: Option<(f64, Prior, Dispersion)> = None;
+    for start in starts {
+        let (mut prior, mut dispersion, mut quadratics) = (start, first.clone(), None);
+        let mut height = f64::NEG_INFINITY;
+        for _ in 0..STEPS {
+            let found = likelihood.posterior(data, &dispersion, &prior, (quadratics.as_ref().or(from), ROUGHLY))?;
+            height = step(&found, structure.log_prior(&prior) + likelihood.log_prior(&dispersion)).log_posterior;
+            dispersion = likelihood.update(data, &found.posterior, &dispersion);
+            (prior, quadratics) = (structure.update(&found.posterior)?, Some(found.quadratics));
+        }
+        if best.as_ref().is_none_or(|(highest, ..)| height > *highest) {
+            best = Some((height, prior, dispersion));
+        }
+    }
+    let (_, prior, dispersion) = best.expect("there is a start");
+    Ok((prior, dispersion))
 }
 
 fn step(found: &Approximation, log_prior: f64) -> Step {

@@ -49,15 +49,15 @@ pub use likelihood::{
     Inference, Likelihood, Link, Local, NegativeBinomial, Noise, Normal, Observations, Ordinal, Poisson, StudentT,
 };
 pub use model::{
-    Fit, Forecast, Intervals, LikelihoodKind, Model, Null, NullTest, Prediction, SampledEdges, Standardise, VarianceComponent,
+    Cluster, Fit, Forecast, Intervals, LikelihoodKind, Model, Null, NullTest, Prediction, SampledEdges, Standardise, VarianceComponent,
     VarianceTest, Visibility,
 };
 pub use posterior::Posterior;
-pub use prior::{Groups, Mean, Prior, Relatedness};
+pub use prior::{Groups, Mean, Mixture, Prior, Relatedness};
 pub use quadratic::{Quadratic, Quadratics, Statistics};
 pub use scores::{Coverage, Outcome, Reliability, Scores, Summary, TaskScores, wilson_interval};
 pub use structure::{
-    CandidateRule, EdgeMethod, Exchangeable, FeatureCovariance, Full, Graph, Independent, Known, KnownRelation, Pooled, Smooth, Structure,
+    CandidateRule, Clusters, EdgeMethod, Exchangeable, FeatureCovariance, Full, Graph, Independent, Known, KnownRelation, Pooled, Smooth, Structure,
     edge_scores,
 };
 pub use tasks::{Coordinates, Design, INTERCEPT, Rows, Summaries, TargetUnit, Tasks};

@@ -147,6 +147,9 @@ pub(super) struct ModelArgs {
     /// Strength nu of the prior on the task covariance (full: T + 1; graph: 2; the exact sampler of edges has one of its own)
     #[arg(long)]
     prior_strength: Option<f64>,
+    /// How many groups of tasks the structure clusters looks for (default: 2)
+    #[arg(long, value_name = "K")]
+    groups: Option<usize>,
     /// How the structure graph finds its edge probabilities
     #[arg(long, value_enum, default_value_t = EdgesArg::Auto)]
     edges: EdgesArg,
@@ -227,8 +230,8 @@ pub(super) struct FitArgs {
     #[command(flatten)]
     pub uncertainty: UncertaintyArgs,
     /// How tasks may be related: independent (each alone), pooled (all the same), pooled-intercepts (the same but for their
-    /// intercepts), known (neighbours or a covariance from a file), exchangeable (random effects), graph (a learned sparse task
-    /// graph), full (any task covariance)
+    /// intercepts), known (neighbours or a covariance from a file), exchangeable (random effects), clusters (--groups of tasks that
+    /// nobody has named), graph (a learned sparse task graph), full (any task covariance)
     #[arg(long, default_value = "exchangeable", value_parser = structure::NAMES)]
     pub structure: String,
     #[command(flatten)]
@@ -382,7 +385,8 @@ impl ModelArgs {
             ("--graph-features", table.graph_features.is_some() && !structure.relates()),
             ("--edges", !matches!(self.edges, EdgesArg::Auto) && structure.name() != "graph"),
             ("--covariance", self.covariance.is_some() && structure.name() != "known"),
-            ("--reml", self.reml && !structure.has_marginal()),
+            ("--reml", self.reml && (!structure.has_marginal() || structure.name() == "clusters")),
+            ("--groups", self.groups.is_some() && structure.name() != "clusters"),
             ("--noise", matches!(self.noise, NoiseArg::Task) && self.own_family().is_none() && table.shares_rows()),
             ("--noise", matches!(self.noise, NoiseArg::Task) && self.own_family().is_some_and(|family| family.dispersion().is_empty())),
             ("--inference", self.inference.is_some() && self.own_family().is_none() && table.family_column.is_none()),
@@ -429,6 +433,7 @@ impl ModelArgs {
             edges: self.edges.into(),
             seed: self.seed,
             nearest: self.search.nearest()?,
+            clusters: self.groups,
         })
     }
 

@@ -5,7 +5,7 @@ use super::rows::{Families, FamilyRows, Where};
 use crate::error::Result;
 use crate::linalg;
 use crate::posterior::Posterior;
-use crate::prior::Prior;
+use crate::prior::{Mixture, Prior};
 use crate::quadratic::{Quadratic, Quadratics};
 use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
@@ -63,6 +63,8 @@ pub struct Approximation {
     pub steps: usize,
     /// Whether it stands: another step moves no coefficient by more than 1e-9.
     pub converged: bool,
+    /// How much more the rows of each task say than its quadratic; nothing where they say the same.
+    gaps: Vec<f64>,
 }
 
 /// An approximation on the way, what is climbed, and the quadratics around it.
@@ -72,6 +74,7 @@ struct Place {
     means: Vec<DVector<f64>>,
     height: f64,
     log_likelihood: f64,
+    gaps: Vec<f64>,
     around: Vec<Quadratic>,
 }
 
@@ -89,7 +92,7 @@ impl Approximation {
     pub(crate) fn exact(quadratics: Quadratics, prior: &Prior) -> Result<Self> {
         let posterior = Posterior::owning(quadratics.clone(), prior)?;
         let log_likelihood = posterior.log_likelihood();
-        Ok(Approximation { posterior, quadratics, log_likelihood, steps: 1, converged: true })
+        Ok(Approximation { posterior, quadratics, log_likelihood, steps: 1, converged: true, gaps: Vec::new() })
     }
 
     /// Of tasks that share nothing, from those of each by itself.
@@ -101,6 +104,30 @@ impl Approximation {
             log_likelihood: each.iter().map(|own| own.log_likelihood).sum(),
             steps: each.iter().map(|own| own.steps).max().unwrap_or(0),
             converged: each.iter().all(|own| own.converged),
+            gaps: each.iter().flat_map(|own| own.gaps.iter().copied()).collect(),
+        })
+    }
+
+    /// Of unknown clusters: one as if all tasks were of each component, in whose quadratics what they miss is a constant.
+    fn of_components(
+        from: Option<&Quadratics>,
+        rows: &FamilyRows,
+        families: &Families,
+        (prior, mixture): (&Prior, &Mixture),
+        search: (Inference, f64),
+    ) -> Result<Self> {
+        let each = (0..mixture.components())
+            .map(|c| {
+                let own = from.map(|from| from.of_component(c));
+                Self::beginning(own, rows, families, &prior.of_component(mixture, c), search)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let quadratics = Quadratics::of_components(each.iter().map(|own| own.quadratics.raised(&own.gaps)).collect());
+        let found = Self::exact(quadratics, prior)?;
+        Ok(Approximation {
+            steps: each.iter().map(|own| own.steps).max().unwrap_or(0),
+            converged: each.iter().all(|own| own.converged),
+            ..found
         })
     }
 
@@ -112,21 +139,27 @@ impl Approximation {
         prior: &Prior,
         (inference, still): (Inference, f64),
     ) -> Result<Self> {
+        if let Some(mixture) = &prior.mixture {
+            return Self::of_components(from, rows, families, (prior, mixture), (inference, still));
+        }
         let kept: Vec<usize> = (0..rows.features()).filter(|k| !prior.free.contains(k)).collect();
         let at = |sites: Vec<Quadratic>| -> Result<Place> {
             let posterior = Posterior::owning(Quadratics::new(&sites)?, prior)?;
-            let Where { means, covariances } = Where::of(&posterior, inference == Inference::Variational);
+            let Where { means, covariances, .. } = Where::of(&posterior, inference == Inference::Variational);
             let around = rows.quadratics(families, |t, row| {
                 let eta = row.predictor(&means[t]);
                 (eta, families.of(t).expected(row.y, row.weight, eta + row.offset, row.deviation(&covariances[t])))
             });
             // What the rows say at the posterior, or on average over it, against what the quadratics did.
             let (mut said, mut stood, mut energy) = (0.0, 0.0, 0.0);
+            let mut gaps = Vec::with_capacity(sites.len());
             for (t, (site, own)) in sites.iter().zip(&around).enumerate() {
                 // That of rows is in their expected values already.
                 let level = rows.levels().get(t).map_or(0.0, |level| spread(&level.quadratic().curvature, &covariances[t]));
-                said += own.value(&means[t]) - 0.5 * level;
-                stood += site.value(&means[t]) - 0.5 * spread(&site.curvature, &covariances[t]);
+                let (own_said, own_stood) =
+                    (own.value(&means[t]) - 0.5 * level, site.value(&means[t]) - 0.5 * spread(&site.curvature, &covariances[t]));
+                (said, stood) = (said + own_said, stood + own_stood);
+                gaps.push(own_said - own_stood);
                 if inference == Inference::Laplace {
                     let (score, mean) = (&site.linear - &site.curvature * &means[t], posterior.mean_of(t));
                     energy += kept.iter().zip(mean.iter()).map(|(k, mean)| (means[t][*k] - mean) * score[*k]).sum::<f64>();
@@ -137,7 +170,7 @@ impl Approximation {
                 Inference::Variational => log_likelihood + posterior.log_mean_density(),
                 Inference::Laplace => said - 0.5 * energy + posterior.log_density_of_mean(),
             };
-            Ok(Place { sites, posterior, means, height, log_likelihood, around })
+            Ok(Place { sites, posterior, means, height, log_likelihood, gaps, around })
         };
         let start = || {
             rows.quadratics(families, |t, row| {
@@ -163,9 +196,9 @@ impl Approximation {
                 _ => share *= 0.5,
             }
         }
-        let Place { sites, posterior, log_likelihood, .. } = here;
+        let Place { sites, posterior, log_likelihood, gaps, .. } = here;
         let quadratics = Quadratics::new(&sites)?;
-        Ok(Approximation { posterior, quadratics, log_likelihood, steps, converged: change < still })
+        Ok(Approximation { posterior, quadratics, log_likelihood, steps, converged: change < still, gaps })
     }
 
     /// The slope of Laplace's approximation in whatever `slope` gives that of a Gaussian log-likelihood in, the quadratics held. The
@@ -175,7 +208,7 @@ impl Approximation {
     /// g' dm = (slope(h + g) - slope(h - g)) / 2 exactly. Two E-steps.
     pub(super) fn laplace_slope(&self, rows: &FamilyRows, families: &Families, slope: &dyn Fn(&Posterior) -> Vec<f64>) -> Result<Vec<f64>> {
         const STEP: f64 = 1e-4;
-        let Where { means, covariances } = Where::of(&self.posterior, true);
+        let Where { means, covariances, .. } = Where::of(&self.posterior, true);
         let pulls = rows.sums(rows.features(), |t, row, sum| {
             let eta = row.predictor(&means[t]) + row.offset;
             let curvature = |eta: f64| families.of(t).at(row.y, row.weight, eta).curvature;

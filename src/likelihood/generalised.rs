@@ -119,14 +119,24 @@ impl Generalised {
     }
 
     /// d expected log density / d log value of each number of each block.
-    fn expected_slope(&self, data: &Observations, place: &Where, dispersion: &Dispersion) -> Result<Vec<f64>> {
+    fn expected_slope(&self, data: &Observations, wheres: &[Where], dispersion: &Dispersion) -> Result<Vec<f64>> {
         let (rows, families) = (self.rows(data)?, self.at(data, dispersion));
         let places = dispersion.places();
-        let each = rows.sums(dispersion.common.len(), |t, row, sum| {
-            let (eta, sd) = (row.predictor(&place.means[t]) + row.offset, row.deviation(&place.covariances[t]));
-            let own = &mut sum[places[data.group_of(t)].clone()];
-            families.of(t).add_dispersion_slope(row.y, row.weight, eta, sd, own);
-        });
+        let at = |place: &Where| {
+            let mut each = rows.sums(dispersion.common.len(), |t, row, sum| {
+                if place.share(t) > 0.0 {
+                    let (eta, sd) = (row.predictor(&place.means[t]) + row.offset, row.deviation(&place.covariances[t]));
+                    families.of(t).add_dispersion_slope(row.y, row.weight, eta, sd, &mut sum[places[data.group_of(t)].clone()]);
+                }
+            });
+            each.iter_mut().enumerate().for_each(|(t, own)| own.iter_mut().for_each(|value| *value *= place.share(t)));
+            each
+        };
+        let add = |mut all: Vec<Vec<f64>>, own: Vec<Vec<f64>>| {
+            all.iter_mut().flatten().zip(own.into_iter().flatten()).for_each(|(sum, own)| *sum += own);
+            all
+        };
+        let each = wheres.iter().map(at).reduce(add).unwrap_or_default();
         if dispersion.is_each() {
             return Ok(each.concat());
         }
@@ -285,10 +295,10 @@ impl Likelihood for Generalised {
         if dispersion.values.is_empty() {
             return dispersion.clone();
         }
-        let place = Where::of(posterior, self.inference == Inference::Variational);
-        let Ok(slope) = self.expected_slope(data, &place, dispersion) else { return dispersion.clone() };
+        let wheres = Where::each(posterior, self.inference == Inference::Variational);
+        let Ok(slope) = self.expected_slope(data, &wheres, dispersion) else { return dispersion.clone() };
         let raised = Dispersion { values: dispersion.values.iter().map(|v| v * STEP.exp()).collect(), ..dispersion.clone() };
-        let Ok(there) = self.expected_slope(data, &place, &raised) else { return dispersion.clone() };
+        let Ok(there) = self.expected_slope(data, &wheres, &raised) else { return dispersion.clone() };
         let strength = dispersion.strength;
         let steps = slope.iter().zip(&there).zip(self.deviations(dispersion)).map(|((own, there), deviation)| {
             let information = ((own - there) / STEP).max(0.1 * own.abs()) + strength;
@@ -308,7 +318,7 @@ impl Likelihood for Generalised {
     fn slope(&self, data: &Observations, found: &Approximation, dispersion: &Dispersion) -> Result<Vec<f64>> {
         let mut slope = match self.inference {
             _ if dispersion.values.is_empty() => return Ok(Vec::new()),
-            Inference::Variational => self.expected_slope(data, &Where::of(&found.posterior, true), dispersion)?,
+            Inference::Variational => self.expected_slope(data, &Where::each(&found.posterior, true), dispersion)?,
             Inference::Laplace if dispersion.is_each() => {
                 return Err(Error::Arguments(
                     "a dispersion for every task needs variational inference; leave --inference laplace or --noise task out".into(),

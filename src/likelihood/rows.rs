@@ -92,6 +92,8 @@ pub(super) struct Where {
     pub means: Vec<DVector<f64>>,
     /// Empty matrices where there is no spread.
     pub covariances: Vec<DMatrix<f64>>,
+    /// How likely each task is to be there; nothing where all are.
+    shares: Vec<f64>,
 }
 
 impl Where {
@@ -102,7 +104,19 @@ impl Where {
             (posterior.coefficients(t), covariance)
         });
         let (means, covariances) = each.unzip();
-        Where { means, covariances }
+        Where { means, covariances, shares: Vec::new() }
+    }
+
+    /// As [`Where::of`], of unknown clusters where the tasks would be in each.
+    pub(super) fn each(posterior: &Posterior, spread: bool) -> Vec<Self> {
+        let Some(memberships) = posterior.memberships() else { return vec![Where::of(posterior, spread)] };
+        let component = |(c, own): (usize, &Posterior)| Where { shares: memberships.row(c).iter().copied().collect(), ..Where::of(own, spread) };
+        posterior.components().iter().map(|own| own as &Posterior).enumerate().map(component).collect()
+    }
+
+    /// How likely a task is to be there.
+    pub(super) fn share(&self, task: usize) -> f64 {
+        self.shares.get(task).copied().unwrap_or(1.0)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What came out of a fit, in the units of the table.
 
+use super::clusters::Memberships;
 use super::groups::expand_mean;
 use super::intervals::Carried;
 use super::sites::Sites;
@@ -85,6 +86,8 @@ pub struct Fit {
     #[serde(default)]
     pub(super) sites: Option<Sites>,
     #[serde(default)]
+    pub(super) memberships: Option<Memberships>,
+    #[serde(default)]
     pub(super) carried: Carried,
     #[serde(with = "crate::linalg::record::vector")]
     pub(super) mean: DVector<f64>,
@@ -139,7 +142,9 @@ impl Fit {
         });
         let (mean, mean_covariance) = expand_mean(posterior, &prior, p);
         intercepts::add_left(tasks, &coordinates, (&prior, &dispersion), &mut coefficients, &mut covariances);
+        let memberships = Memberships::of(posterior, &prior);
         let mut fit = Fit {
+            memberships,
             family: plan.family,
             families: plan.families,
             inference: plan.inference,
@@ -189,6 +194,9 @@ impl Fit {
             && self.own_shares.len() == tasks
             && self.evidence_is_consistent()
             && self.sites.as_ref().is_none_or(|sites| sites.are_consistent(p, tasks))
+            && self.prior.mixture.is_some() == self.memberships.is_some()
+            && self.prior.mixture.as_ref().is_none_or(|mixture| mixture.is_consistent(self.prior.varying.len()))
+            && self.memberships.as_ref().is_none_or(|own| own.is_consistent((p, tasks), &self.prior))
             && self.carried.average.as_ref().is_none_or(|average| average.is_consistent((p, tasks), (&self.prior, &self.dispersion)))
             && self.covariances.shape() == (p * p, tasks)
             && self.mean.len() == p * self.prior.groups.len()
@@ -363,14 +371,22 @@ impl Fit {
         self.dispersion.correlation()
     }
 
-    /// Correlations between tasks (T x T), or none where a task graph's precision cannot be inverted.
+    /// Correlations between tasks (T x T), of clusters the probabilities that two tasks are of the same; none where a task graph's precision
+    /// cannot be inverted.
     pub fn relatedness(&self) -> Option<DMatrix<f64>> {
+        if let Some(together) = self.co_membership() {
+            return Some(together);
+        }
         self.prior.relatedness.correlation(self.tasks.len())
     }
 
     /// The task graph: learned edges, all pairs for a dense Sigma, none for exchangeable or independent tasks. Precisions are the fitted
-    /// ones; sampled edges have the partial correlation of [`Fit::edge_probabilities`], others that of the precisions.
+    /// ones; sampled edges have the partial correlation of [`Fit::edge_probabilities`], others that of the precisions. Of clusters the tasks that
+    /// are more likely than not of the same one, with that probability and without partial correlations (up to 2,000 tasks).
     pub fn graph(&self) -> TaskGraph {
+        if let Some(graph) = self.co_membership_graph() {
+            return graph;
+        }
         let graph = self.prior.relatedness.graph(self.tasks.names());
         match &self.edge_probabilities {
             Some(sampled) => graph.with_partial_correlations_of(sampled),

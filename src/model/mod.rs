@@ -1,5 +1,6 @@
 //! What to fit, and what came out: a model is asked, a fit exists only when fitted.
 
+mod clusters;
 mod components;
 mod criteria;
 mod file;
@@ -17,6 +18,7 @@ mod variance_test;
 mod visibility;
 mod warnings;
 
+pub use clusters::Cluster;
 pub use components::VarianceComponent;
 pub(crate) use file::{discard_pending, write_whole};
 pub use fit::{Fit, LikelihoodKind};
@@ -28,7 +30,7 @@ pub use visibility::Visibility;
 
 use crate::em::{self, Step};
 use crate::error::{Error, Result};
-use crate::likelihood::{Gaussian, Likelihood, Observations, STILL, units_are_missing};
+use crate::likelihood::{Gaussian, Inference, Likelihood, Observations, STILL, units_are_missing};
 use crate::linalg;
 use crate::posterior::{Posterior, trace_along};
 use crate::prior::{Groups, Mean, Prior, Relatedness};
@@ -160,6 +162,7 @@ impl Model {
                 remedy: "how tasks vary cannot be seen; use --structure pooled".into(),
             });
         }
+        self.check_clusters()?;
         self.likelihood.arrange(tasks.groups())?;
         let coordinates = self.coordinates(tasks);
         let mut data = Observations::new(tasks, &coordinates);
@@ -274,6 +277,17 @@ impl Model {
         SharedRows::new(rows, tasks.design(), coordinates)
     }
 
+    /// What is not made for tasks of unknown clusters.
+    fn check_clusters(&self) -> Result<()> {
+        let problem = match self.likelihood.inference() {
+            _ if self.structure.name() != "clusters" => return Ok(()),
+            Some(Inference::Laplace) => "clusters are not fitted by Laplace's approximation; leave --inference laplace out",
+            Some(_) if self.exact_evidence => "there is no exact evidence of clusters; leave --evidence exact out",
+            _ => return Ok(()),
+        };
+        Err(Error::Arguments(problem.into()))
+    }
+
     /// What is known of the noise must be what the tasks and the structure take it for.
     fn check_noise(&self, tasks: &Tasks) -> Result<()> {
         let known = self.likelihood.noise_is_known();
@@ -346,8 +360,9 @@ fn total_curvature(data: &Observations, features: &[usize], group: usize) -> DMa
     total.select_rows(features).select_columns(features)
 }
 
-/// Fixes the scalar that Sigma and K share: tr(Sigma) = T, the factor moved to K.
+/// Fixes what the likelihood does not see: the scalar that Sigma and K share, by tr(Sigma) = T, and the order of clusters, the largest first.
 fn normalise(prior: Prior, tasks: usize) -> Prior {
+    let prior = Prior { mixture: prior.mixture.as_ref().map(crate::prior::Mixture::sorted), ..prior };
     let trace = match &prior.relatedness {
         Relatedness::Dense(sigma) => Some(sigma.trace()),
         Relatedness::Graph(graph) => trace_along(graph),

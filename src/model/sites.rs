@@ -18,6 +18,9 @@ pub(super) struct Sites {
     /// What they say together, where errors are correlated.
     #[serde(default)]
     joint: Option<Joint>,
+    /// As each component of a mixture saw the rows.
+    #[serde(default)]
+    components: Vec<Sites>,
 }
 
 impl Sites {
@@ -29,10 +32,14 @@ impl Sites {
             linear: DMatrix::from_fn(d, each.len(), |k, t| each[t].linear[k]),
             curvatures: DMatrix::from_fn(d * d, each.len(), |k, t| each[t].curvature[k]),
             joint: quadratics.joint().cloned(),
+            components: quadratics.components().iter().map(Sites::of).collect(),
         }
     }
 
     pub(super) fn quadratics(&self) -> Result<Quadratics> {
+        if !self.components.is_empty() {
+            return Ok(Quadratics::of_components(self.components.iter().map(Sites::quadratics).collect::<Result<_>>()?));
+        }
         let d = self.linear.nrows();
         let task = |(t, constant): (usize, &f64)| Quadratic {
             constant: *constant,
@@ -52,6 +59,7 @@ impl Sites {
         self.constants.len() == tasks
             && self.linear.shape() == (features, tasks)
             && self.curvatures.shape() == (features * features, tasks)
+            && self.components.iter().all(|own| own.are_consistent(features, tasks))
             && self.joint.as_ref().is_none_or(|joint| joint.is_consistent(features, tasks))
             && numbers.iter().all(|list| list.iter().all(|value| value.is_finite()))
     }

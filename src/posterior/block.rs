@@ -334,6 +334,12 @@ impl Block {
         spread.dot(&map)
     }
 
+    /// log |M_t|.
+    pub(crate) fn log_determinant(&self, task: usize) -> f64 {
+        let factor = self.factor(task);
+        2.0 * (0..self.rank).map(|k| factor[k * self.rank + k].ln()).sum::<f64>()
+    }
+
     pub(crate) fn residuals(&self) -> &[f64] {
         &self.residuals
     }

@@ -5,6 +5,7 @@ use super::apart::Apart;
 use super::block::Block;
 use super::coupled::Coupled;
 use super::kronecker::Kronecker;
+use super::mixed::Mixed;
 use super::tied::Tied;
 use crate::error::Result;
 use crate::prior::Prior;
@@ -16,8 +17,12 @@ pub(super) enum Engine {
     Coupled(Coupled),
     Apart(Apart),
     Kronecker(Kronecker),
+    Mixed(Mixed),
     Tied(Tied),
 }
+
+/// Whitened deviations are those of a component.
+const OF_COMPONENTS: &str = "asked of the components, which have an engine each";
 
 /// What an engine hands back.
 pub(crate) struct Outcome {
@@ -36,6 +41,7 @@ impl Engine {
             Engine::Coupled(coupled) => coupled.covariance(s, t),
             Engine::Apart(apart) => apart.covariance(s, t),
             Engine::Kronecker(kronecker) => kronecker.covariance(s, t),
+            Engine::Mixed(_) => unreachable!("{OF_COMPONENTS}"),
             Engine::Tied(tied) => tied.covariance(s, t),
         }
     }
@@ -56,6 +62,7 @@ impl Engine {
             Engine::Coupled(coupled) => coupled.sigma(s, t),
             Engine::Apart(apart) => apart.sigma(s, t),
             Engine::Kronecker(kronecker) => kronecker.sigma(s, t),
+            Engine::Mixed(_) => unreachable!("{OF_COMPONENTS}"),
             Engine::Tied(tied) => tied.sigma(s, t),
         }
     }
@@ -67,6 +74,7 @@ impl Engine {
             Engine::Coupled(coupled) => coupled.sensitivity(task),
             Engine::Apart(apart) => apart.sensitivity(task),
             Engine::Kronecker(kronecker) => kronecker.sensitivity(task),
+            Engine::Mixed(_) => unreachable!("{OF_COMPONENTS}"),
             Engine::Tied(tied) => tied.sensitivity(task),
         }
     }
@@ -78,6 +86,7 @@ impl Engine {
             Engine::Coupled(coupled) => coupled.draw(normal, tasks),
             Engine::Apart(apart) => apart.draw(normal, tasks),
             Engine::Kronecker(kronecker) => Ok(kronecker.draw(normal)),
+            Engine::Mixed(_) => unreachable!("{OF_COMPONENTS}"),
             Engine::Tied(tied) => Ok(tied.draw(normal)),
         }
     }

@@ -11,6 +11,7 @@ mod grouped;
 mod iterative;
 mod kronecker;
 mod mean;
+mod mixed;
 mod moments;
 mod seen;
 mod sparse;
@@ -27,6 +28,7 @@ use coupled::Coupled;
 use engine::{Engine, Outcome};
 pub(crate) use gibbs::Gibbs;
 use kronecker::Kronecker;
+pub(crate) use mixed::Mixed;
 use nalgebra::{DMatrix, DVector};
 use rand::Rng;
 use rayon::prelude::*;
@@ -157,6 +159,7 @@ impl<'a> Posterior<'a> {
         let seen = Seen::new(quadratics, &mut prior)?;
         let data = seen.quadratics();
         let outcome = match (data.joint(), &prior.relatedness) {
+            _ if let Some(mixture) = &prior.mixture => Mixed::solve(data, &prior, mixture)?,
             (Some(Joint::Complete(complete)), _) => Kronecker::solve(complete, &prior)?,
             (Some(Joint::Partial(partial)), _) => Tied::solve(partial, data, &prior)?,
             _ if !prior.unrelated.is_empty() => Apart::solve(data, &prior)?,
@@ -255,6 +258,11 @@ impl<'a> Posterior<'a> {
     /// Posterior mean of u_t and its covariance given the common mean and all hyperparameters (what lme4 calls the
     /// conditional mode and variance), over the varying features.
     pub fn conditional(&self, task: usize) -> (DVector<f64>, DMatrix<f64>) {
+        if let Some(mixed) = self.mixed() {
+            let varying = &self.inner.varying;
+            let covariance = mixed.within(task).select_rows(varying).select_columns(varying);
+            return (self.mean_deviation(task).select_rows(varying), covariance);
+        }
         let scale = self.prior.groups.scale(task);
         (&self.inner.factor * self.deviations.column(task) * scale, self.within(task) * scale.powi(2))
     }
@@ -262,6 +270,9 @@ impl<'a> Posterior<'a> {
     /// How much of a task's deviation its own rows decide: tr(J_t Cov(u_t | mean)) / r in [0, 1], 0 for a task without rows;
     /// none where nothing varies.
     pub fn own_share(&self, task: usize) -> Option<f64> {
+        if let Some(mixed) = self.mixed() {
+            return mixed.own_share(task);
+        }
         self.own_share_of(task, &self.within(task))
     }
 
@@ -316,6 +327,9 @@ impl<'a> Posterior<'a> {
     }
 
     fn kept_coefficients(&self, task: usize) -> DVector<f64> {
+        if let Some(mixed) = self.mixed() {
+            return mixed.coefficients(task);
+        }
         let mut w = self.mean.clone();
         let u = &self.inner.factor * self.deviations.column(task);
         self.inner.varying.iter().zip(u.iter()).for_each(|(feature, value)| w[*feature] += value);
@@ -324,16 +338,25 @@ impl<'a> Posterior<'a> {
 
     /// Posterior covariance of w_t over all features, the uncertainty of the mean included. O(d^3).
     pub fn covariance(&self, task: usize) -> DMatrix<f64> {
+        if let Some(mixed) = self.mixed() {
+            return mixed.within(task) + mixed.moved(&self.prior, task, false);
+        }
         self.covariance_of(task, &self.within(task), !matches!(self.inner.mean, Mean::Given(_)))
     }
 
     /// That of the Gaussian whose log-likelihood this is: with the uncertainty of the mean where it is integrated.
     pub(crate) fn approximating_covariance(&self, task: usize) -> DMatrix<f64> {
+        if let Some(mixed) = self.mixed() {
+            return mixed.within(task);
+        }
         self.covariance_of(task, &self.within(task), matches!(self.inner.mean, Mean::Integrated))
     }
 
     /// [`Posterior::covariance`] and [`Posterior::own_share`] of one task, the block of the inverse made once.
     pub(crate) fn covariance_and_own_share(&self, task: usize) -> (DMatrix<f64>, Option<f64>) {
+        if self.mixed().is_some() {
+            return (self.covariance(task), self.own_share(task));
+        }
         let within = self.within(task);
         (self.covariance_of(task, &within, !matches!(self.inner.mean, Mean::Given(_))), self.own_share_of(task, &within))
     }
@@ -362,6 +385,9 @@ impl<'a> Posterior<'a> {
     /// Posterior mean and covariance of u_t = w_t - mean over the features that are not free, the uncertainty of the mean
     /// included; 0 for features that do not vary.
     pub fn deviation(&self, task: usize) -> (DVector<f64>, DMatrix<f64>) {
+        if let Some(mixed) = self.mixed() {
+            return (self.mean_deviation(task), mixed.within(task) + mixed.moved(&self.prior, task, true));
+        }
         let p = self.data().features();
         let mut covariance = DMatrix::zeros(p, p);
         let mut within = self.within(task);
@@ -412,6 +438,9 @@ impl<'a> Posterior<'a> {
     /// # Errors
     /// [`Error::NotPositiveDefinite`] where the system of related tasks is too large to factor and too ill-conditioned to draw from.
     pub fn sample<R: Rng + ?Sized>(&self, random: &mut R) -> Result<DMatrix<f64>> {
+        if let Some(mixed) = self.mixed() {
+            return mixed.draw(&self.prior, random);
+        }
         let (m, r, tasks) = (self.inner.mean_features.len(), self.inner.factor.ncols(), self.tasks());
         let mut normal = |n: usize| DVector::from_fn(n, |_, _| linalg::normal(random));
         let shift = match self.inner.mean {

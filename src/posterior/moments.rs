@@ -18,6 +18,7 @@ impl Posterior<'_> {
             Engine::Block(block) => block.residuals().to_vec(),
             Engine::Coupled(coupled) => self.coupled_residuals(coupled),
             Engine::Apart(apart) => self.residuals_in_parts(apart),
+            Engine::Mixed(mixed) => mixed.residuals(),
             Engine::Kronecker(_) | Engine::Tied(_) => self.residuals_task_by_task(),
         }
     }
@@ -146,6 +147,7 @@ impl Posterior<'_> {
             Engine::Block(block) => return block.slope().clone(),
             Engine::Coupled(coupled) => coupled,
             Engine::Apart(apart) => return self.slope_in_parts(apart),
+            Engine::Mixed(mixed) => return mixed.slope(&self.prior),
             Engine::Kronecker(kronecker) => return kronecker.slope(self.data(), &self.inner, (&self.mean, &self.mean_covariance)),
             Engine::Tied(tied) => return tied.slope(self.data(), &self.inner, (&self.mean, &self.mean_covariance), &self.deviations),
         };
@@ -234,6 +236,9 @@ impl Posterior<'_> {
     /// [`Posterior::covariance`] and that of [`Posterior::deviation`] of one task, with the root of [`Posterior::mean_root`]. For priors without free
     /// features. O(d^3).
     pub(crate) fn both_covariances(&self, task: usize, root: &DMatrix<f64>) -> (DMatrix<f64>, DMatrix<f64>) {
+        if self.mixed().is_some() {
+            return (self.covariance(task), self.deviation(task).1);
+        }
         let (within, of_parameters, of_deviation) = self.parts(task);
         let with = |map: &DMatrix<f64>| {
             if root.is_empty() {
@@ -249,6 +254,9 @@ impl Posterior<'_> {
 
     /// Posterior mean of u_t over all features. For priors without free features.
     pub(crate) fn mean_deviation(&self, task: usize) -> DVector<f64> {
+        if let Some(mixed) = self.mixed() {
+            return mixed.coefficients(task) - &self.mean;
+        }
         let mut all = DVector::zeros(self.data().features());
         let own = &self.inner.factor * self.deviations.column(task);
         self.inner.varying.iter().zip(own.iter()).for_each(|(feature, value)| all[*feature] = *value);
@@ -285,7 +293,9 @@ impl Posterior<'_> {
         let factor = &self.inner.factor;
         let r = factor.ncols();
         match &self.engine {
-            Engine::Block(block) => DMatrix::identity(r, r) + factor.transpose() * block.slope() * factor * (2.0 / self.tasks() as f64),
+            Engine::Block(_) | Engine::Mixed(_) => {
+                DMatrix::identity(r, r) + factor.transpose() * self.covariance_slope() * factor * (2.0 / self.tasks() as f64)
+            }
             Engine::Coupled(coupled) => {
                 let omega = self.inner.relatedness.precision_elements(self.tasks()).expect("the E-step has factored it");
                 if !coupled.is_estimated() {
@@ -387,6 +397,7 @@ impl Posterior<'_> {
         match &self.engine {
             Engine::Block(_) => (0..self.tasks()).for_each(|t| moment[(t, t)] += self.engine.covariance(t, t).trace()),
             Engine::Coupled(coupled) => coupled.add_traces(&mut moment),
+            Engine::Mixed(_) => unreachable!("clusters have no task covariance"),
             Engine::Apart(_) => unreachable!("asked of the related directions, which have an engine of their own"),
             Engine::Kronecker(kronecker) => kronecker.add_traces(&mut moment),
             Engine::Tied(tied) => tied.add_traces(&mut moment),
@@ -414,7 +425,7 @@ impl Posterior<'_> {
     /// Refuses where the covariances of all pairs of tasks, as [`Posterior::task_moment`] needs them, would not fit in memory.
     pub(crate) fn check_pairs(&self) -> Result<()> {
         let needed_mb = match &self.engine {
-            Engine::Block(_) | Engine::Kronecker(_) | Engine::Tied(_) => 0,
+            Engine::Block(_) | Engine::Kronecker(_) | Engine::Tied(_) | Engine::Mixed(_) => 0,
             Engine::Coupled(coupled) => coupled.inverse_mb(),
             Engine::Apart(apart) => return apart.related().check_pairs(),
         };

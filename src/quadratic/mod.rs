@@ -284,6 +284,8 @@ pub struct Quadratics {
     precision: Vec<f64>,
     constant: Vec<f64>,
     joint: Option<Arc<Joint>>,
+    /// Of the components of a mixture, where each sees the rows in its own way.
+    components: Arc<Vec<Quadratics>>,
 }
 
 impl Quadratics {
@@ -298,7 +300,7 @@ impl Quadratics {
             squares.push(fill(t, &mut linear[t * features..(t + 1) * features], &mut curvature[t * size..(t + 1) * size]));
         }
         let base = Arc::new(Base { features, linear, curvature, squares });
-        Quadratics { base, precision: vec![1.0; tasks], constant: vec![0.0; tasks], joint: None }
+        Quadratics { base, precision: vec![1.0; tasks], constant: vec![0.0; tasks], joint: None, components: Arc::default() }
     }
 
     /// From one [`Quadratic`] a task, all over the same parameters.
@@ -321,12 +323,33 @@ impl Quadratics {
 
     /// The same rows at other precisions and constants.
     pub(crate) fn with(&self, precision: Vec<f64>, constant: Vec<f64>) -> Self {
-        Quadratics { base: Arc::clone(&self.base), precision, constant, joint: None }
+        Quadratics { base: Arc::clone(&self.base), precision, constant, joint: None, components: Arc::default() }
     }
 
     /// The same with what the rows say together.
     pub(crate) fn with_joint(self, joint: Joint) -> Self {
         Quadratics { joint: Some(Arc::new(joint)), ..self }
+    }
+
+    /// Of the components of a mixture, of which each sees the rows in its own way; those of the first in the place of all.
+    pub(crate) fn of_components(components: Vec<Quadratics>) -> Self {
+        Quadratics { components: Arc::new(components.clone()), ..components[0].clone() }
+    }
+
+    /// As a component of a mixture sees them.
+    pub(crate) fn of_component(&self, component: usize) -> &Quadratics {
+        self.components.get(component).unwrap_or(self)
+    }
+
+    /// Those of the components, where they differ.
+    pub(crate) fn components(&self) -> &[Quadratics] {
+        &self.components
+    }
+
+    /// The same with `more` added to the constant of every task.
+    pub(crate) fn raised(&self, more: &[f64]) -> Self {
+        let constant = self.constant.iter().zip(more).map(|(own, more)| own + more).collect();
+        Quadratics { constant, ..self.clone() }
     }
 
     /// What the rows say together, where their errors are correlated between tasks.

@@ -2,6 +2,7 @@
 
 mod alone;
 mod candidates;
+mod clusters;
 mod edges;
 mod exchangeable;
 mod feature_covariance;
@@ -18,6 +19,7 @@ mod refit;
 mod spike_slab;
 
 pub use candidates::CandidateRule;
+pub use clusters::Clusters;
 pub use exchangeable::Exchangeable;
 pub use feature_covariance::FeatureCovariance;
 pub use full::Full;
@@ -72,6 +74,7 @@ impl Setting<'_> {
             relatedness,
             factor,
             groups: self.groups.clone(),
+            mixture: None,
             mean_precision: self.mean_precision.clone(),
         }
     }
@@ -104,6 +107,15 @@ pub trait Structure: std::fmt::Debug + Send + Sync {
 
     /// A prior to start from, and the dispersion where the structure determines it itself.
     fn start(&mut self, setting: &Setting) -> Result<(Prior, Option<Dispersion>)>;
+
+    /// Where else to start from, given the posterior at the base's optimum: the best after a few EM steps is climbed from. None where the base's
+    /// optimum is the one start.
+    ///
+    /// # Errors
+    /// Those of the posterior.
+    fn starts(&mut self, _base: &dyn Fn() -> Result<Posterior<'static>>) -> Result<Vec<Prior>> {
+        Ok(Vec::new())
+    }
 
     /// The M-step: the prior of highest expected log posterior, given the moments of `posterior`.
     fn update(&mut self, posterior: &Posterior) -> Result<Prior>;
@@ -202,10 +214,15 @@ pub struct Options {
     pub relation: Option<KnownRelation>,
     /// How many nearest tasks of each are candidates of `graph`.
     pub nearest: Option<usize>,
+    /// How many clusters there are.
+    pub clusters: Option<usize>,
 }
 
 /// Names of all structures, simple to rich.
-pub const NAMES: [&str; 7] = ["independent", "pooled", "pooled-intercepts", "known", "exchangeable", "graph", "full"];
+pub const NAMES: [&str; 8] = ["independent", "pooled", "pooled-intercepts", "known", "exchangeable", "clusters", "graph", "full"];
+
+/// Clusters where nobody says how many.
+const FEWEST_CLUSTERS: usize = 2;
 
 /// The structure of that name.
 ///
@@ -230,6 +247,10 @@ pub fn by_name(name: &str, options: &Options) -> Result<Box<dyn Structure>> {
                 )
             })?;
             Box::new(Known::new(covariance.unwrap_or(FeatureCovariance::Diagonal), relation))
+        }
+        "clusters" => {
+            let count = options.clusters.unwrap_or(FEWEST_CLUSTERS);
+            Box::new(Clusters::new(covariance.unwrap_or(FeatureCovariance::Diagonal), count).with_seed(options.seed))
         }
         "full" => Box::new(Full::new(covariance.unwrap_or(FeatureCovariance::Diagonal)).with_strength(options.prior_strength)),
         "graph" => Box::new(Graph::of_options(options)),

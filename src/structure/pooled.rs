@@ -59,6 +59,7 @@ impl Structure for Pooled {
             relatedness: Relatedness::Zero,
             factor: DMatrix::zeros(0, 0),
             groups: setting.groups.clone(),
+            mixture: None,
         };
         Ok((prior, None))
     }

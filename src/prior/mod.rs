@@ -1,5 +1,9 @@
 //! What is believed of the task parameters before the rows: a mean, a relatedness of tasks and a feature covariance.
 
+mod mixture;
+
+pub use mixture::Mixture;
+
 use crate::graph::TaskGraph;
 use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
@@ -30,6 +34,10 @@ pub struct Prior {
     /// Groups of tasks, each with a mean and a scale of its own.
     #[serde(default)]
     pub groups: Groups,
+    /// Clusters of tasks of which nobody knows the members; none where all tasks are of one kind. Sigma is the identity then, and the mean is
+    /// given or estimated elsewhere.
+    #[serde(default)]
+    pub mixture: Option<Mixture>,
 }
 
 /// Groups of tasks: w_t = mean_g + s_g u_t for a task t of group g, with Sigma and K those of U. All tasks are one group of scale 1
@@ -184,6 +192,7 @@ impl Prior {
             relatedness,
             factor,
             groups: Groups::default(),
+            mixture: None,
             mean_precision: flat(),
         }
     }
