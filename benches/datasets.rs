@@ -164,7 +164,11 @@ fn measure(job: &Job, table: &Table) -> cognate::Result<()> {
     }
     if indices.len() > 1 {
         let each: Vec<String> = indices.iter().map(|own| format!("{own:.2}")).collect();
-        println!("  adjusted Rand index of the clusters against the known kinds {:.3} (of the splits {})", mean(&indices).0, each.join(", "));
+        println!(
+            "  adjusted Rand index of the clusters against the known kinds {:.3} (of the splits {})",
+            mean(&indices).0,
+            each.join(", ")
+        );
     }
     Ok(())
 }

@@ -135,7 +135,10 @@ pub(crate) fn climb(
     }
 }
 
-/// Of several starts what a few EM steps make of the best.
+/// A start on its way: its prior, dispersion and quadratics, and how high it was last.
+struct Begun(Prior, Dispersion, Option<Quadratics>, f64);
+
+/// Of several starts what a few EM steps make of the best, the better third taking more of them each time.
 fn best_start(
     likelihood: &dyn Likelihood,
     structure: &mut dyn Structure,
@@ -143,23 +146,24 @@ fn best_start(
     starts: Vec<Prior>,
     (first, from): (&Dispersion, Option<&Quadratics>),
 ) -> Result<(Prior, Dispersion)> {
-    const STEPS: usize = 10;
-    let mut best: Option<(f64, Prior, Dispersion)> = None;
-    for start in starts {
-        let (mut prior, mut dispersion, mut quadratics) = (start, first.clone(), None);
-        let mut height = f64::NEG_INFINITY;
-        for _ in 0..STEPS {
-            let found = likelihood.posterior(data, &dispersion, &prior, (quadratics.as_ref().or(from), ROUGHLY))?;
-            height = step(&found, structure.log_prior(&prior) + likelihood.log_prior(&dispersion)).log_posterior;
-            dispersion = likelihood.update(data, &found.posterior, &dispersion);
-            (prior, quadratics) = (structure.update(&found.posterior)?, Some(found.quadratics));
+    const STEPS: usize = 3;
+    let mut begun: Vec<Begun> = starts.into_iter().map(|prior| Begun(prior, first.clone(), from.cloned(), f64::NEG_INFINITY)).collect();
+    loop {
+        for Begun(prior, dispersion, quadratics, height) in &mut begun {
+            for _ in 0..STEPS {
+                let found = likelihood.posterior(data, dispersion, prior, (quadratics.as_ref(), ROUGHLY))?;
+                *height = step(&found, structure.log_prior(prior) + likelihood.log_prior(dispersion)).log_posterior;
+                *dispersion = likelihood.update(data, &found.posterior, dispersion);
+                (*prior, *quadratics) = (structure.update(&found.posterior)?, Some(found.quadratics));
+            }
         }
-        if best.as_ref().is_none_or(|(highest, ..)| height > *highest) {
-            best = Some((height, prior, dispersion));
+        begun.sort_by(|a, b| b.3.total_cmp(&a.3));
+        if begun.len() == 1 {
+            let Begun(prior, dispersion, ..) = begun.swap_remove(0);
+            return Ok((prior, dispersion));
         }
+        begun.truncate(begun.len().div_ceil(3));
     }
-    let (_, prior, dispersion) = best.expect("there is a start");
-    Ok((prior, dispersion))
 }
 
 fn step(found: &Approximation, log_prior: f64) -> Step {

@@ -167,8 +167,9 @@ fn edges_csv(graph: &TaskGraph) -> Result<String> {
     let header = header.map(String::from).to_vec();
     let rows = graph.edges().map(|(s, t, edge)| {
         let (low, high) = edge.interval.unzip();
+        let partial = if edge.is_membership() { String::new() } else { edge.partial_correlation.to_string() };
         let rest = [low, high, edge.probability, edge.sign_probability, edge.local_false_sign_rate(), edge.score];
-        let mut row = vec![graph.node(s).task.clone(), graph.node(t).task.clone(), edge.partial_correlation.to_string()];
+        let mut row = vec![graph.node(s).task.clone(), graph.node(t).task.clone(), partial];
         row.extend(rest.map(|value| value.map(|v| v.to_string()).unwrap_or_default()));
         row
     });

@@ -35,8 +35,7 @@ impl TaskGraph {
 
     /// The graph with weights in (0, 1], the strongest 1, whatever the precisions are; none if it is refused.
     fn weighted(&self) -> Option<GraphData> {
-        let strengths =
-            || self.edges().map(|(s, t, edge)| (s, t, edge.partial_correlation.abs())).filter(|(s, t, w)| s != t && w.is_finite());
+        let strengths = || self.edges().map(|(s, t, edge)| (s, t, edge.strength())).filter(|(s, t, w)| s != t && w.is_finite());
         let most = strengths().fold(0.0, |most: f64, (_, _, strength)| most.max(strength));
         let mut builder = GraphDataBuilder::new(self.len());
         for (s, t, strength) in strengths().filter(|(_, _, strength)| strength / most > 0.0) {

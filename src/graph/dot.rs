@@ -17,8 +17,11 @@ impl TaskGraph {
         let edge = |_: &UnGraph<Node, Edge>, edge: EdgeReference<'_, Edge>| {
             let weight = edge.weight();
             let colour = if weight.partial_correlation >= 0.0 { "steelblue" } else { "firebrick" };
-            let width = 0.5 + 6.0 * weight.partial_correlation.abs();
+            let width = 0.5 + 6.0 * weight.strength();
             let probability = weight.probability.map(|p| format!(", tooltip=\"probability {p:.3}\"")).unwrap_or_default();
+            if weight.is_membership() {
+                return format!("label=\"{p:.2}\", weight=\"{p}\", color=grey, penwidth={width:.2}", p = weight.strength());
+            }
             let strength = weight.partial_correlation;
             format!("label=\"{strength:.2}\", partial_correlation=\"{strength}\", color={colour}, penwidth={width:.2}{probability}")
         };

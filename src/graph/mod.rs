@@ -45,6 +45,16 @@ pub struct Edge {
 }
 
 impl Edge {
+    /// Whether it joins tasks of the same cluster, with that probability, and says nothing of a partial correlation.
+    pub fn is_membership(&self) -> bool {
+        self.precision == 0.0 && self.partial_correlation == 0.0 && self.probability.is_some()
+    }
+
+    /// How strong it is, in [0, 1]: the size of the partial correlation; of tasks of the same cluster the probability.
+    pub fn strength(&self) -> f64 {
+        if self.is_membership() { self.probability.unwrap_or(0.0) } else { self.partial_correlation.abs() }
+    }
+
     /// Probability that an edge with this sign does not exist: 1 - probability times sign probability (Stephens 2017).
     pub fn local_false_sign_rate(&self) -> Option<f64> {
         Some(1.0 - self.probability? * self.sign_probability?)
@@ -156,10 +166,10 @@ impl TaskGraph {
         edges.into_iter()
     }
 
-    /// The edges from the strongest partial correlation to the weakest.
+    /// The edges from the strongest to the weakest.
     pub fn strongest(&self) -> Vec<(usize, usize, &Edge)> {
         let mut edges: Vec<_> = self.edges().collect();
-        edges.sort_by(|a, b| b.2.partial_correlation.abs().total_cmp(&a.2.partial_correlation.abs()));
+        edges.sort_by(|a, b| b.2.strength().total_cmp(&a.2.strength()));
         edges
     }
 

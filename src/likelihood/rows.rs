@@ -110,7 +110,8 @@ impl Where {
     /// As [`Where::of`], of unknown clusters where the tasks would be in each.
     pub(super) fn each(posterior: &Posterior, spread: bool) -> Vec<Self> {
         let Some(memberships) = posterior.memberships() else { return vec![Where::of(posterior, spread)] };
-        let component = |(c, own): (usize, &Posterior)| Where { shares: memberships.row(c).iter().copied().collect(), ..Where::of(own, spread) };
+        let component =
+            |(c, own): (usize, &Posterior)| Where { shares: memberships.row(c).iter().copied().collect(), ..Where::of(own, spread) };
         posterior.components().iter().map(|own| own as &Posterior).enumerate().map(component).collect()
     }
 

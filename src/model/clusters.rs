@@ -2,7 +2,7 @@
 
 use super::Fit;
 use crate::graph::TaskGraph;
-use crate::posterior::{Posterior, Mixed};
+use crate::posterior::{Mixed, Posterior};
 use crate::prior::Prior;
 use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;

@@ -237,6 +237,7 @@ impl Fit {
         let (features, covariance) = self.feature_covariance();
         let count = features.len() + names.len();
         let obstacle = related
+            || self.prior.mixture.is_some()
             || !self.dispersion.correlations.is_empty()
             || origin.structure.smooth().is_none()
             || !self.prior.free.is_empty()
@@ -347,7 +348,7 @@ impl Fit {
 /// The prior with the mean at its best wherever the hyperparameters are.
 fn with_profiled_mean(prior: Prior) -> Prior {
     match prior.mean {
-        Mean::Estimated(_) => Prior { mean: Mean::Profiled, ..prior },
+        Mean::Estimated(_) if prior.mixture.is_none() => Prior { mean: Mean::Profiled, ..prior },
         _ => prior,
     }
 }
@@ -355,6 +356,7 @@ fn with_profiled_mean(prior: Prior) -> Prior {
 /// The prior with the mean integrated instead of estimated.
 fn with_integrated_mean(prior: Prior) -> Prior {
     match prior.mean {
+        _ if prior.mixture.is_some() => prior,
         Mean::Profiled | Mean::Estimated(_) if !prior.mean_features.is_empty() => Prior { mean: Mean::Integrated, ..prior },
         _ => prior,
     }

@@ -304,7 +304,18 @@ impl Fit {
                     return Err(Error::UnknownTask { task: task.into(), structure: self.structure.clone() });
                 }
                 let mut between = DMatrix::zeros(z.len(), z.len());
-                let k = self.carried.average.as_ref().map_or_else(|| self.prior.feature_covariance(), |all| all.feature_covariance.clone());
+                let mut centre = self.fitted_mean(group);
+                let k = match &self.prior.mixture {
+                    // A task of any cluster, or of none, by the moments of the mixture.
+                    Some(mixture) => {
+                        let (offset, covariance) = mixture.moments(&self.prior.factor);
+                        self.prior.varying.iter().zip(offset.iter()).for_each(|(feature, value)| centre[*feature] += value);
+                        covariance
+                    }
+                    None => {
+                        self.carried.average.as_ref().map_or_else(|| self.prior.feature_covariance(), |all| all.feature_covariance.clone())
+                    }
+                };
                 for (i, a) in self.prior.varying.iter().enumerate() {
                     for (j, b) in self.prior.varying.iter().enumerate() {
                         between[(*a, *b)] = k[(i, j)];
@@ -312,7 +323,7 @@ impl Fit {
                 }
                 let scale = self.prior.groups.scales.get(group).copied().unwrap_or(1.0);
                 let covariance = between * scale.powi(2) + self.fitted_mean_covariance(group);
-                (z.dot(&self.fitted_mean(group)), z.dot(&(covariance * &z)), self.dispersion.common_block(group))
+                (z.dot(&centre), z.dot(&(covariance * &z)), self.dispersion.common_block(group))
             }
         };
         if self.inference.is_none() {

@@ -70,7 +70,8 @@ impl Fit {
         }
         let zero: Vec<&str> = self.singular_features();
         if !zero.is_empty() {
-            warnings.push(format!("no variation between tasks (variance 0) in: {}", zero.join(", ")));
+            let which = if self.prior.mixture.is_some() { "between tasks of a cluster" } else { "between tasks" };
+            warnings.push(format!("no variation {which} (variance 0) in: {}", zero.join(", ")));
         }
         warnings
     }

@@ -46,9 +46,8 @@ impl Mixed {
     pub(crate) fn solve(quadratics: &Quadratics, prior: &Prior, mixture: &Mixture) -> Result<Outcome> {
         check(quadratics, prior, mixture)?;
         let each = 0..mixture.components();
-        let components: Vec<Posterior<'static>> = each
-            .map(|c| Posterior::owning(quadratics.of_component(c).clone(), &prior.of_component(mixture, c)))
-            .collect::<Result<_>>()?;
+        let components: Vec<Posterior<'static>> =
+            each.map(|c| Posterior::owning(quadratics.of_component(c).clone(), &prior.of_component(mixture, c))).collect::<Result<_>>()?;
         let heights: Vec<Vec<f64>> = components.iter().map(Posterior::task_log_likelihoods).collect();
         let tasks = quadratics.len();
         let mut memberships = DMatrix::zeros(mixture.components(), tasks);
@@ -70,12 +69,10 @@ impl Mixed {
         if let Mean::Given(values) | Mean::Estimated(values) = &prior.mean {
             prior.mean_features.iter().zip(values.iter()).for_each(|(feature, value)| mean[*feature] = *value);
         }
-        let mixed = Mixed { components, memberships, said, mixture: mixture.clone(), features, common, spread, covariance: OnceLock::new() };
+        let mixed =
+            Mixed { components, memberships, said, mixture: mixture.clone(), features, common, spread, covariance: OnceLock::new() };
         let m = prior.mean_features.len();
-        let covariance = match prior.mean {
-            Mean::Given(_) => DMatrix::zeros(m, m),
-            _ => mixed.coordinates_covariance(prior).view((0, 0), (m, m)).into_owned(),
-        };
+        let covariance = mixed.coordinates_covariance(prior).view((0, 0), (m, m)).into_owned();
         Ok(Outcome {
             mean: MeanEstimate { mean, covariance, log_volume: 0.0 },
             deviations: DMatrix::zeros(prior.factor.ncols(), tasks),
@@ -151,7 +148,8 @@ impl Mixed {
 
     /// d log-likelihood / d covariance of a component about its mean.
     fn slope_of(&self, prior: &Prior, component: usize) -> DMatrix<f64> {
-        let varying: Vec<usize> = prior.varying.iter().map(|f| self.features.iter().position(|own| own == f).expect("all are there")).collect();
+        let varying: Vec<usize> =
+            prior.varying.iter().map(|f| self.features.iter().position(|own| own == f).expect("all are there")).collect();
         let said = &self.said[component];
         (&said.outer - &said.information).select_rows(&varying).select_columns(&varying) * 0.5
     }
@@ -220,14 +218,16 @@ impl Mixed {
         all
     }
 
-    /// Covariance of (common mean, positions): the inverse of the observed information, which not knowing the memberships lowers by the variance of the
+    /// Covariance of (common mean, positions), 0 where they are given: the inverse of the observed information, which not knowing the memberships lowers by the variance of the
     /// score over them (Louis 1982); where that leaves none, as away from a maximum, by the information of known memberships.
     pub(crate) fn coordinates_covariance(&self, prior: &Prior) -> &DMatrix<f64> {
         self.covariance.get_or_init(|| {
             let known = self.coordinates_information(prior);
             let size = known.nrows();
+            if matches!(prior.mean, Mean::Given(_)) {
+                return DMatrix::zeros(size, size);
+            }
             let tasks = self.memberships.ncols();
-            let (m, r) = (self.common.len(), self.spread.ncols());
             let unsure: Vec<usize> = (0..tasks).filter(|t| self.memberships.column(*t).max() < 1.0 - 1e-6).collect();
             let lost = unsure.par_chunks(CHUNK).map(|chunk| {
                 let mut lost = DMatrix::zeros(size, size);
@@ -244,7 +244,6 @@ impl Mixed {
                 lost
             });
             let lost = lost.collect::<Vec<_>>().into_iter().fold(DMatrix::zeros(size, size), |sum, own| sum + own);
-            debug_assert_eq!(size, m + r * self.mixture.clusters());
             let sound = |information: DMatrix<f64>| linalg::cholesky(information).map(|factor| linalg::inverse_of_cholesky(&factor));
             sound(&known - lost).or_else(|| sound(known)).unwrap_or_else(|| DMatrix::zeros(size, size))
         })
@@ -291,7 +290,10 @@ impl Mixed {
         let of = |c: usize| {
             let mut map = DMatrix::zeros(p, covariance.nrows());
             self.common.iter().enumerate().for_each(|(j, place)| map[(self.features[*place], j)] = 1.0);
-            self.features.iter().enumerate().for_each(|(k, feature)| map.view_mut((*feature, m + r * c), (1, r)).copy_from(&self.spread.row(k)));
+            self.features
+                .iter()
+                .enumerate()
+                .for_each(|(k, feature)| map.view_mut((*feature, m + r * c), (1, r)).copy_from(&self.spread.row(k)));
             (self.components[c].mean.clone(), &map * covariance * map.transpose())
         };
         (0..self.mixture.clusters()).map(of).collect()
@@ -301,7 +303,11 @@ impl Mixed {
 fn check(quadratics: &Quadratics, prior: &Prior, mixture: &Mixture) -> Result<()> {
     if !mixture.is_consistent(prior.varying.len()) {
         let expected = mixture.components();
-        return Err(Error::Shape { what: "the shares, scales and positions of the clusters".into(), found: mixture.shares.len(), expected });
+        return Err(Error::Shape {
+            what: "the shares, scales and positions of the clusters".into(),
+            found: mixture.shares.len(),
+            expected,
+        });
     }
     let plain = matches!(prior.relatedness, Relatedness::Identity) && matches!(prior.mean, Mean::Given(_) | Mean::Estimated(_));
     if !plain || prior.groups.are_several() || !prior.unrelated.is_empty() || !prior.free.is_empty() || quadratics.joint().is_some() {
@@ -364,8 +370,7 @@ impl Posterior<'_> {
         let sums: Vec<Said> = each
             .par_chunks(CHUNK)
             .map(|tasks| {
-                let mut sum =
-                    Said { count: 0.0, score: DVector::zeros(p), information: DMatrix::zeros(p, p), outer: DMatrix::zeros(p, p) };
+                let mut sum = Said { count: 0.0, score: DVector::zeros(p), information: DMatrix::zeros(p, p), outer: DMatrix::zeros(p, p) };
                 for t in tasks.iter().copied() {
                     let weight = memberships[(component, t)];
                     if weight <= NOTHING {

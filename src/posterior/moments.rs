@@ -225,6 +225,18 @@ impl Posterior<'_> {
         (within, of_parameters, of_deviation)
     }
 
+    /// Inverse of the information that an average task's own rows have on the varying features; of each alone where they do not tell them apart.
+    pub(crate) fn sampling_covariance(&self) -> DMatrix<f64> {
+        let (data, p, varying) = (self.data(), self.data().features(), &self.inner.varying);
+        let mut information = DMatrix::zeros(p, p);
+        for t in 0..self.tasks() {
+            information += DMatrixView::from_slice(data.curvature(t), p, p) * (data.precision(t) / self.tasks() as f64);
+        }
+        let own = information.select_rows(varying).select_columns(varying);
+        let alone = own.diagonal().map(|own| if own > 0.0 { 1.0 / own } else { 0.0 });
+        linalg::cholesky(own).map_or_else(|| DMatrix::from_diagonal(&alone), |root| linalg::inverse_of_cholesky(&root))
+    }
+
     /// A root of the covariance of the mean, none of its columns where it is given.
     pub(crate) fn mean_root(&self) -> DMatrix<f64> {
         match self.inner.mean {

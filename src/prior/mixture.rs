@@ -4,11 +4,11 @@ use super::{Mean, Prior, Relatedness, flat};
 use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
 
-/// How many times as far as exchangeable tasks those of no cluster are spread.
+/// How many times as far as the positions of clusters the tasks of none are spread.
 const WIDER: f64 = 2.0;
 
 /// Unknown clusters of tasks. A task is of cluster c with the probability of its share, and then
-/// w_t = mean + S a_c + s_c u_t with u_t ~ N(0, K), where S S' is the covariance of exchangeable tasks, a_c the position of the cluster in it
+/// w_t = mean + S a_c + s_c u_t with u_t ~ N(0, K), where S says how far clusters may be from each other, a_c is the position of the cluster in that
 /// and s_c its scale. With the probability that is left it is of none, and w_t = mean + 2 S z with z ~ N(0, I).
 ///
 /// ```

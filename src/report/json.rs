@@ -32,7 +32,7 @@ pub fn graph_json(graph: &TaskGraph) -> Value {
             json!({
                 "source": name(s),
                 "target": name(t),
-                "partial_correlation": number(edge.partial_correlation),
+                "partial_correlation": if edge.is_membership() { Value::Null } else { number(edge.partial_correlation) },
                 "precision": number(edge.precision),
                 "probability": edge.probability.map_or(Value::Null, number),
                 "sign_probability": edge.sign_probability.map_or(Value::Null, number),
@@ -115,6 +115,34 @@ fn means(fit: &Fit, group: usize) -> [Value; 3] {
     ]
 }
 
+/// Of the structure clusters `{clusters: [{share, size, scale, mean, mean_se}], none: {share, size}, tasks: {task: {cluster, probabilities}}}`: clusters numbered
+/// from 1, the last probability that of none (whose number is null); null for other structures.
+fn clusters(fit: &Fit) -> Value {
+    let (Some(probabilities), Some(mixture)) = (fit.memberships(), &fit.prior().mixture) else { return Value::Null };
+    let features = fit.tasks().design().features();
+    let each: Vec<Value> = fit
+        .clusters()
+        .iter()
+        .map(|own| {
+            json!({
+                "share": number(own.share),
+                "size": number(own.size),
+                "scale": number(own.scale),
+                "mean": named(features, own.mean.iter().copied()),
+                "mean_se": named(features, own.mean_covariance.diagonal().iter().map(|v| v.max(0.0).sqrt())),
+            })
+        })
+        .collect();
+    let tasks: Map<String, Value> = (fit.tasks().names().iter().enumerate())
+        .map(|(t, name)| {
+            let own: Vec<Value> = probabilities.column(t).iter().map(|value| number(*value)).collect();
+            (name.clone(), json!({"cluster": fit.cluster_of(t).map(|c| c + 1), "probabilities": own}))
+        })
+        .collect();
+    let none = json!({"share": number(mixture.shares[each.len()]), "size": number(probabilities.row(each.len()).sum())});
+    json!({"clusters": each, "none": none, "tasks": tasks})
+}
+
 /// The whole fit as one object.
 pub fn fit_json(fit: &Fit) -> Value {
     let tasks = fit.tasks();
@@ -166,7 +194,7 @@ pub fn fit_json(fit: &Fit) -> Value {
     let component = |own: &VarianceComponent| json!({"name": own.name, "estimate": number(own.estimate), "low": number(own.low), "high": number(own.high)});
     let components: Vec<Value> = fit.variance_components().iter().map(component).collect();
     let fitted_names: Vec<&String> = prior.varying.iter().map(|f| &features[*f]).collect();
-    json!({
+    let mut all = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "family": fit.family(),
         "inference": fit.inference(),
@@ -221,5 +249,7 @@ pub fn fit_json(fit: &Fit) -> Value {
         "graph": graph_json(&fit.graph()),
         "visibility": fit.visibility(),
         "warnings": fit.warnings(),
-    })
+    });
+    all["clusters"] = clusters(fit);
+    all
 }

@@ -1,5 +1,6 @@
 //! A fit for people and for programs: one page of text, or JSON.
 
+mod clusters;
 mod json;
 mod scores;
 mod text;

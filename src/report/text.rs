@@ -8,13 +8,13 @@ use crate::model::{Fit, Intervals, LikelihoodKind, Null, NullTest, VarianceTest,
 use std::fmt::{self, Display, Formatter};
 
 /// Most lines of any list on the page.
-const SHOWN: usize = 15;
+pub(super) const SHOWN: usize = 15;
 
 /// Most features whose correlations are printed.
 const WIDEST: usize = 10;
 
 /// Five significant digits, plainly written where that is readable.
-fn figure(value: f64) -> String {
+pub(super) fn figure(value: f64) -> String {
     let size = value.abs();
     if value == 0.0 {
         "0".into()
@@ -85,7 +85,8 @@ impl Display for Fit {
             (_, true) => "standard deviations of each target per unit of the feature",
             _ => "the target's units per unit of the feature",
         };
-        writeln!(out, "\nVariance between tasks (sd in {units}):")?;
+        let which = if prior.mixture.is_some() { "of tasks within clusters of scale 1" } else { "between tasks" };
+        writeln!(out, "\nVariance {which} (sd in {units}):")?;
         let (varying, covariance) = self.feature_covariance();
         if !prior.relatedness.varies() {
             writeln!(
@@ -172,6 +173,8 @@ impl Display for Fit {
                 write_means(self, g, out)?;
             }
         }
+
+        super::clusters::write_clusters(self, out)?;
 
         match (self.intervals(), self.intervals_reason()) {
             (Intervals::Full, _) => writeln!(out, "\nIntervals (95 %) carry the uncertainty of the variances and the noise")?,
@@ -338,6 +341,9 @@ pub fn counted(number: usize, thing: &str) -> String {
 
 /// What is known of an edge, on one line.
 pub fn edge_text(edge: &Edge) -> String {
+    if edge.is_membership() {
+        return format!("of one cluster with probability {:.3}", edge.strength());
+    }
     let mut text = format!("partial correlation {:+.3}", edge.partial_correlation);
     if let Some((low, high)) = edge.interval {
         text.push_str(&format!(" ({low:+.3} to {high:+.3})"));

@@ -20,7 +20,8 @@ const SCALES: f64 = 0.5;
 /// Most and fewest starts, and the tasks that they look at together.
 const STARTS: (usize, usize, usize) = (20, 4, 20_000);
 
-/// w_t = mean + S a_c + s_c u_t for a task of cluster c ([`Mixture`]), S S' the covariance of exchangeable tasks. By maximum posterior density: a_c ~ N(0, I),
+/// w_t = mean + S a_c + s_c u_t for a task of cluster c ([`Mixture`]), S S' the covariance of the tasks' own estimates: that of exchangeable tasks and
+/// the sampling variance of an average one. By maximum posterior density: a_c ~ N(0, I),
 /// log s_c ~ N(0, 1/4), and shares as if each cluster had one task more and none half a one. From the best of several starts, by
 /// k-means of the exchangeable tasks.
 ///
@@ -60,7 +61,7 @@ impl Clusters {
     }
 
     /// What is believed of tasks whose whitened deviations from the common mean have these centres.
-    fn prior_at(&self, like: &Prior, deviations: &DMatrix<f64>, nearest: &[usize]) -> Prior {
+    fn prior_at(&self, like: &Prior, spread: &DMatrix<f64>, deviations: &DMatrix<f64>, nearest: &[usize]) -> Prior {
         let (r, tasks) = deviations.shape();
         let mut centres = DMatrix::zeros(r, self.count);
         let mut sizes = vec![0.0; self.count];
@@ -80,9 +81,10 @@ impl Clusters {
         });
         let total = tasks as f64 + COUNTED.0 * self.count as f64 + COUNTED.1;
         let shares = sizes.iter().map(|size| (size + COUNTED.0) / total).chain([COUNTED.1 / total]).collect();
-        let spread = like.factor.clone();
         let own = &like.factor * DMatrix::from_diagonal(&within);
-        let mixture = Mixture { shares, scales: vec![1.0; self.count], positions: centres, spread };
+        let nowhere = DMatrix::zeros(r, self.count);
+        let positions = spread.clone().lu().solve(&(&like.factor * centres)).unwrap_or(nowhere);
+        let mixture = Mixture { shares, scales: vec![1.0; self.count], positions, spread: spread.clone() };
         Prior { factor: self.space.of(&(&own * own.transpose())), mixture: Some(mixture), ..like.clone() }
     }
 
@@ -205,8 +207,10 @@ impl Structure for Clusters {
         let count = (STARTS.2 / tasks.max(1)).clamp(STARTS.1, STARTS.0);
         let deviations = base.whitened_deviations();
         let mut each: Vec<Vec<usize>> = (0..count).map(|_| nearest(deviations, self.count, &mut random)).collect();
+        each.sort();
         each.dedup();
-        Ok(each.iter().map(|of| self.prior_at(&like, deviations, of)).collect())
+        let spread = self.space.of_estimates(&base);
+        Ok(each.iter().map(|of| self.prior_at(&like, &spread, deviations, of)).collect())
     }
 
     /// Shares, means and K in turn from the same posterior; scales are left to the finish.
@@ -307,5 +311,82 @@ impl Smooth for Clusters {
 
     fn release(&self, posterior: &Posterior) -> Option<Prior> {
         self.space.release(posterior)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::likelihood::{Gaussian, Likelihood, Observations, STILL};
+    use crate::prior::Groups;
+    use crate::tasks::{Coordinates, Design, Rows};
+
+    /// Nine tasks of two kinds and one of neither, of which few rows say much.
+    fn observations(design: &Design, rows: &Rows) -> Observations {
+        Observations::new(&rows.tasks(design), &Coordinates::identity(design))
+    }
+
+    fn rows() -> Rows {
+        let mut rows = Rows::new("y", &["a", "b"]);
+        for i in 0..100 {
+            let (t, a, b) = (i % 10, f64::from(i * 7 % 13) / 6.0 - 1.0, f64::from(i * 5 % 11) / 5.0 - 1.0);
+            let slope = [1.5, -1.0][t as usize % 2] + if t == 9 { 6.0 } else { 0.2 * f64::from(t) };
+            rows.push(&t.to_string(), &[a, b], 0.5 + slope * a - b + f64::from(i * 3 % 7) / 4.0, 1.0).unwrap();
+        }
+        rows
+    }
+
+    #[test]
+    fn slopes_are_differences_of_the_log_posterior() {
+        const STEP: f64 = 1e-5;
+        let rows = rows();
+        // A common feature, and one that varies about no mean.
+        let designs = [Design::varying(rows.features()), Design::varying(rows.features()).without_varying_means()];
+        for (design, kind) in designs.iter().zip([FeatureCovariance::Full, FeatureCovariance::Diagonal]) {
+            let data = observations(design, &rows);
+            let (likelihood, names) = (Gaussian::default(), rows.names().to_vec());
+            let (mean_features, varying) = (design.mean_features(), design.varying_features());
+            let setting = Setting {
+                data: &data,
+                names: &names,
+                mean_features: &mean_features,
+                varying: &varying,
+                unrelated: &[],
+                intercept: Some(0),
+                mean: &Mean::Profiled,
+                mean_precision: &DMatrix::zeros(0, 0),
+                noise: 1.0,
+                groups: &Groups::default(),
+                likelihood: &likelihood,
+            };
+            let mut clusters = Clusters::new(kind, 2);
+            let (base, _) = clusters.start(&setting).unwrap();
+            let dispersion = Dispersion::shared(0.6);
+            let at = |prior: &Prior| likelihood.posterior(&data, &dispersion, prior, (None, STILL)).unwrap().posterior;
+            let start = clusters.starts(&|| Ok(at(&base))).unwrap().remove(0);
+            let prior = clusters.update(&at(&start)).unwrap();
+            // Off the diagonal and the first scales.
+            let mut point = clusters.coordinates(&prior);
+            point.iter_mut().enumerate().for_each(|(k, value)| *value += 0.05 * ((k * 5 % 7) as f64 - 3.0));
+            let height = |point: &[f64]| {
+                let prior = clusters.at(point, &prior).unwrap();
+                at(&prior).log_likelihood() + clusters.log_prior(&prior)
+            };
+            let here = clusters.at(&point, &prior).unwrap();
+            for (there, back) in clusters.coordinates(&here).iter().zip(&point) {
+                assert!((there - back).abs() < 1e-9);
+            }
+            let slope = clusters.slope(&at(&here));
+            assert_eq!(slope.len(), point.len());
+            for (k, own) in slope.iter().enumerate() {
+                let moved = |step: f64| {
+                    let mut there = point.clone();
+                    there[k] += step;
+                    height(&there)
+                };
+                let difference = (moved(STEP) - moved(-STEP)) / (2.0 * STEP);
+                assert!((own - difference).abs() < 1e-5 * (1.0 + difference.abs()), "coordinate {k}: {own} against {difference}");
+            }
+        }
     }
 }

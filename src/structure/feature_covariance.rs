@@ -91,6 +91,11 @@ impl FactorSpace {
         }
     }
 
+    /// The factor of K with the sampling covariance of an average task's own estimate added to it, in this shape.
+    pub(crate) fn of_estimates(&self, posterior: &Posterior) -> DMatrix<f64> {
+        self.of(&(posterior.prior().feature_covariance() + posterior.sampling_covariance()))
+    }
+
     /// One part where no fit has begun.
     fn parts(&self, q: usize) -> Vec<Vec<usize>> {
         if self.parts.is_empty() && q > 0 { vec![(0..q).collect()] } else { self.parts.clone() }
