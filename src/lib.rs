@@ -48,6 +48,7 @@ pub use likelihood::{
     Approximation, Binomial, CorrelatedGaussian, Dispersion, Evidence, Family, FamilyRow, FamilyRows, Gamma, Gaussian, Generalised,
     Inference, Likelihood, Link, Local, NegativeBinomial, Noise, Normal, Observations, Ordinal, Poisson, StudentT,
 };
+pub use linalg::invert_each;
 pub use model::{
     Cluster, Fit, Forecast, Intervals, LikelihoodKind, Model, Null, NullTest, Prediction, SampledEdges, Standardise, VarianceComponent,
     VarianceTest, Visibility,

@@ -2,13 +2,16 @@
 //!
 //! nalgebra types are the public face; faer does the work where matrices are large.
 
+mod inverses;
 mod kernels;
+pub(crate) mod lanes;
 mod lbfgs;
 mod normal;
 mod quadrature;
 pub(crate) mod record;
 mod vectors;
 
+pub use inverses::invert_each;
 pub(crate) use kernels::{
     Operand, cholesky_in_place, multiply_add, product, solve_lower, solve_lower_transpose, subtract_gram, trace_of_inverse,
 };
@@ -83,6 +86,14 @@ pub(crate) fn inverse_of_cholesky(factor: &DMatrix<f64>) -> DMatrix<f64> {
     llt::inverse::inverse(view, as_faer(factor), Par::Seq, MemStack::new(&mut scratch));
     inverse.fill_upper_triangle_with_lower_triangle();
     inverse
+}
+
+/// Inverts a column-major symmetric positive definite matrix in place (its lower triangle is read) and returns its log-determinant, or
+/// leaves one that is not positive definite as it was.
+fn invert_in_place(matrix: &mut [f64], n: usize) -> Option<f64> {
+    let factor = cholesky(DMatrix::from_column_slice(n, n, matrix))?;
+    matrix.copy_from_slice(inverse_of_cholesky(&factor).as_slice());
+    Some(log_determinant(&factor))
 }
 
 /// log |L L'|.

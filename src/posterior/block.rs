@@ -1,17 +1,21 @@
 //! The engine of unrelated tasks: one r x r block a task, in parallel, O(T d^3).
+//!
+//! No factor of a block is kept: to read it again costs more than to make it.
 
+use super::lanes::{FirstPass, SecondPass};
 use super::{CHUNK, Engine, MeanEstimate, Outcome};
 use crate::error::{Error, Result};
 use crate::linalg::{self, Operand, multiply_add, product};
 use crate::prior::{Mean, Prior, Relatedness};
 use crate::quadratic::Quadratics;
 use nalgebra::{DMatrix, DVector};
+use pulp::Arch;
 use rayon::prelude::*;
+use std::ops::Range;
 
 pub(crate) struct Block {
-    rank: usize,
-    /// Cholesky factors of M_t = I + L' J_t L, one after another.
-    factors: Vec<f64>,
+    quadratics: Quadratics,
+    prior: Prior,
     /// Square roots of the tasks' prior scales.
     scales: Option<Vec<f64>>,
     slope: DMatrix<f64>,
@@ -19,11 +23,11 @@ pub(crate) struct Block {
 }
 
 /// The prior's factor in the form the inner loop reads.
-struct Design<'a> {
-    quadratics: &'a Quadratics,
-    varying: &'a [usize],
-    factor: &'a DMatrix<f64>,
-    diagonal: Option<Vec<f64>>,
+pub(super) struct Design<'a> {
+    pub quadratics: &'a Quadratics,
+    pub varying: &'a [usize],
+    pub factor: &'a DMatrix<f64>,
+    pub diagonal: Option<Vec<f64>>,
     scales: Option<&'a [f64]>,
 }
 
@@ -40,18 +44,28 @@ struct Workspace {
 }
 
 impl<'a> Design<'a> {
-    fn new(quadratics: &'a Quadratics, prior: &'a Prior, scales: Option<&'a [f64]>) -> Self {
+    pub(super) fn new(quadratics: &'a Quadratics, prior: &'a Prior, scales: Option<&'a [f64]>) -> Self {
         let factor = &prior.factor;
         let diagonal = prior.diagonal();
         Design { quadratics, varying: &prior.varying, factor, diagonal, scales }
     }
 
+    /// How many features there are, how many of them vary, and in how many directions.
+    pub(super) fn sizes(&self) -> (usize, usize, usize) {
+        (self.quadratics.features(), self.factor.nrows(), self.factor.ncols())
+    }
+
+    /// Whether tasks are worth taking side by side.
+    fn is_narrow(&self) -> bool {
+        self.quadratics.features() <= linalg::lanes::LARGEST
+    }
+
     fn workspace(&self) -> Workspace {
-        let (p, q, r) = (self.quadratics.features(), self.factor.nrows(), self.factor.ncols());
+        let (p, q, r) = self.sizes();
         Workspace { cross: vec![0.0; r * p], half: vec![0.0; r * p], gathered: vec![0.0; q * p], block: vec![0.0; r * r] }
     }
 
-    fn scale(&self, task: usize) -> f64 {
+    pub(super) fn scale(&self, task: usize) -> f64 {
         self.scales.map_or(1.0, |scales| scales[task])
     }
 
@@ -102,21 +116,27 @@ impl<'a> Design<'a> {
         (0..r).for_each(|k| work.block[k * r + k] += 1.0);
         linalg::cholesky_in_place(&mut work.block, r)
     }
+
+    /// Fills `cross` and `block` of a task whose block is known to be positive definite.
+    fn factorised(&self, task: usize, work: &mut Workspace) {
+        self.cross(task, work);
+        self.factorise(task, work);
+    }
 }
 
 /// Sums over a chunk of tasks.
-struct First {
-    explained: Vec<f64>,
-    information: Vec<f64>,
-    score: Vec<f64>,
-    log_determinant: f64,
-    defined: bool,
+pub(super) struct First {
+    pub explained: Vec<f64>,
+    pub information: Vec<f64>,
+    pub score: Vec<f64>,
+    pub log_determinant: f64,
+    pub defined: bool,
 }
 
-struct Second {
-    log_likelihood: f64,
-    outer: Vec<f64>,
-    restricted: Vec<f64>,
+pub(super) struct Second {
+    pub log_likelihood: f64,
+    pub outer: Vec<f64>,
+    pub restricted: Vec<f64>,
 }
 
 impl Block {
@@ -133,17 +153,13 @@ impl Block {
         };
         let design = Design::new(quadratics, prior, scales.as_deref());
 
-        // Pass 1: the factor of every block, and the information on the mean, sum_t J_t - B_t' B_t.
-        let mut factors = vec![0.0; tasks * r * r];
-        let slot = (CHUNK * r * r).max(1);
-        let numbered: Vec<(usize, &mut [f64])> = if r == 0 {
-            (0..tasks.div_ceil(CHUNK)).map(|chunk| (chunk, Default::default())).collect()
-        } else {
-            factors.chunks_mut(slot).enumerate().collect()
-        };
-        let sums: Vec<First> = numbered
-            .into_par_iter()
-            .map(|(chunk, factors)| Self::first_pass(&design, chunk * CHUNK..((chunk + 1) * CHUNK).min(tasks), factors))
+        // Pass 1: the information on the mean, sum_t J_t - B_t' B_t, B_t = R_t^-1 L' J_t with R_t R_t' = M_t = I + L' J_t L.
+        let chunks = (0..tasks.div_ceil(CHUNK)).into_par_iter().map(|chunk| chunk * CHUNK..((chunk + 1) * CHUNK).min(tasks));
+        let sums: Vec<First> = chunks
+            .map(|range| match design.is_narrow() {
+                true => Arch::new().dispatch(FirstPass { design: &design, range }),
+                false => Self::first_pass(&design, range),
+            })
             .collect();
         let (mut information, mut score) = (DMatrix::zeros(p, p), DVector::zeros(p));
         let mut explained = DMatrix::zeros(p, p);
@@ -178,7 +194,8 @@ impl Block {
             .into_par_iter()
             .map(|(chunk, deviations, residuals)| {
                 let range = chunk * CHUNK..((chunk + 1) * CHUNK).min(tasks);
-                Self::second_pass(&design, prior, &mean, range, &factors, deviations, residuals)
+                let pass = SecondPass { design: &design, prior, mean: &mean, range, deviations, residuals };
+                if design.is_narrow() { Arch::new().dispatch(pass) } else { Self::second_pass(pass) }
             })
             .collect();
         let q = prior.varying.len();
@@ -191,18 +208,18 @@ impl Block {
         }
         slope *= 0.5;
         linalg::symmetrise(&mut slope);
-        let engine = Engine::Block(Block { rank: r, factors, scales, slope, residuals });
+        let engine = Engine::Block(Block { quadratics: quadratics.clone(), prior: prior.clone(), scales, slope, residuals });
         Ok(Outcome { mean, deviations, log_likelihood, log_likelihood_error: 0.0, engine })
     }
 
-    fn first_pass(design: &Design, range: std::ops::Range<usize>, factors: &mut [f64]) -> First {
+    pub(super) fn first_pass(design: &Design, range: Range<usize>) -> First {
         let quadratics = design.quadratics;
         let (p, r) = (quadratics.features(), design.factor.ncols());
         let mut work = design.workspace();
         let mut sum =
             First { explained: vec![0.0; p * p], information: vec![0.0; p * p], score: vec![0.0; p], log_determinant: 0.0, defined: true };
         let mut half = vec![0.0; r];
-        for (slot, t) in range.enumerate() {
+        for t in range {
             let precision = quadratics.precision(t);
             sum.information.iter_mut().zip(quadratics.curvature(t)).for_each(|(a, b)| *a += precision * b);
             sum.score.iter_mut().zip(quadratics.linear(t)).for_each(|(a, b)| *a += precision * b);
@@ -214,7 +231,6 @@ impl Block {
                 sum.defined = false;
                 return sum;
             }
-            factors[slot * r * r..(slot + 1) * r * r].copy_from_slice(&work.block);
             sum.log_determinant += 2.0 * (0..r).map(|k| work.block[k * r + k].ln()).sum::<f64>();
             work.half.copy_from_slice(&work.cross);
             linalg::solve_lower(&work.block, r, &mut work.half);
@@ -230,15 +246,8 @@ impl Block {
         sum
     }
 
-    fn second_pass(
-        design: &Design,
-        prior: &Prior,
-        mean: &MeanEstimate,
-        range: std::ops::Range<usize>,
-        factors: &[f64],
-        deviations: &mut [f64],
-        residuals: &mut [f64],
-    ) -> Second {
+    pub(super) fn second_pass(pass: SecondPass) -> Second {
+        let SecondPass { design, prior, mean, range, deviations, residuals } = pass;
         let quadratics = design.quadratics;
         let (p, q, r) = (quadratics.features(), design.varying.len(), design.factor.ncols());
         let mut sum = Second { log_likelihood: 0.0, outer: vec![0.0; q * q], restricted: vec![0.0; q * q] };
@@ -258,7 +267,8 @@ impl Block {
             w.copy_from_slice(mean.mean.as_slice());
             let mut spread = 0.0;
             if r > 0 {
-                let factor = &factors[t * r * r..(t + 1) * r * r];
+                design.factorised(t, &mut work);
+                let factor = &work.block;
                 design.factor_transpose_times(&rest, precision * design.scale(t), &mut b);
                 linalg::solve_lower(factor, r, &mut b);
                 sum.log_likelihood += 0.5 * b.iter().map(|v| v * v).sum::<f64>();
@@ -286,7 +296,7 @@ impl Block {
                 }
             }
             if matches!(prior.mean, Mean::Integrated) {
-                spread += Self::restrict(design, prior, mean, t, factors, &mut work, &mut sum.restricted);
+                spread += Self::restrict(design, prior, mean, t, &work, &mut sum.restricted);
             }
             // y'y - 2 h'w + w'Jw = y'y - h'w - (h - Jw)'w.
             let explained: f64 = w.iter().zip(linear.iter().zip(&rest)).map(|(w, (h, s))| w * (h + s)).sum();
@@ -296,26 +306,16 @@ impl Block {
     }
 
     /// What integrating over the mean adds: P_v,m V P_m,v to the slope, and tr(V T' J T) to the residuals.
-    fn restrict(
-        design: &Design,
-        prior: &Prior,
-        mean: &MeanEstimate,
-        task: usize,
-        factors: &[f64],
-        work: &mut Workspace,
-        slope: &mut [f64],
-    ) -> f64 {
+    fn restrict(design: &Design, prior: &Prior, mean: &MeanEstimate, task: usize, work: &Workspace, slope: &mut [f64]) -> f64 {
         let quadratics = design.quadratics;
         let (p, r) = (quadratics.features(), design.factor.ncols());
         let features = &prior.mean_features;
         let mut map = DMatrix::zeros(p, features.len());
         features.iter().enumerate().for_each(|(j, feature)| map[(*feature, j)] = 1.0);
         if r > 0 {
-            design.cross(task, work);
             let mut moved = DMatrix::from_column_slice(r, p, &work.cross).select_columns(features);
-            let factor = &factors[task * r * r..(task + 1) * r * r];
-            linalg::solve_lower(factor, r, moved.as_mut_slice());
-            linalg::solve_lower_transpose(factor, r, moved.as_mut_slice());
+            linalg::solve_lower(&work.block, r, moved.as_mut_slice());
+            linalg::solve_lower_transpose(&work.block, r, moved.as_mut_slice());
             if let Some(diagonal) = &design.diagonal {
                 moved.row_iter_mut().zip(diagonal).for_each(|(mut row, l)| row *= *l);
             } else {
@@ -348,46 +348,47 @@ impl Block {
         &self.slope
     }
 
-    fn scale(&self, task: usize) -> f64 {
-        self.scales.as_ref().map_or(1.0, |scales| scales[task])
+    fn design(&self) -> Design<'_> {
+        Design::new(&self.quadratics, &self.prior, self.scales.as_deref())
     }
 
-    fn factor(&self, task: usize) -> &[f64] {
-        let size = self.rank * self.rank;
-        &self.factors[task * size..(task + 1) * size]
-    }
-
+    /// Cov(b_s, b_t) given the mean.
     pub(crate) fn covariance(&self, s: usize, t: usize) -> DMatrix<f64> {
-        let r = self.rank;
+        let r = self.prior.factor.ncols();
         if s != t {
             return DMatrix::zeros(r, r);
         }
-        let mut inverse = DMatrix::identity(r, r);
-        linalg::solve_lower(self.factor(t), r, inverse.as_mut_slice());
-        linalg::solve_lower_transpose(self.factor(t), r, inverse.as_mut_slice());
-        inverse * self.scale(t).powi(2)
+        let design = self.design();
+        let mut work = design.workspace();
+        design.factorised(t, &mut work);
+        linalg::inverse_of_cholesky(&DMatrix::from_vec(r, r, work.block)) * design.scale(t).powi(2)
     }
 
     pub(crate) fn sensitivity(&self, data: &Quadratics, prior: &Prior, task: usize) -> DMatrix<f64> {
-        let r = self.rank;
+        let r = prior.factor.ncols();
         let design = Design::new(data, prior, self.scales.as_deref());
         let mut work = design.workspace();
-        design.cross(task, &mut work);
+        design.factorised(task, &mut work);
         let mut moved = DMatrix::from_column_slice(r, data.features(), &work.cross).select_columns(&prior.mean_features);
-        linalg::solve_lower(self.factor(task), r, moved.as_mut_slice());
-        linalg::solve_lower_transpose(self.factor(task), r, moved.as_mut_slice());
-        moved * self.scale(task)
+        linalg::solve_lower(&work.block, r, moved.as_mut_slice());
+        linalg::solve_lower_transpose(&work.block, r, moved.as_mut_slice());
+        moved * design.scale(task)
     }
 
     pub(crate) fn draw(&self, normal: DVector<f64>, tasks: usize) -> DMatrix<f64> {
-        let r = self.rank;
+        let r = self.prior.factor.ncols();
+        let design = self.design();
         let mut draw = DMatrix::from_column_slice(r, tasks, normal.as_slice());
-        for t in 0..tasks {
-            let scale = self.scale(t);
-            let column = &mut draw.as_mut_slice()[t * r..(t + 1) * r];
-            linalg::solve_lower_transpose(self.factor(t), r, column);
-            column.iter_mut().for_each(|v| *v *= scale);
-        }
+        let columns = draw.as_mut_slice().par_chunks_mut((CHUNK * r).max(1)).enumerate();
+        columns.for_each(|(chunk, columns)| {
+            let mut work = design.workspace();
+            for (slot, column) in columns.chunks_exact_mut(r).enumerate() {
+                let t = chunk * CHUNK + slot;
+                design.factorised(t, &mut work);
+                linalg::solve_lower_transpose(&work.block, r, column);
+                column.iter_mut().for_each(|v| *v *= design.scale(t));
+            }
+        });
         draw
     }
 }

@@ -10,6 +10,7 @@ mod gibbs;
 mod grouped;
 mod iterative;
 mod kronecker;
+mod lanes;
 mod mean;
 mod mixed;
 mod moments;
