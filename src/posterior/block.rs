@@ -334,10 +334,18 @@ impl Block {
         spread.dot(&map)
     }
 
-    /// log |M_t|.
-    pub(crate) fn log_determinant(&self, task: usize) -> f64 {
-        let factor = self.factor(task);
-        2.0 * (0..self.rank).map(|k| factor[k * self.rank + k].ln()).sum::<f64>()
+    /// log |M_t| of every task.
+    pub(crate) fn log_determinants(&self) -> Vec<f64> {
+        let (design, r) = (self.design(), self.prior.factor.ncols());
+        let mut all = vec![0.0; self.quadratics.len()];
+        all.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, own)| {
+            let mut work = design.workspace();
+            for (slot, value) in own.iter_mut().enumerate().filter(|_| r > 0) {
+                design.factorised(chunk * CHUNK + slot, &mut work);
+                *value = 2.0 * (0..r).map(|k| work.block[k * r + k].ln()).sum::<f64>();
+            }
+        });
+        all
     }
 
     pub(crate) fn residuals(&self) -> &[f64] {

@@ -342,6 +342,7 @@ impl Posterior<'_> {
     fn task_log_likelihoods(&self) -> Vec<f64> {
         let Engine::Block(block) = &self.engine else { unreachable!("unrelated tasks") };
         let (data, p) = (self.data(), self.data().features());
+        let determinants = block.log_determinants();
         let own = |t: usize| {
             let (w, b) = (self.kept_coefficients(t), self.deviations.column(t));
             let (linear, curvature) = (data.linear(t), data.curvature(t));
@@ -350,7 +351,7 @@ impl Posterior<'_> {
                 let along: f64 = curvature[j * p..(j + 1) * p].iter().zip(w.iter()).map(|(a, b)| a * b).sum();
                 value += w[j] * (linear[j] - 0.5 * along);
             }
-            data.constant(t) + data.precision(t) * value - 0.5 * (b.norm_squared() + block.log_determinant(t))
+            data.constant(t) + data.precision(t) * value - 0.5 * (b.norm_squared() + determinants[t])
         };
         (0..self.tasks()).into_par_iter().map(own).collect()
     }
