@@ -35,6 +35,11 @@ fn parse_threads(text: &str) -> std::result::Result<usize, String> {
     text.parse().ok().filter(|n| (1..=256).contains(n)).ok_or_else(|| "give a number of threads from 1 to 256".to_string())
 }
 
+fn parse_rung(text: &str) -> std::result::Result<String, String> {
+    let name = text.to_string();
+    structure::rungs(std::slice::from_ref(&name), &structure::Options::default()).map(|_| name.clone()).map_err(|error| error.to_string())
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Runs the main job on data inside the program: the ladder of structures, the best one, its graph
@@ -250,8 +255,9 @@ pub(super) struct CompareArgs {
     pub table: DataArgs,
     #[command(flatten)]
     pub model: ModelArgs,
-    /// Structures to compare, as in fit; graph and full take longest and are left out unless named
-    #[arg(long, value_delimiter = ',', default_value = "independent,pooled,pooled-intercepts,exchangeable", value_parser = structure::NAMES)]
+    /// Structures to compare, as in fit; graph and full take longest and are left out unless named. A structure that has sizes may be
+    /// named with one (factor:2), and else is tried at every size
+    #[arg(long, value_delimiter = ',', default_value = "independent,pooled,pooled-intercepts,exchangeable", value_parser = parse_rung)]
     pub structures: Vec<String>,
     /// Folds of the cross-validation
     #[arg(long, default_value_t = 5)]
@@ -429,6 +435,7 @@ impl ModelArgs {
             edges: self.edges.into(),
             seed: self.seed,
             nearest: self.search.nearest()?,
+            rank: None,
         })
     }
 

@@ -15,6 +15,7 @@ mod natural;
 mod nodewise;
 mod pooled;
 mod refit;
+mod rungs;
 mod spike_slab;
 
 pub use candidates::CandidateRule;
@@ -26,6 +27,7 @@ pub use independent::Independent;
 pub use known::{Known, KnownRelation};
 pub use nodewise::edge_scores;
 pub use pooled::Pooled;
+pub use rungs::rungs;
 
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
@@ -202,12 +204,14 @@ pub struct Options {
     pub relation: Option<KnownRelation>,
     /// How many nearest tasks of each are candidates of `graph`.
     pub nearest: Option<usize>,
+    /// How many factors `factor` has.
+    pub rank: Option<usize>,
 }
 
 /// Names of all structures, simple to rich.
 pub const NAMES: [&str; 7] = ["independent", "pooled", "pooled-intercepts", "known", "exchangeable", "graph", "full"];
 
-/// The structure of that name.
+/// The structure of that name, or of a name and a size as rungs have them ([`rungs`]).
 ///
 /// ```
 /// assert_eq!(cognate::structure::by_name("graph", &Default::default())?.name(), "graph");
@@ -215,9 +219,10 @@ pub const NAMES: [&str; 7] = ["independent", "pooled", "pooled-intercepts", "kno
 /// ```
 ///
 /// # Errors
-/// [`Error::Arguments`] for a name not in [`NAMES`], and for `known` without a relation.
+/// [`Error::Arguments`] for a name not in [`NAMES`], a size that it cannot have, and for `known` without a relation.
 pub fn by_name(name: &str, options: &Options) -> Result<Box<dyn Structure>> {
     let covariance = options.feature_covariance;
+    let (name, _size) = rungs::named(name)?;
     Ok(match name {
         "independent" => Box::new(Independent),
         "pooled" => Box::new(Pooled { task_intercepts: false }),
@@ -233,8 +238,10 @@ pub fn by_name(name: &str, options: &Options) -> Result<Box<dyn Structure>> {
         }
         "full" => Box::new(Full::new(covariance.unwrap_or(FeatureCovariance::Diagonal)).with_strength(options.prior_strength)),
         "graph" => Box::new(Graph::of_options(options)),
-        other => {
-            return Err(Error::Arguments(format!("there is no structure '{other}'; choose one of {}", NAMES.join(", "))));
-        }
+        other => return Err(unknown(other)),
     })
+}
+
+fn unknown(name: &str) -> Error {
+    Error::Arguments(format!("there is no structure '{name}'; choose one of {}", NAMES.join(", ")))
 }
