@@ -57,8 +57,8 @@ pub use prior::{Groups, Mean, Prior, Relatedness};
 pub use quadratic::{Quadratic, Quadratics, Statistics};
 pub use scores::{Coverage, Outcome, Reliability, Scores, Summary, TaskScores, wilson_interval};
 pub use structure::{
-    CandidateRule, EdgeMethod, Exchangeable, FeatureCovariance, Full, Graph, Independent, Known, KnownRelation, Pooled, Smooth, Structure,
-    edge_scores,
+    CandidateRule, EdgeMethod, Exchangeable, Factor, FeatureCovariance, Full, Graph, Independent, Known, KnownRelation, Pooled, Smooth,
+    Structure, edge_scores,
 };
 pub use tasks::{Coordinates, Design, INTERCEPT, Rows, Summaries, TargetUnit, Tasks};
 

@@ -149,7 +149,11 @@ pub(super) struct ModelArgs {
     /// || the model of lme4)
     #[arg(long, value_enum)]
     standardise: Option<StandardiseArg>,
-    /// Strength nu of the prior on the task covariance (full: T + 1; graph: 2; the exact sampler of edges has one of its own)
+    /// How many factors the structure factor has (default: 1; compare tries all up to it, by default 3)
+    #[arg(long, value_name = "K")]
+    rank: Option<usize>,
+    /// Strength nu of the prior on the task covariance (full: T + 1; factor: 2, on what each task has for itself; graph: 2; the exact
+    /// sampler of edges has one of its own)
     #[arg(long)]
     prior_strength: Option<f64>,
     /// How the structure graph finds its edge probabilities
@@ -232,8 +236,8 @@ pub(super) struct FitArgs {
     #[command(flatten)]
     pub uncertainty: UncertaintyArgs,
     /// How tasks may be related: independent (each alone), pooled (all the same), pooled-intercepts (the same but for their
-    /// intercepts), known (neighbours or a covariance from a file), exchangeable (random effects), graph (a learned sparse task
-    /// graph), full (any task covariance)
+    /// intercepts), known (neighbours or a covariance from a file), exchangeable (random effects), factor (few factors that tasks
+    /// share: any number of tasks), graph (a learned sparse task graph), full (any task covariance)
     #[arg(long, default_value = "exchangeable", value_parser = structure::NAMES)]
     pub structure: String,
     #[command(flatten)]
@@ -379,11 +383,12 @@ impl ModelArgs {
 
     /// Flags given that mean nothing to this structure.
     pub(super) fn idle(&self, table: &DataArgs, structure: &dyn Structure) -> Vec<&'static str> {
-        let learns = matches!(structure.name(), "graph" | "full");
+        let learns = matches!(structure.name(), "factor" | "graph" | "full");
         let given = [
             ("--feature-covariance", self.feature_covariance.is_some() && structure.feature_covariance().is_none()),
             ("--prior-strength", self.prior_strength.is_some() && !learns),
             ("--graph", self.search.graph.is_some() && !matches!(structure.name(), "known" | "graph")),
+            ("--rank", self.rank.is_some() && structure.name() != "factor"),
             ("--candidates", self.search.candidates.is_some() && structure.name() != "graph"),
             ("--graph-features", table.graph_features.is_some() && !structure.relates()),
             ("--edges", !matches!(self.edges, EdgesArg::Auto) && structure.name() != "graph"),
@@ -435,7 +440,7 @@ impl ModelArgs {
             edges: self.edges.into(),
             seed: self.seed,
             nearest: self.search.nearest()?,
-            rank: None,
+            rank: self.rank,
         })
     }
 

@@ -351,6 +351,7 @@ fn normalise(prior: Prior, tasks: usize) -> Prior {
     let trace = match &prior.relatedness {
         Relatedness::Dense(sigma) => Some(sigma.trace()),
         Relatedness::Graph(graph) => trace_along(graph),
+        Relatedness::LowRank { .. } => prior.relatedness.variances(tasks).map(|own| own.sum()),
         _ => None,
     };
     let Some(scale) = trace.map(|trace| trace / tasks as f64) else { return prior };

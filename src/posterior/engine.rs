@@ -5,6 +5,7 @@ use super::apart::Apart;
 use super::block::Block;
 use super::coupled::Coupled;
 use super::kronecker::Kronecker;
+use super::low_rank::LowRank;
 use super::tied::Tied;
 use crate::error::Result;
 use crate::prior::Prior;
@@ -16,6 +17,7 @@ pub(super) enum Engine {
     Coupled(Coupled),
     Apart(Apart),
     Kronecker(Kronecker),
+    LowRank(LowRank),
     Tied(Tied),
 }
 
@@ -36,6 +38,7 @@ impl Engine {
             Engine::Coupled(coupled) => coupled.covariance(s, t),
             Engine::Apart(apart) => apart.covariance(s, t),
             Engine::Kronecker(kronecker) => kronecker.covariance(s, t),
+            Engine::LowRank(factors) => factors.covariance(s, t),
             Engine::Tied(tied) => tied.covariance(s, t),
         }
     }
@@ -56,6 +59,7 @@ impl Engine {
             Engine::Coupled(coupled) => coupled.sigma(s, t),
             Engine::Apart(apart) => apart.sigma(s, t),
             Engine::Kronecker(kronecker) => kronecker.sigma(s, t),
+            Engine::LowRank(factors) => factors.sigma(s, t),
             Engine::Tied(tied) => tied.sigma(s, t),
         }
     }
@@ -67,7 +71,17 @@ impl Engine {
             Engine::Coupled(coupled) => coupled.sensitivity(task),
             Engine::Apart(apart) => apart.sensitivity(task),
             Engine::Kronecker(kronecker) => kronecker.sensitivity(task),
+            Engine::LowRank(factors) => factors.sensitivity(data, prior, task),
             Engine::Tied(tied) => tied.sensitivity(task),
+        }
+    }
+
+    /// How many standard normal numbers a draw of so many elements takes.
+    pub(super) fn normals(&self, elements: usize) -> usize {
+        match self {
+            Engine::LowRank(factors) => factors.normals(),
+            Engine::Apart(apart) => apart.normals(elements),
+            _ => elements,
         }
     }
 
@@ -78,6 +92,7 @@ impl Engine {
             Engine::Coupled(coupled) => coupled.draw(normal, tasks),
             Engine::Apart(apart) => apart.draw(normal, tasks),
             Engine::Kronecker(kronecker) => Ok(kronecker.draw(normal)),
+            Engine::LowRank(factors) => Ok(factors.draw(normal)),
             Engine::Tied(tied) => Ok(tied.draw(normal)),
         }
     }

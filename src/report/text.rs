@@ -180,8 +180,8 @@ impl Display for Fit {
         }
 
         if self.learns_relatedness() {
-            if let Some(sigma) = prior.relatedness.covariance(tasks.len()) {
-                let mut spread: Vec<f64> = sigma.diagonal().iter().copied().collect();
+            if let Some(variances) = prior.relatedness.variances(tasks.len()) {
+                let mut spread: Vec<f64> = variances.iter().copied().collect();
                 spread.sort_by(f64::total_cmp);
                 let (least, most) = (figure(spread[0]), figure(spread[spread.len() - 1]));
                 writeln!(

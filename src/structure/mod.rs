@@ -4,6 +4,7 @@ mod alone;
 mod candidates;
 mod edges;
 mod exchangeable;
+mod factor;
 mod feature_covariance;
 mod full;
 mod graph;
@@ -20,6 +21,7 @@ mod spike_slab;
 
 pub use candidates::CandidateRule;
 pub use exchangeable::Exchangeable;
+pub use factor::Factor;
 pub use feature_covariance::FeatureCovariance;
 pub use full::Full;
 pub use graph::{EdgeMethod, Graph};
@@ -209,7 +211,7 @@ pub struct Options {
 }
 
 /// Names of all structures, simple to rich.
-pub const NAMES: [&str; 7] = ["independent", "pooled", "pooled-intercepts", "known", "exchangeable", "graph", "full"];
+pub const NAMES: [&str; 8] = ["independent", "pooled", "pooled-intercepts", "known", "exchangeable", "factor", "graph", "full"];
 
 /// The structure of that name, or of a name and a size as rungs have them ([`rungs`]).
 ///
@@ -222,7 +224,7 @@ pub const NAMES: [&str; 7] = ["independent", "pooled", "pooled-intercepts", "kno
 /// [`Error::Arguments`] for a name not in [`NAMES`], a size that it cannot have, and for `known` without a relation.
 pub fn by_name(name: &str, options: &Options) -> Result<Box<dyn Structure>> {
     let covariance = options.feature_covariance;
-    let (name, _size) = rungs::named(name)?;
+    let (name, size) = rungs::named(name)?;
     Ok(match name {
         "independent" => Box::new(Independent),
         "pooled" => Box::new(Pooled { task_intercepts: false }),
@@ -237,6 +239,10 @@ pub fn by_name(name: &str, options: &Options) -> Result<Box<dyn Structure>> {
             Box::new(Known::new(covariance.unwrap_or(FeatureCovariance::Diagonal), relation))
         }
         "full" => Box::new(Full::new(covariance.unwrap_or(FeatureCovariance::Diagonal)).with_strength(options.prior_strength)),
+        "factor" => {
+            let rank = size.or(options.rank).unwrap_or(1);
+            Box::new(Factor::new(rank, covariance.unwrap_or(FeatureCovariance::Diagonal)).with_strength(options.prior_strength))
+        }
         "graph" => Box::new(Graph::of_options(options)),
         other => return Err(unknown(other)),
     })
