@@ -55,7 +55,14 @@ fn main() -> cognate::Result<()> {
             let z: f64 = StandardNormal.sample(&mut random);
             size.sqrt() * z
         });
-        let uniquenesses = DVector::from_fn(tasks, |_, _| random.random_range(0.5..1.5));
+        let uniquenesses = DVector::from_fn(tasks, |_, _| {
+            if std::env::var("HET").is_ok() {
+                let z: f64 = StandardNormal.sample(&mut random);
+                z.exp()
+            } else {
+                random.random_range(0.5..1.5)
+            }
+        });
         let truth = Relatedness::LowRank { loadings, uniquenesses };
         let mean = DVector::from_fn(d, |_, _| StandardNormal.sample(&mut random));
         let prior = Prior::new(Mean::Given(mean), truth.clone(), DMatrix::identity(d, d));

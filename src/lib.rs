@@ -49,7 +49,7 @@ pub use likelihood::{
     Inference, Likelihood, Link, Local, NegativeBinomial, Noise, Normal, Observations, Ordinal, Poisson, StudentT,
 };
 pub use model::{
-    Fit, Forecast, Intervals, LikelihoodKind, Model, Null, NullTest, Prediction, SampledEdges, Standardise, VarianceComponent,
+    Fit, Forecast, Intervals, LikelihoodKind, Loadings, Model, Null, NullTest, Prediction, SampledEdges, Standardise, VarianceComponent,
     VarianceTest, Visibility,
 };
 pub use posterior::Posterior;

@@ -290,6 +290,29 @@ impl Relatedness {
         }
     }
 
+    /// Factors turned so that Lambda' D^-1 Lambda is diagonal and falls, and the largest loading of each is positive; other forms as they are.
+    pub(crate) fn in_principal_form(self) -> Self {
+        let Relatedness::LowRank { loadings, uniquenesses } = self else { return self };
+        let weighted =
+            DMatrix::from_fn(loadings.nrows(), loadings.ncols(), |t, j| loadings[(t, j)] / uniquenesses[t].max(f64::MIN_POSITIVE));
+        let mut strengths = weighted.tr_mul(&loadings);
+        crate::linalg::symmetrise(&mut strengths);
+        let (_, turns) = crate::linalg::symmetric_eigen(&strengths);
+        let falling: Vec<usize> = (0..turns.ncols()).rev().collect();
+        let mut loadings = loadings * turns.select_columns(&falling);
+        for mut own in loadings.column_iter_mut().filter(|own| own.len() > 0) {
+            if own[own.iamax()] < 0.0 {
+                own.neg_mut();
+            }
+        }
+        Relatedness::LowRank { loadings, uniquenesses }
+    }
+
+    /// Whether the pairs that it relates are too many to be spelt out.
+    pub(crate) fn is_too_wide(&self) -> bool {
+        matches!(self, Relatedness::LowRank { uniquenesses, .. } if uniquenesses.len() > MOST_SPELT_OUT)
+    }
+
     /// Sigma's diagonal; none as for [`Relatedness::covariance`]. O(T k) for k factors.
     pub(crate) fn variances(&self, tasks: usize) -> Option<DVector<f64>> {
         match self {
@@ -320,7 +343,7 @@ impl Relatedness {
                 }
                 None => TaskGraph::empty(names),
             },
-            Relatedness::LowRank { uniquenesses, .. } if uniquenesses.len() <= MOST_SPELT_OUT => match self.covariance(names.len()) {
+            Relatedness::LowRank { .. } if !self.is_too_wide() => match self.covariance(names.len()) {
                 Some(sigma) => Relatedness::Dense(sigma).graph(names),
                 None => TaskGraph::empty(names),
             },

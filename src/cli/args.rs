@@ -152,7 +152,7 @@ pub(super) struct ModelArgs {
     /// How many factors the structure factor has (default: 1; compare tries all up to it, by default 3)
     #[arg(long, value_name = "K")]
     rank: Option<usize>,
-    /// Strength nu of the prior on the task covariance (full: T + 1; factor: 2, on what each task has for itself; graph: 2; the exact
+    /// Strength nu of the prior on the task covariance (full: T + 1; factor: 4, on what each task has for itself; graph: 2; the exact
     /// sampler of edges has one of its own)
     #[arg(long)]
     prior_strength: Option<f64>,
@@ -422,6 +422,9 @@ impl ModelArgs {
             && !(strength > 0.0 && strength.is_finite())
         {
             return Err(Error::Arguments(format!("--prior-strength {strength} is not positive; give a number such as 2")));
+        }
+        if self.rank == Some(0) {
+            return Err(Error::Arguments("--rank 0 leaves no factor; give 1 or more, or use --structure exchangeable".into()));
         }
         let asked = self.feature_covariance.map(|kind| match kind {
             Covariance::Scalar => FeatureCovariance::Scalar,

@@ -8,6 +8,7 @@ mod groups;
 mod hyperparameters;
 mod intercepts;
 mod intervals;
+mod loadings;
 mod mixture;
 mod null;
 mod predict;
@@ -21,6 +22,7 @@ pub use components::VarianceComponent;
 pub(crate) use file::{discard_pending, write_whole};
 pub use fit::{Fit, LikelihoodKind};
 pub use intervals::Intervals;
+pub use loadings::Loadings;
 pub use null::{Null, NullTest, SampledEdges};
 pub use predict::{Forecast, Prediction};
 pub use variance_test::VarianceTest;
@@ -346,8 +348,9 @@ fn total_curvature(data: &Observations, features: &[usize], group: usize) -> DMa
     total.select_rows(features).select_columns(features)
 }
 
-/// Fixes the scalar that Sigma and K share: tr(Sigma) = T, the factor moved to K.
+/// Fixes the scalar that Sigma and K share: tr(Sigma) = T, the factor moved to K; and how factors are turned.
 fn normalise(prior: Prior, tasks: usize) -> Prior {
+    let prior = Prior { relatedness: prior.relatedness.in_principal_form(), ..prior };
     let trace = match &prior.relatedness {
         Relatedness::Dense(sigma) => Some(sigma.trace()),
         Relatedness::Graph(graph) => trace_along(graph),

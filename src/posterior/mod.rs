@@ -28,7 +28,6 @@ use coupled::Coupled;
 use engine::{Engine, Outcome};
 pub(crate) use gibbs::Gibbs;
 use kronecker::Kronecker;
-pub(crate) use low_rank::FactorMoments;
 use low_rank::LowRank;
 use nalgebra::{DMatrix, DVector};
 use rand::Rng;

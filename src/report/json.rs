@@ -1,7 +1,7 @@
 //! The JSON that `--format json` prints; keys are only ever added to.
 
 use crate::graph::TaskGraph;
-use crate::model::{Fit, Null, NullTest, VarianceComponent, VarianceTest};
+use crate::model::{Fit, Loadings, Null, NullTest, VarianceComponent, VarianceTest};
 use nalgebra::{DMatrix, DVector};
 use serde_json::{Map, Value, json};
 
@@ -115,6 +115,18 @@ fn means(fit: &Fit, group: usize) -> [Value; 3] {
     ]
 }
 
+/// What tasks have of the factors that they share: a row a task, a column a factor.
+fn loadings_json(loadings: &Loadings, names: &[String]) -> Value {
+    let numbers = |values: &[f64]| values.iter().map(|value| number(*value)).collect::<Vec<_>>();
+    json!({
+        "tasks": names,
+        "matrix": matrix(&loadings.loadings),
+        "standard_errors": matrix(&loadings.standard_errors),
+        "uniquenesses": numbers(loadings.uniquenesses.as_slice()),
+        "shares": numbers(&loadings.shares),
+    })
+}
+
 /// The whole fit as one object.
 pub fn fit_json(fit: &Fit) -> Value {
     let tasks = fit.tasks();
@@ -166,7 +178,7 @@ pub fn fit_json(fit: &Fit) -> Value {
     let component = |own: &VarianceComponent| json!({"name": own.name, "estimate": number(own.estimate), "low": number(own.low), "high": number(own.high)});
     let components: Vec<Value> = fit.variance_components().iter().map(component).collect();
     let fitted_names: Vec<&String> = prior.varying.iter().map(|f| &features[*f]).collect();
-    json!({
+    let mut all = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "family": fit.family(),
         "inference": fit.inference(),
@@ -221,5 +233,9 @@ pub fn fit_json(fit: &Fit) -> Value {
         "graph": graph_json(&fit.graph()),
         "visibility": fit.visibility(),
         "warnings": fit.warnings(),
-    })
+    });
+    if let Value::Object(map) = &mut all {
+        map.insert("loadings".into(), fit.loadings().map_or(Value::Null, |own| loadings_json(own, tasks.names())));
+    }
+    all
 }

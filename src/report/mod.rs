@@ -1,6 +1,7 @@
 //! A fit for people and for programs: one page of text, or JSON.
 
 mod json;
+mod loadings;
 mod scores;
 mod text;
 
@@ -8,6 +9,7 @@ use crate::graph::TaskGraph;
 
 pub(crate) use json::{Truth, tested_json, truth_json};
 pub use json::{fit_json, graph_json, null_json};
+pub(crate) use loadings::loadings_text;
 pub use scores::scores_text;
 pub(crate) use text::{communities_text, variance_tests_text};
 pub use text::{comparison_text, counted, edge_text, null_name, null_text, visibility_text};

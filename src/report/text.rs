@@ -14,7 +14,7 @@ const SHOWN: usize = 15;
 const WIDEST: usize = 10;
 
 /// Five significant digits, plainly written where that is readable.
-fn figure(value: f64) -> String {
+pub(super) fn figure(value: f64) -> String {
     let size = value.abs();
     if value == 0.0 {
         "0".into()
@@ -190,6 +190,11 @@ impl Display for Fit {
                     figure(spread[spread.len() / 2])
                 )?;
             }
+        }
+        if let Some(loadings) = self.loadings() {
+            out.write_str(&super::loadings_text(loadings, tasks.names()))?;
+        }
+        if self.learns_relatedness() && !prior.relatedness.is_too_wide() {
             let graph = self.graph();
             let strongest = graph.strongest();
             let looked_at = self.candidates().map(|rule| rule.pairs as usize).filter(|pairs| *pairs > 0);

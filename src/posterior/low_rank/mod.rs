@@ -2,8 +2,8 @@
 
 mod moments;
 mod passes;
-
-pub(crate) use moments::FactorMoments;
+#[cfg(test)]
+mod tests;
 
 use super::coupled::{LIMIT_MB, whitened};
 use super::{CHUNK, Engine, Outcome, Solved};
@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::linalg;
 use crate::prior::{Mean, Prior, Relatedness};
 use crate::quadratic::Quadratics;
+use moments::FactorMoments;
 use nalgebra::{DMatrix, DVector};
 use passes::{First, Known, Second, gathered};
 use rayon::prelude::*;
@@ -33,6 +34,8 @@ pub(crate) struct LowRank {
     inverse: DMatrix<f64>,
     /// How a unit of the mean moves vec Z back: (k r) x m.
     answer: DMatrix<f64>,
+    /// The posterior mean of vec Z.
+    scores: DMatrix<f64>,
     feature_moment: DMatrix<f64>,
     residuals: Vec<f64>,
     /// tr(N_t Cov(b_t)) given the mean.
@@ -70,6 +73,7 @@ impl LowRank {
             root: DMatrix::zeros(0, 0),
             inverse: DMatrix::zeros(0, 0),
             answer: DMatrix::zeros(0, 0),
+            scores: DMatrix::zeros(0, 0),
             feature_moment: DMatrix::zeros(r, r),
             residuals: Vec::with_capacity(tasks),
             seen: Vec::with_capacity(tasks),
@@ -111,11 +115,8 @@ impl LowRank {
         log_determinant += linalg::log_determinant(&engine.root);
         let mut log_likelihood = 0.5 * (gradient.dot(&z) - log_determinant);
 
-        let known = Known {
-            mean: &mean.mean,
-            factors: DMatrix::from_column_slice(k * r, 1, z.as_slice()),
-            moved: engine.moved(prior, &mean.covariance),
-        };
+        engine.scores = DMatrix::from_column_slice(k * r, 1, z.as_slice());
+        let known = Known { mean: &mean.mean, moved: engine.moved(prior, &mean.covariance) };
         let sums: Vec<Second> =
             units.par_iter().map(|range| engine.second_pass((quadratics, prior, diagonal.as_deref()), &known, range.clone())).collect();
         let mut deviations = Vec::with_capacity(tasks * r);
@@ -132,7 +133,7 @@ impl LowRank {
         linalg::symmetrise(&mut rise);
         engine.feature_moment = DMatrix::identity(r, r) + rise / tasks as f64;
         let of_factors = DMatrix::from_fn(k, k, |i, j| {
-            let both = [&known.factors, &known.moved.0].map(|own| own.rows(i * r, r).dot(&own.rows(j * r, r)));
+            let both = [&engine.scores, &known.moved.0].map(|own| own.rows(i * r, r).dot(&own.rows(j * r, r)));
             both.iter().sum::<f64>() + (0..r).map(|a| engine.inverse[(i * r + a, j * r + a)]).sum::<f64>()
         });
         engine.moments =

@@ -1,5 +1,6 @@
 //! Moments of the factors and the slope of K.
 
+use super::super::coupled::whitened;
 use super::super::{Engine, Posterior};
 use super::LowRank;
 use super::passes::scatter;
@@ -7,6 +8,7 @@ use crate::linalg;
 use crate::prior::{Prior, Relatedness};
 use crate::quadratic::Quadratics;
 use nalgebra::{DMatrix, DVector};
+use rayon::prelude::*;
 
 /// Expected products of the factors and the deviations, summed over the r directions: what the M-step of Lambda and D needs.
 #[derive(Clone, Debug)]
@@ -17,6 +19,21 @@ pub(crate) struct FactorMoments {
     pub(crate) cross: DMatrix<f64>,
     /// E[b_t'b_t] of every task.
     pub(crate) squares: DVector<f64>,
+}
+
+impl FactorMoments {
+    /// From E[B'B] (T x T) over r directions, by E[Z' | B] = (I + Lambda' D^-1 Lambda)^-1 Lambda' D^-1 B'.
+    pub(super) fn regressed(relatedness: &Relatedness, moment: DMatrix<f64>, r: usize) -> FactorMoments {
+        let Relatedness::LowRank { loadings, uniquenesses } = relatedness else { unreachable!("asked by the structure of factors") };
+        let (tasks, k) = loadings.shape();
+        let mut weights = DMatrix::from_fn(k, tasks, |j, t| loadings[(t, j)] / uniquenesses[t]);
+        let inner = DMatrix::identity(k, k) + &weights * loadings;
+        linalg::solve_cholesky(&linalg::cholesky(inner).expect("it is at least I"), &mut weights);
+        let cross = &weights * &moment;
+        let mut factors = (DMatrix::identity(k, k) - &weights * loadings) * r as f64 + &cross * weights.transpose();
+        linalg::symmetrise(&mut factors);
+        FactorMoments { factors, cross, squares: moment.diagonal() }
+    }
 }
 
 impl LowRank {
@@ -71,18 +88,26 @@ impl Posterior<'_> {
         if let Engine::LowRank(engine) = &self.engine {
             return engine.moments().clone();
         }
-        let Relatedness::LowRank { loadings, uniquenesses } = &self.inner.relatedness else {
-            unreachable!("asked by the structure of factors")
+        FactorMoments::regressed(&self.inner.relatedness, self.task_moment(), self.inner.factor.ncols())
+    }
+
+    /// How many directions decide each factor, r - tr Cov(Z_j), and what the rows of every task say of its loadings given the factors,
+    /// E[Z' M_t^-1 N_t Z] (k x k); none where another engine knows nothing of factors. O(T (r^3 + k^2 r^2)).
+    pub(crate) fn factor_knowledge(&self) -> Option<(Vec<f64>, Vec<DMatrix<f64>>)> {
+        let Engine::LowRank(engine) = &self.engine else { return None };
+        let (r, k) = (engine.rank, engine.loadings.nrows());
+        let block = |i: usize, j: usize| engine.inverse.view((i * r, j * r), (r, r));
+        let directions = (0..k).map(|j| r as f64 - block(j, j).trace()).collect();
+        let diagonal = self.inner.diagonal();
+        let of_task = |t: usize| {
+            let (_, mut seen) = whitened(self.data(), &self.inner, diagonal.as_deref(), t);
+            engine.solve_own(engine.factor(t), &mut seen);
+            linalg::symmetrise(&mut seen);
+            let scores = DMatrix::from_column_slice(r, k, engine.scores.as_slice());
+            let mut information = scores.tr_mul(&(&seen * &scores)) + DMatrix::from_fn(k, k, |i, j| block(i, j).dot(&seen));
+            linalg::symmetrise(&mut information);
+            information
         };
-        let (k, r) = (loadings.ncols(), self.inner.factor.ncols() as f64);
-        // E[Z' | B] = (I + Lambda' D^-1 Lambda)^-1 Lambda' D^-1 B'.
-        let mut weights = DMatrix::from_fn(k, self.tasks(), |j, t| loadings[(t, j)] / uniquenesses[t]);
-        let inner = DMatrix::identity(k, k) + &weights * loadings;
-        linalg::solve_cholesky(&linalg::cholesky(inner).expect("it is at least I"), &mut weights);
-        let moment = self.task_moment();
-        let cross = &weights * &moment;
-        let mut factors = (DMatrix::identity(k, k) - &weights * loadings) * r + &cross * weights.transpose();
-        linalg::symmetrise(&mut factors);
-        FactorMoments { factors, cross, squares: moment.diagonal() }
+        Some((directions, (0..self.tasks()).into_par_iter().map(of_task).collect()))
     }
 }

@@ -11,11 +11,9 @@ use std::ops::Range;
 /// Quadratics, a prior and the diagonal of its L where it has no more.
 pub(super) type Given<'a> = (&'a Quadratics, &'a Prior, Option<&'a [f64]>);
 
-/// What the second look at a task knows.
+/// The mean, and how far a standard normal draw of it moves vec Z back and itself.
 pub(super) struct Known<'a> {
     pub(super) mean: &'a DVector<f64>,
-    /// vec Z.
-    pub(super) factors: DMatrix<f64>,
     pub(super) moved: (DMatrix<f64>, DMatrix<f64>),
 }
 
@@ -145,7 +143,7 @@ impl LowRank {
             let inverse = self.own_inverse(t);
             // At the mean: what pulls at b_t, and b_t given the factors.
             let gradient = pull(quadratics, prior, t) - &cross * known.mean;
-            let from_factors = gathered(&known.factors, loading, r).column(0).into_owned();
+            let from_factors = gathered(&self.scores, loading, r).column(0).into_owned();
             let within = &inverse * &gradient;
             let deviation = &within * own + &inverse * &from_factors;
             let task = quadratics.task(t);
@@ -161,7 +159,7 @@ impl LowRank {
             let mut square = deviation.norm_squared() + covariance.trace();
             let mut products: Vec<f64> = (0..k)
                 .map(|j| {
-                    let with: f64 = known.factors.rows(j * r, r).dot(&deviation);
+                    let with: f64 = self.scores.rows(j * r, r).dot(&deviation);
                     // tr(Cov(Z_j, Z lambda_t) M^-1).
                     let traces = loading.iter().enumerate().filter(|(_, value)| **value != 0.0);
                     with + traces.map(|(l, value)| value * self.inverse.view((l * r, j * r), (r, r)).dot(&inverse)).sum::<f64>()

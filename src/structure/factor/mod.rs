@@ -13,7 +13,7 @@ use directions::Directions;
 use nalgebra::{DMatrix, DVector};
 
 /// Prior strength of the uniquenesses where nothing is said, in observations.
-const STRENGTH: f64 = 2.0;
+const STRENGTH: f64 = 4.0;
 
 /// Sum of squared loadings below which a factor is none.
 const NOTHING: f64 = 0.01;
@@ -41,13 +41,12 @@ pub struct Factor {
 impl Factor {
     /// With so many factors, K of that shape and the default strength.
     pub fn new(rank: usize, covariance: FeatureCovariance) -> Self {
-        let strength = std::env::var("FN").map_or(STRENGTH, |v| v.parse().unwrap());
-        Factor { space: FactorSpace::new(covariance), rank, strength, found: None }
+        Factor { space: FactorSpace::new(covariance), rank, strength: STRENGTH, found: None }
     }
 
-    /// With another strength nu of the prior on the uniquenesses (`None`: 2).
+    /// With another strength nu of the prior on the uniquenesses (`None`: 4).
     pub fn with_strength(mut self, strength: Option<f64>) -> Self {
-        self.strength = strength.unwrap_or(self.strength);
+        self.strength = strength.unwrap_or(STRENGTH);
         self
     }
 
@@ -159,8 +158,7 @@ impl Structure for Factor {
         let of_uniquenesses = parts.log_prior_of_uniquenesses(self.strength);
         let roots = linalg::cholesky(strengths.clone()).zip(linalg::cholesky(strengths + DMatrix::identity(k, k)));
         let Some((own, with)) = roots else { return of_uniquenesses };
-        let w = if std::env::var("FS").is_ok() { 0.0 } else { 1.0 };
-        of_uniquenesses + w * 0.5 * tasks as f64 * (linalg::log_determinant(&with) - linalg::log_determinant(&own))
+        of_uniquenesses + 0.5 * tasks as f64 * (linalg::log_determinant(&with) - linalg::log_determinant(&own))
     }
 
     fn relates(&self) -> bool {
@@ -207,10 +205,9 @@ impl Smooth for Factor {
         let strengths = parts.strengths();
         let roots = linalg::cholesky(strengths.clone()).zip(linalg::cholesky(&strengths + DMatrix::identity(k, k)));
         let mut along = &found.loadings * rise.transpose();
-        let w = if std::env::var("FS").is_ok() { 0.0 } else { 1.0 };
         if let Some((own, with)) = roots {
             let shorter = linalg::inverse_of_cholesky(&own) - linalg::inverse_of_cholesky(&with);
-            along -= found.strengths() * self.sizes(&parts) * shorter * tasks as f64 * w;
+            along -= found.strengths() * self.sizes(&parts) * shorter * tasks as f64;
         }
         slope.extend(along.iter());
         slope
