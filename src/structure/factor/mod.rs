@@ -1,6 +1,8 @@
 //! Few factors that tasks share and what each has for itself: relatedness that grows with the number of tasks and not with its square.
 
 mod directions;
+#[cfg(test)]
+mod tests;
 
 use super::feature_covariance::{FactorSpace, FeatureCovariance};
 use super::{Setting, Smooth, Structure};
