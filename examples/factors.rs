@@ -1,7 +1,7 @@
 //! How well the structure `factor` finds simulated relatedness, what it makes of unrelated tasks, what it gains on rows held out against exchangeable
 //! tasks, and how often intervals of loadings hold the truth:
-//! `cargo run --release --example factors -- TASKS FEATURES ROWS RANK SIZE SPREAD SEEDS [FITTED_RANK [STRENGTH]]`, with loadings N(0, SIZE) and
-//! logarithms of uniquenesses N(0, SPREAD^2).
+//! `cargo run --release --example factors -- TASKS FEATURES ROWS RANK SIZE SPREAD SEEDS [FITTED_RANK [STRENGTH]]`, with loadings N(0, SIZE),
+//! those of every further factor of half the variance of the one before, and logarithms of uniquenesses N(0, SPREAD^2).
 
 use cognate::simulate::{NoiseLevel, Simulated, gaussian};
 use cognate::{Design, Exchangeable, Factor, FeatureCovariance, Fit, Gaussian, Intervals, Mean, Model, Prior, Relatedness, Structure};
@@ -44,6 +44,9 @@ fn principal(loadings: &DMatrix<f64>, uniquenesses: &DVector<f64>) -> DMatrix<f6
         let mean = own.dot(&weights) / weights.sum();
         own.add_scalar_mut(-mean);
     }
+    if loadings.ncols() == 0 {
+        return centred;
+    }
     let eigen = (centred.transpose() * DMatrix::from_diagonal(&weights) * &centred).symmetric_eigen();
     let mut order: Vec<usize> = (0..eigen.eigenvalues.len()).collect();
     order.sort_by(|a, b| eigen.eigenvalues[*b].total_cmp(&eigen.eigenvalues[*a]));
@@ -74,7 +77,7 @@ fn main() -> cognate::Result<()> {
     for seed in 0..seeds as u64 {
         let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1000 + seed);
         let mut normal = || -> f64 { StandardNormal.sample(&mut random) };
-        let loadings = DMatrix::from_fn(tasks, rank, |_, _| size.sqrt() * normal());
+        let loadings = DMatrix::from_fn(tasks, rank, |_, j| (size / 2f64.powi(j as i32)).sqrt() * normal());
         let uniquenesses = DVector::from_fn(tasks, |_, _| (spread * normal()).exp());
         let truth = Relatedness::LowRank { loadings: loadings.clone(), uniquenesses: uniquenesses.clone() };
         let prior = Prior::new(Mean::Given(DVector::from_fn(d, |_, _| normal())), truth.clone(), DMatrix::identity(d, d));
@@ -102,6 +105,9 @@ fn main() -> cognate::Result<()> {
         );
     }
     let mean = gains.iter().sum::<f64>() / gains.len() as f64;
-    println!("mean gain {mean:.5}; {inside} of {intervals} intervals of loadings hold the truth ({:.3})", inside as f64 / intervals as f64);
+    println!(
+        "mean gain {mean:.5}; {inside} of {intervals} intervals of loadings hold the truth ({:.3})",
+        inside as f64 / intervals.max(1) as f64
+    );
     Ok(())
 }

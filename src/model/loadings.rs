@@ -32,7 +32,8 @@ impl Fit {
     /// Standard errors hold K and the noise. They add up what the rows of a task leave open given the factors, the inverse of
     /// E[Z' M_t^-1 N_t Z] with Z the factors, N_t what the rows say of the task's whitened deviations and M_t = I + D_t N_t, and what the r_j directions
     /// that decide a factor leave open of its size, 1 / (2 r_j), and of its turn against another, g_j^2 / ((g_j - g_l)^2 r_j) with g the
-    /// diagonal of Lambda' D^-1 Lambda (Lawley and Maxwell 1971). Factors of nearly the same g have large ones, for they can be turned into each other.
+    /// diagonal of Lambda' D^-1 Lambda (Lawley and Maxwell 1971), the gap made smaller by what chance makes of it. Factors of nearly the same g have
+    /// large ones, for they can be turned into each other.
     ///
     /// ```
     /// use cognate::{Design, Factor, FeatureCovariance, Gaussian, Intervals, Mean, Model, Prior, Relatedness};
@@ -77,8 +78,14 @@ impl Loadings {
                         let loading = loadings[(t, j)];
                         let of_size = |l: usize| (loading * (f64::from(l == j) - shares[l])).powi(2) / (2.0 * directions[l]);
                         let of_turn = |l: usize| {
-                            let turn = (strengths[j] / (strengths[j] - strengths[l])).powi(2) / directions[l].min(directions[j]);
-                            if l == j { 0.0 } else { loadings[(t, l)].powi(2) * turn.min(ANY_TURN) }
+                            if l == j {
+                                return 0.0;
+                            }
+                            // Chance alone drives two g apart, by (g_j + g_l)^2 / r squared.
+                            let (own, other, r) = (strengths[j], strengths[l], directions[l].min(directions[j]));
+                            let apart = ((own - other).powi(2) - (own + other).powi(2) / r).max(0.0);
+                            let turn = (own * own / (apart * r)).min(ANY_TURN);
+                            loadings[(t, l)].powi(2) * turn + (loading * turn).powi(2)
                         };
                         let variance = own.as_ref().map_or(f64::INFINITY, |own| own[(j, j)]);
                         errors[(t, j)] = (variance + (0..k).map(|l| of_size(l) + of_turn(l)).sum::<f64>()).sqrt();

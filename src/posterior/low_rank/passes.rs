@@ -2,7 +2,7 @@
 
 use super::super::coupled::whitened;
 use super::LowRank;
-use crate::linalg;
+use crate::linalg::{self, Operand, multiply_add, product};
 use crate::prior::Prior;
 use crate::quadratic::Quadratics;
 use nalgebra::{DMatrix, DMatrixView, DVector};
@@ -146,14 +146,15 @@ impl LowRank {
             let from_factors = gathered(&self.scores, loading, r).column(0).into_owned();
             let within = &inverse * &gradient;
             let deviation = &within * own + &inverse * &from_factors;
-            let task = quadratics.task(t);
-            sum.log_likelihood += task.value(known.mean) + 0.5 * own * gradient.dot(&within);
+            sum.log_likelihood += quadratics.value(t, known.mean) + 0.5 * own * gradient.dot(&within);
             let left = &gradient - &inner * &deviation;
             // Cov(b_t) = D_t M^-1 + M^-1 C M^-1 with C the covariance of Z lambda_t.
-            let shared = &inverse * self.of_factors(loading, loading);
-            let covariance = &inverse * own + &shared * &inverse;
-            let seen = &inner * &covariance;
-            sum.rise += &left * deviation.transpose() - &seen;
+            let shared = product(Operand::of(&inverse), Operand::of(&self.of_factors(loading, loading)));
+            let mut covariance = &inverse * own;
+            multiply_add(covariance.as_mut_slice(), 1.0, Operand::of(&shared), Operand::of(&inverse));
+            let seen = product(Operand::of(&inner), Operand::of(&covariance));
+            sum.rise -= &seen;
+            sum.rise.ger(1.0, &left, &deviation, 1.0);
             let mut spread = seen.trace();
             sum.seen.push(spread);
             let mut square = deviation.norm_squared() + covariance.trace();

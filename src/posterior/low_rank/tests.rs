@@ -149,6 +149,18 @@ fn draws_have_the_covariance_of_the_posterior() {
 }
 
 #[test]
+fn without_varying_features_there_is_the_mean_alone() {
+    let data = quadratics();
+    let relatedness =
+        Relatedness::LowRank { loadings: DMatrix::from_element(TASKS, 2, 0.5), uniquenesses: DVector::from_element(TASKS, 1.0) };
+    let prior = Prior { mean_features: vec![0, 1, 2, 3], ..Prior::new(Mean::Integrated, relatedness, DMatrix::zeros(0, 0)) };
+    let found = Posterior::given(&data, &prior).unwrap();
+    let expected = Posterior::given(&data, &Prior { relatedness: Relatedness::Zero, ..prior }).unwrap();
+    assert!((found.log_likelihood() - expected.log_likelihood()).abs() < 1e-10);
+    assert!(close(&found.covariance(3), &expected.covariance(3)));
+}
+
+#[test]
 fn what_cannot_be_is_refused() {
     let data = quadratics();
     let with = |loadings: DMatrix<f64>, uniquenesses: DVector<f64>| {
