@@ -50,16 +50,16 @@ pub use likelihood::{
 };
 pub use linalg::invert_each;
 pub use model::{
-    Cluster, Fit, Forecast, Intervals, LikelihoodKind, Model, Null, NullTest, Prediction, SampledEdges, Standardise, VarianceComponent,
-    VarianceTest, Visibility,
+    Cluster, Fit, Forecast, Intervals, LikelihoodKind, Loadings, Model, Null, NullTest, Prediction, SampledEdges, Standardise,
+    VarianceComponent, VarianceTest, Visibility,
 };
 pub use posterior::Posterior;
 pub use prior::{Groups, Mean, Mixture, Prior, Relatedness};
 pub use quadratic::{Quadratic, Quadratics, Statistics};
 pub use scores::{Coverage, Outcome, Reliability, Scores, Summary, TaskScores, wilson_interval};
 pub use structure::{
-    CandidateRule, Clusters, EdgeMethod, Exchangeable, FeatureCovariance, Full, Graph, Independent, Known, KnownRelation, Pooled, Smooth,
-    Structure, edge_scores,
+    CandidateRule, Clusters, EdgeMethod, Exchangeable, Factor, FeatureCovariance, Full, Graph, Independent, Known, KnownRelation, Pooled,
+    Smooth, Structure, edge_scores,
 };
 pub use tasks::{Coordinates, Design, INTERCEPT, Rows, Summaries, TargetUnit, Tasks};
 

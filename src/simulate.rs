@@ -193,6 +193,11 @@ fn draw_parameters<R: Rng + ?Sized>(prior: &Prior, tasks: usize, d: usize, rando
     let mut whitened = match &prior.relatedness {
         // No T x T matrix of so many.
         Relatedness::Graph(graph) if graph.len() == tasks && tasks > MOST_DENSE => draw_along(graph, z.clone())?,
+        Relatedness::LowRank { loadings, uniquenesses } if loadings.nrows() == tasks && uniquenesses.len() == tasks => {
+            let mut whitened = loadings * DMatrix::from_fn(loadings.ncols(), z.ncols(), |_, _| normal(random));
+            z.column_iter().enumerate().for_each(|(k, own)| whitened.column_mut(k).cmpy(1.0, &uniquenesses.map(f64::sqrt), &own, 1.0));
+            whitened
+        }
         other => {
             let sigma = other.covariance(tasks).ok_or_else(|| Error::NotPositiveDefinite {
                 matrix: "the task precision".into(),

@@ -277,6 +277,28 @@ fn compare_ranks_structures_and_says_why_one_was_refused() {
 }
 
 #[test]
+fn factors_have_a_rank_and_rungs_a_size() {
+    let folder = folder_with(&table());
+    let run = cognate(folder.path(), &[&FIT[..], &["--structure", "factor", "--rank", "2", "--format", "json"]].concat());
+    assert_eq!(run.status, 0, "{}", run.err);
+    let fit: Value = serde_json::from_str(&run.out).unwrap();
+    let rank = fit["loadings"]["shares"].as_array().unwrap().len();
+    assert!(rank <= 2 && fit["loadings"]["matrix"].as_array().unwrap().len() == 6);
+    assert_eq!(cognate(folder.path(), &[&FIT[..], &["--structure", "factor", "--rank", "0"]].concat()).status, 1);
+    let run = cognate(folder.path(), &[&FIT[..], &["--rank", "2"]].concat());
+    assert!(run.status == 0 && run.err.contains("--rank means nothing to the structure 'exchangeable'"), "{}", run.err);
+    let compare = ["compare", "t.csv", "--task", "site", "--target", "y", "--folds", "3", "--format", "json", "--structures"];
+    let run = cognate(folder.path(), &[&compare[..], &["factor,exchangeable", "--rank", "2"]].concat());
+    assert_eq!(run.status, 0, "{}", run.err);
+    let comparison: Value = serde_json::from_str(&run.out).unwrap();
+    let names: Vec<&str> = comparison["rungs"].as_array().unwrap().iter().map(|rung| rung["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["exchangeable", "factor:1", "factor:2"]);
+    for wrong in ["factor:0", "factor:two", "pooled:2", "factors"] {
+        assert_eq!(cognate(folder.path(), &[&compare[..], &[wrong]].concat()).status, 2, "{wrong}");
+    }
+}
+
+#[test]
 fn an_interrupted_reader_is_no_error() {
     let folder = folder_with(&table());
     assert_eq!(cognate(folder.path(), &FIT).status, 0);

@@ -28,6 +28,16 @@ fn rows(tasks: usize, d: usize, seed: u64) -> Rows {
     rows
 }
 
+/// Two factors, of which a task has none and one nothing for itself.
+fn low_rank(n: usize, seed: u64) -> Relatedness {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut loadings = DMatrix::from_fn(n, 2, |_, _| random.random_range(-1.0..1.0));
+    loadings.row_mut(n - 1).fill(0.0);
+    let mut uniquenesses = DVector::from_fn(n, |_, _| random.random_range(0.2..1.5));
+    uniquenesses[0] = 0.0;
+    Relatedness::LowRank { loadings, uniquenesses }
+}
+
 fn spd(n: usize, seed: u64) -> DMatrix<f64> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let root = DMatrix::from_fn(n, n, |_, _| random.random_range(-1.0..1.0));
@@ -152,7 +162,7 @@ proptest! {
 
     /// Every engine, with every treatment of the mean and some features unrelated, equals the dense Gaussian over the rows.
     #[test]
-    fn every_engine_equals_dense_brute_force(tasks in 2usize..6, d in 1usize..4, seed in 0u64..1000, kind in 0usize..3, subset in any::<bool>(), treatment in 0usize..3, apart in 0usize..3) {
+    fn every_engine_equals_dense_brute_force(tasks in 2usize..6, d in 1usize..4, seed in 0u64..1000, kind in 0usize..4, subset in any::<bool>(), treatment in 0usize..3, apart in 0usize..3) {
         let rows = rows(tasks, d, seed);
         let tasks_data = tasks_of(&rows);
         let data = Observations::new(&tasks_data, &Coordinates::identity(tasks_data.design()));
@@ -165,6 +175,7 @@ proptest! {
         let (sigma, relatedness) = match kind {
             0 => (DMatrix::identity(tasks, tasks), Relatedness::Identity),
             1 => (sigma.clone(), Relatedness::Dense(sigma)),
+            2 => (low_rank(tasks, seed).covariance(tasks).unwrap(), low_rank(tasks, seed)),
             _ => {
                 let mut graph = TaskGraph::empty(rows.names());
                 (0..tasks).for_each(|t| graph.set_diagonal(t, 1.0 + 0.1 * t as f64));
@@ -234,7 +245,7 @@ proptest! {
     /// G is the derivative of the log-likelihood by K, with the log prior of a mean that is estimated, in every engine, with every treatment of the
     /// mean, flat or not, also at a singular K.
     #[test]
-    fn the_slope_is_the_derivative(tasks in 2usize..6, d in 1usize..4, seed in 0u64..1000, kind in 0usize..3, singular in any::<bool>(), treatment in 0usize..3, apart in 0usize..3) {
+    fn the_slope_is_the_derivative(tasks in 2usize..6, d in 1usize..4, seed in 0u64..1000, kind in 0usize..4, singular in any::<bool>(), treatment in 0usize..3, apart in 0usize..3) {
         let rows = rows(tasks, d, seed);
         let tasks_data = tasks_of(&rows);
         let data = Observations::new(&tasks_data, &Coordinates::identity(tasks_data.design()));
@@ -242,6 +253,7 @@ proptest! {
         let relatedness = match kind {
             0 => Relatedness::Identity,
             1 => Relatedness::Dense(spd(tasks, seed + 2)),
+            2 => low_rank(tasks, seed),
             _ => {
                 let mut graph = TaskGraph::empty(rows.names());
                 (1..tasks).filter(|t| t % 3 != 0).for_each(|t| graph.connect(t - 1, t, -0.4, None));

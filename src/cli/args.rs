@@ -35,6 +35,11 @@ fn parse_threads(text: &str) -> std::result::Result<usize, String> {
     text.parse().ok().filter(|n| (1..=256).contains(n)).ok_or_else(|| "give a number of threads from 1 to 256".to_string())
 }
 
+fn parse_rung(text: &str) -> std::result::Result<String, String> {
+    let name = text.to_string();
+    structure::rungs(std::slice::from_ref(&name), &structure::Options::default()).map(|_| name.clone()).map_err(|error| error.to_string())
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Runs the main job on data inside the program: the ladder of structures, the best one, its graph
@@ -144,10 +149,14 @@ pub(super) struct ModelArgs {
     /// || the model of lme4)
     #[arg(long, value_enum)]
     standardise: Option<StandardiseArg>,
-    /// Strength nu of the prior on the task covariance (full: T + 1; graph: 2; the exact sampler of edges has one of its own)
+    /// How many factors the structure factor has (default: 1; compare tries all up to it, by default 3)
+    #[arg(long, value_name = "K")]
+    rank: Option<usize>,
+    /// Strength nu of the prior on the task covariance (full: T + 1; factor: 4, on what each task has for itself; graph: 2; the exact
+    /// sampler of edges has one of its own)
     #[arg(long)]
     prior_strength: Option<f64>,
-    /// How many groups of tasks the structure clusters looks for (default: 2)
+    /// How many groups of tasks the structure clusters looks for (default: 2; compare tries all up to it, by default 3)
     #[arg(long, value_name = "K")]
     groups: Option<usize>,
     /// How the structure graph finds its edge probabilities
@@ -231,7 +240,8 @@ pub(super) struct FitArgs {
     pub uncertainty: UncertaintyArgs,
     /// How tasks may be related: independent (each alone), pooled (all the same), pooled-intercepts (the same but for their
     /// intercepts), known (neighbours or a covariance from a file), exchangeable (random effects), clusters (--groups of tasks that
-    /// nobody has named), graph (a learned sparse task graph), full (any task covariance)
+    /// nobody has named), factor (few factors that tasks share: any number of tasks), graph (a learned sparse task graph), full (any
+    /// task covariance)
     #[arg(long, default_value = "exchangeable", value_parser = structure::NAMES)]
     pub structure: String,
     #[command(flatten)]
@@ -253,8 +263,9 @@ pub(super) struct CompareArgs {
     pub table: DataArgs,
     #[command(flatten)]
     pub model: ModelArgs,
-    /// Structures to compare, as in fit; graph and full take longest and are left out unless named
-    #[arg(long, value_delimiter = ',', default_value = "independent,pooled,pooled-intercepts,exchangeable", value_parser = structure::NAMES)]
+    /// Structures to compare, as in fit; graph and full take longest and are left out unless named. A structure that has sizes may be
+    /// named with one (factor:2), and else is tried at every size
+    #[arg(long, value_delimiter = ',', default_value = "independent,pooled,pooled-intercepts,exchangeable", value_parser = parse_rung)]
     pub structures: Vec<String>,
     /// Folds of the cross-validation
     #[arg(long, default_value_t = 5)]
@@ -376,11 +387,12 @@ impl ModelArgs {
 
     /// Flags given that mean nothing to this structure.
     pub(super) fn idle(&self, table: &DataArgs, structure: &dyn Structure) -> Vec<&'static str> {
-        let learns = matches!(structure.name(), "graph" | "full");
+        let learns = matches!(structure.name(), "factor" | "graph" | "full");
         let given = [
             ("--feature-covariance", self.feature_covariance.is_some() && structure.feature_covariance().is_none()),
             ("--prior-strength", self.prior_strength.is_some() && !learns),
             ("--graph", self.search.graph.is_some() && !matches!(structure.name(), "known" | "graph")),
+            ("--rank", self.rank.is_some() && structure.name() != "factor"),
             ("--candidates", self.search.candidates.is_some() && structure.name() != "graph"),
             ("--graph-features", table.graph_features.is_some() && !structure.relates()),
             ("--edges", !matches!(self.edges, EdgesArg::Auto) && structure.name() != "graph"),
@@ -416,6 +428,9 @@ impl ModelArgs {
         {
             return Err(Error::Arguments(format!("--prior-strength {strength} is not positive; give a number such as 2")));
         }
+        if self.rank == Some(0) {
+            return Err(Error::Arguments("--rank 0 leaves no factor; give 1 or more, or use --structure exchangeable".into()));
+        }
         let asked = self.feature_covariance.map(|kind| match kind {
             Covariance::Scalar => FeatureCovariance::Scalar,
             Covariance::Diagonal => FeatureCovariance::Diagonal,
@@ -434,6 +449,7 @@ impl ModelArgs {
             seed: self.seed,
             nearest: self.search.nearest()?,
             clusters: self.groups,
+            rank: self.rank,
         })
     }
 

@@ -182,9 +182,9 @@ fn compare(args: &CompareArgs, quiet: bool, progress: &Progress) -> Result<Strin
     let (table, implied) = table(&args.table, &args.model, quiet, progress)?;
     let options = args.model.options(implied)?;
     note_strangers(options.relation.as_ref(), table.rows.names(), quiet);
-    // The ladder's own order, whatever order was asked for.
-    let names: Vec<&str> = structure::NAMES.into_iter().filter(|name| args.structures.iter().any(|asked| asked == name)).collect();
-    let names: Vec<&str> = names.into_iter().filter(|name| args.table.family_column.is_none() || *name != "independent").collect();
+    let rungs = structure::rungs(&args.structures, &options)?;
+    let names: Vec<&str> =
+        rungs.iter().map(String::as_str).filter(|name| args.table.family_column.is_none() || *name != "independent").collect();
     if names.is_empty() {
         let problem = "independent tasks share nothing, so that families need not be compared together; name other --structures";
         return Err(Error::Arguments(problem.into()));

@@ -134,7 +134,7 @@ impl Approximation {
 fn groups(prior: &Prior, tasks: usize, together: bool) -> Vec<Vec<usize>> {
     match &prior.relatedness {
         _ if together => vec![(0..tasks).collect()],
-        Relatedness::Dense(_) => vec![(0..tasks).collect()],
+        Relatedness::Dense(_) | Relatedness::LowRank { .. } => vec![(0..tasks).collect()],
         Relatedness::Graph(graph) => graph.components(),
         Relatedness::Zero | Relatedness::Identity | Relatedness::Diagonal(_) => (0..tasks).map(|t| vec![t]).collect(),
     }
@@ -190,6 +190,10 @@ fn root(relatedness: &Relatedness, group: &[usize]) -> Result<DMatrix<f64>> {
             Some(DMatrix::from_fn(size, size, |i, j| if i == j { variances[group[i]].sqrt() } else { 0.0 }))
         }
         Relatedness::Dense(sigma) => linalg::cholesky(sigma.select_rows(group).select_columns(group)),
+        Relatedness::LowRank { loadings, uniquenesses } => {
+            let own = Relatedness::LowRank { loadings: loadings.select_rows(group), uniquenesses: uniquenesses.select_rows(group) };
+            own.covariance(size).map(|sigma| linalg::semidefinite_factor(&sigma))
+        }
         Relatedness::Graph(graph) => {
             let element = |i: usize, j: usize| match (group[i], group[j]) {
                 (s, t) if s == t => graph.node(s).precision,

@@ -3,6 +3,7 @@
 use super::clusters::Memberships;
 use super::groups::expand_mean;
 use super::intervals::Carried;
+use super::loadings::Loadings;
 use super::sites::Sites;
 use super::{Standardise, Visibility, intercepts};
 use crate::em::{Climbed, Step, Stop};
@@ -80,6 +81,8 @@ pub struct Fit {
     #[serde(default)]
     pub(super) candidates: Option<CandidateRule>,
     pub(super) visibility: Option<Visibility>,
+    #[serde(default)]
+    pub(super) loadings: Option<Loadings>,
     pub(super) warnings: Vec<String>,
     pub(super) own_shares: Vec<Option<f64>>,
     /// Where they are not the sums of the tasks.
@@ -170,6 +173,7 @@ impl Fit {
             edge_probabilities: plan.edge_probabilities,
             candidates: plan.candidates,
             visibility,
+            loadings: Loadings::of(posterior),
             warnings: Vec::new(),
             own_shares,
             sites: (data.each.is_some() || data.shared.is_some()).then(|| Sites::of(&found.quadratics)),
@@ -205,7 +209,7 @@ impl Fit {
             && numbers.iter().chain(&scales).all(|list| list.iter().all(|v| v.is_finite()))
     }
 
-    /// Whether the relatedness of the tasks was learned (graph and full), not given.
+    /// Whether the relatedness of the tasks was learned (factor, graph and full), not given.
     pub fn learns_relatedness(&self) -> bool {
         self.prior.relatedness.is_learned() && self.structure != "known"
     }
@@ -380,8 +384,8 @@ impl Fit {
         self.prior.relatedness.correlation(self.tasks.len())
     }
 
-    /// The task graph: learned edges, all pairs for a dense Sigma, none for exchangeable or independent tasks. Precisions are the fitted
-    /// ones; sampled edges have the partial correlation of [`Fit::edge_probabilities`], others that of the precisions. Of clusters the tasks that
+    /// The task graph: learned edges, all pairs for a dense Sigma and for factors of up to 500 tasks, none for exchangeable or independent tasks. Precisions are
+    /// the fitted ones; sampled edges have the partial correlation of [`Fit::edge_probabilities`], others that of the precisions. Of clusters the tasks that
     /// are more likely than not of the same one, with that probability and without partial correlations (up to 2,000 tasks).
     pub fn graph(&self) -> TaskGraph {
         if let Some(graph) = self.co_membership_graph() {

@@ -152,6 +152,7 @@ impl Fit {
         let joint = match &self.prior.relatedness {
             Relatedness::Dense(_) => vec![self.tasks.len()],
             Relatedness::Graph(graph) => graph.components().iter().map(Vec::len).collect(),
+            Relatedness::LowRank { loadings, .. } => vec![loadings.ncols()],
             _ => Vec::new(),
         };
         let r = self.prior.factor.ncols() as f64;

@@ -9,6 +9,7 @@ mod groups;
 mod hyperparameters;
 mod intercepts;
 mod intervals;
+mod loadings;
 mod mixture;
 mod null;
 mod predict;
@@ -23,6 +24,7 @@ pub use components::VarianceComponent;
 pub(crate) use file::{discard_pending, write_whole};
 pub use fit::{Fit, LikelihoodKind};
 pub use intervals::Intervals;
+pub use loadings::Loadings;
 pub use null::{Null, NullTest, SampledEdges};
 pub use predict::{Forecast, Prediction};
 pub use variance_test::VarianceTest;
@@ -33,7 +35,7 @@ use crate::error::{Error, Result};
 use crate::likelihood::{Gaussian, Inference, Likelihood, Observations, STILL, units_are_missing};
 use crate::linalg;
 use crate::posterior::{Posterior, trace_along};
-use crate::prior::{Groups, Mean, Prior, Relatedness};
+use crate::prior::{Groups, Mean, Mixture, Prior, Relatedness};
 use crate::quadratic::Quadratics;
 use crate::structure::{FeatureCovariance, Setting, Structure};
 use crate::tasks::{Coordinates, SharedRows, Tasks};
@@ -360,12 +362,15 @@ fn total_curvature(data: &Observations, features: &[usize], group: usize) -> DMa
     total.select_rows(features).select_columns(features)
 }
 
-/// Fixes what the likelihood does not see: the scalar that Sigma and K share, by tr(Sigma) = T, and the order of clusters, the largest first.
+/// Fixes what the likelihood does not see: the scalar that Sigma and K share, by tr(Sigma) = T, how factors are turned, and the order of clusters, the
+/// largest first.
 fn normalise(prior: Prior, tasks: usize) -> Prior {
-    let prior = Prior { mixture: prior.mixture.as_ref().map(crate::prior::Mixture::sorted), ..prior };
+    let mixture = prior.mixture.as_ref().map(Mixture::sorted);
+    let prior = Prior { relatedness: prior.relatedness.in_principal_form(), mixture, ..prior };
     let trace = match &prior.relatedness {
         Relatedness::Dense(sigma) => Some(sigma.trace()),
         Relatedness::Graph(graph) => trace_along(graph),
+        Relatedness::LowRank { .. } => prior.relatedness.variances(tasks).map(|own| own.sum()),
         _ => None,
     };
     let Some(scale) = trace.map(|trace| trace / tasks as f64) else { return prior };

@@ -128,13 +128,20 @@ impl Apart {
         all
     }
 
+    /// How many standard normal numbers a draw of so many elements takes.
+    pub(crate) fn normals(&self, elements: usize) -> usize {
+        let related = self.related.deviations.len();
+        elements - related + self.related.engine.normals(related)
+    }
+
     pub(crate) fn draw(&self, normal: DVector<f64>, tasks: usize) -> Result<DMatrix<f64>> {
-        let (k, r) = (self.own_columns.len(), self.related_columns.len());
-        let related = self.related.engine.draw(normal.rows(0, r * tasks).into_owned(), tasks)?;
+        let k = self.own_columns.len();
+        let before = self.related.engine.normals(self.related.deviations.len());
+        let related = self.related.engine.draw(normal.rows(0, before).into_owned(), tasks)?;
         let mut all = DMatrix::zeros(self.size(), tasks);
         for t in 0..tasks {
             let own = &self.own[t];
-            let mut noise = normal.rows(r * tasks + t * k, k).into_owned();
+            let mut noise = normal.rows(before + t * k, k).into_owned();
             linalg::solve_lower_transpose(own.root.as_slice(), k, noise.as_mut_slice());
             noise -= &own.pull * related.column(t);
             self.related_columns.iter().enumerate().for_each(|(i, place)| all[(*place, t)] = related[(i, t)]);

@@ -27,6 +27,25 @@ pub(super) fn is_too_large(graph: &TaskGraph, r: usize) -> bool {
     Elimination::of(graph).needed_mb(r) > LIMIT_MB
 }
 
+/// L' J_v,: (r x p) and L' J_vv L (r x r) of a task.
+pub(super) fn whitened(quadratics: &Quadratics, prior: &Prior, diagonal: Option<&[f64]>, task: usize) -> (DMatrix<f64>, DMatrix<f64>) {
+    let (p, r, weight) = (quadratics.features(), prior.factor.ncols(), quadratics.precision(task));
+    let curvature = quadratics.curvature(task);
+    match diagonal {
+        Some(l) => {
+            let cross = DMatrix::from_fn(r, p, |k, j| weight * l[k] * curvature[j * p + prior.varying[k]]);
+            let block = DMatrix::from_fn(r, r, |k, j| cross[(k, prior.varying[j])] * l[j]);
+            (cross, block)
+        }
+        None => {
+            let curvature = DMatrix::from_column_slice(p, p, curvature) * weight;
+            let cross = prior.factor.transpose() * curvature.select_rows(&prior.varying);
+            let block = cross.select_columns(&prior.varying) * &prior.factor;
+            (cross, block)
+        }
+    }
+}
+
 pub(crate) struct Coupled {
     rank: usize,
     system: System,
@@ -73,27 +92,8 @@ impl Coupled {
             return Err(Error::Shape { what: "the relatedness".into(), found: related, expected: tasks });
         }
         let diagonal = prior.diagonal();
-        // L' J_v,: (r x p) and L' J_vv L (r x r) of every task.
-        let parts: Vec<(DMatrix<f64>, DMatrix<f64>)> = (0..tasks)
-            .into_par_iter()
-            .map(|t| {
-                let weight = quadratics.precision(t);
-                let curvature = quadratics.curvature(t);
-                match &diagonal {
-                    Some(l) => {
-                        let cross = DMatrix::from_fn(r, p, |k, j| weight * l[k] * curvature[j * p + prior.varying[k]]);
-                        let block = DMatrix::from_fn(r, r, |k, j| cross[(k, prior.varying[j])] * l[j]);
-                        (cross, block)
-                    }
-                    None => {
-                        let curvature = DMatrix::from_column_slice(p, p, curvature) * weight;
-                        let cross = prior.factor.transpose() * curvature.select_rows(&prior.varying);
-                        let block = cross.select_columns(&prior.varying) * &prior.factor;
-                        (cross, block)
-                    }
-                }
-            })
-            .collect();
+        let parts: Vec<(DMatrix<f64>, DMatrix<f64>)> =
+            (0..tasks).into_par_iter().map(|t| whitened(quadratics, prior, diagonal.as_deref(), t)).collect();
         let (system, log_precision) = match &prior.relatedness {
             Relatedness::Dense(sigma) => System::dense(sigma, &parts)?,
             Relatedness::Graph(graph) => along(graph, &parts)?,

@@ -5,6 +5,7 @@ use super::apart::Apart;
 use super::block::Block;
 use super::coupled::Coupled;
 use super::kronecker::Kronecker;
+use super::low_rank::LowRank;
 use super::mixed::Mixed;
 use super::tied::Tied;
 use crate::error::Result;
@@ -18,6 +19,7 @@ pub(super) enum Engine {
     Apart(Apart),
     Kronecker(Kronecker),
     Mixed(Mixed),
+    LowRank(LowRank),
     Tied(Tied),
 }
 
@@ -42,6 +44,7 @@ impl Engine {
             Engine::Apart(apart) => apart.covariance(s, t),
             Engine::Kronecker(kronecker) => kronecker.covariance(s, t),
             Engine::Mixed(_) => unreachable!("{OF_COMPONENTS}"),
+            Engine::LowRank(factors) => factors.covariance(s, t),
             Engine::Tied(tied) => tied.covariance(s, t),
         }
     }
@@ -63,6 +66,7 @@ impl Engine {
             Engine::Apart(apart) => apart.sigma(s, t),
             Engine::Kronecker(kronecker) => kronecker.sigma(s, t),
             Engine::Mixed(_) => unreachable!("{OF_COMPONENTS}"),
+            Engine::LowRank(factors) => factors.sigma(s, t),
             Engine::Tied(tied) => tied.sigma(s, t),
         }
     }
@@ -75,7 +79,17 @@ impl Engine {
             Engine::Apart(apart) => apart.sensitivity(task),
             Engine::Kronecker(kronecker) => kronecker.sensitivity(task),
             Engine::Mixed(_) => unreachable!("{OF_COMPONENTS}"),
+            Engine::LowRank(factors) => factors.sensitivity(data, prior, task),
             Engine::Tied(tied) => tied.sensitivity(task),
+        }
+    }
+
+    /// How many standard normal numbers a draw of so many elements takes.
+    pub(super) fn normals(&self, elements: usize) -> usize {
+        match self {
+            Engine::LowRank(factors) => factors.normals(),
+            Engine::Apart(apart) => apart.normals(elements),
+            _ => elements,
         }
     }
 
@@ -87,6 +101,7 @@ impl Engine {
             Engine::Apart(apart) => apart.draw(normal, tasks),
             Engine::Kronecker(kronecker) => Ok(kronecker.draw(normal)),
             Engine::Mixed(_) => unreachable!("{OF_COMPONENTS}"),
+            Engine::LowRank(factors) => Ok(factors.draw(normal)),
             Engine::Tied(tied) => Ok(tied.draw(normal)),
         }
     }

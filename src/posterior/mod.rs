@@ -11,6 +11,7 @@ mod grouped;
 mod iterative;
 mod kronecker;
 mod lanes;
+mod low_rank;
 mod mean;
 mod mixed;
 mod moments;
@@ -29,6 +30,7 @@ use coupled::Coupled;
 use engine::{Engine, Outcome};
 pub(crate) use gibbs::Gibbs;
 use kronecker::Kronecker;
+use low_rank::LowRank;
 pub(crate) use mixed::Mixed;
 use nalgebra::{DMatrix, DVector};
 use rand::Rng;
@@ -45,7 +47,7 @@ const CHUNK: usize = 64;
 /// The Gaussian posterior of all task parameters.
 ///
 /// With Sigma = I (or diagonal) tasks are independent given the mean and each costs O(d^3); with a dense Sigma the joint
-/// system has T r unknowns, O((T r)^3); with a task graph it is factored along the graph's connected components.
+/// system has T r unknowns, O((T r)^3); with a task graph it is factored along the graph's connected components; k factors cost O(T d^3 + (k r)^3).
 /// Deviations are kept *whitened*: u_t = L b_t with K = L L', so a singular K needs no inverse.
 pub struct Posterior<'a> {
     seen: Seen<'a>,
@@ -166,6 +168,7 @@ impl<'a> Posterior<'a> {
             _ if !prior.unrelated.is_empty() => Apart::solve(data, &prior)?,
             (None, Relatedness::Zero | Relatedness::Identity | Relatedness::Diagonal(_)) => Block::solve(data, &prior)?,
             (None, Relatedness::Dense(_) | Relatedness::Graph(_)) => Coupled::solve(data, &prior)?,
+            (None, Relatedness::LowRank { .. }) => LowRank::solve(data, &prior)?,
         };
         let Outcome { mean, deviations, log_likelihood, log_likelihood_error, engine } = outcome;
         Ok(Posterior {
@@ -423,7 +426,7 @@ impl<'a> Posterior<'a> {
     /// A draw of all whitened deviations from the joint posterior, r x T.
     pub(crate) fn draw_deviations<R: Rng + ?Sized>(&self, random: &mut R) -> Result<DMatrix<f64>> {
         let mut normal = |n: usize| DVector::from_fn(n, |_, _| linalg::normal(random));
-        let mut drawn = &self.deviations + self.engine.draw(normal(self.deviations.len()), self.tasks())?;
+        let mut drawn = &self.deviations + self.engine.draw(normal(self.engine.normals(self.deviations.len())), self.tasks())?;
         if !matches!(self.inner.mean, Mean::Given(_)) && !self.inner.mean_features.is_empty() {
             let shift = linalg::semidefinite_factor(&self.mean_covariance) * normal(self.inner.mean_features.len());
             (0..self.tasks()).for_each(|t| {
@@ -448,7 +451,7 @@ impl<'a> Posterior<'a> {
             Mean::Given(_) => DVector::zeros(m),
             _ => linalg::semidefinite_factor(&self.mean_covariance) * normal(m),
         };
-        let noise = self.engine.draw(normal(r * tasks), tasks)?;
+        let noise = self.engine.draw(normal(self.engine.normals(r * tasks)), tasks)?;
         let free: Vec<DVector<f64>> = match self.seen.free() {
             0 => Vec::new(),
             count => (0..tasks).map(|_| normal(count)).collect(),

@@ -19,6 +19,7 @@ impl Posterior<'_> {
             Engine::Coupled(coupled) => self.coupled_residuals(coupled),
             Engine::Apart(apart) => self.residuals_in_parts(apart),
             Engine::Mixed(mixed) => mixed.residuals(),
+            Engine::LowRank(factors) => factors.residuals().to_vec(),
             Engine::Kronecker(_) | Engine::Tied(_) => self.residuals_task_by_task(),
         }
     }
@@ -57,11 +58,15 @@ impl Posterior<'_> {
         let (data, related) = (self.data(), apart.related());
         let mut spread: Vec<f64> =
             (0..self.tasks()).map(|t| (related.inner.factor.ncols() + apart.own_columns().len()) as f64 - apart.own_trace(t)).collect();
-        for (s, t, value) in related.inner.relatedness.precision_elements(self.tasks()).expect("the E-step has factored it") {
-            let tied = value * related.engine.covariance(s, t).trace();
-            spread[t] -= tied;
-            if s != t {
-                spread[s] -= tied;
+        if let Engine::LowRank(factors) = &related.engine {
+            (0..self.tasks()).for_each(|t| spread[t] += factors.seen(t) - related.inner.factor.ncols() as f64);
+        } else {
+            for (s, t, value) in related.inner.relatedness.precision_elements(self.tasks()).expect("the E-step has factored it") {
+                let tied = value * related.engine.covariance(s, t).trace();
+                spread[t] -= tied;
+                if s != t {
+                    spread[s] -= tied;
+                }
             }
         }
         let integrated = matches!(self.inner.mean, Mean::Integrated) && !self.inner.mean_features.is_empty();
@@ -150,11 +155,12 @@ impl Posterior<'_> {
             Engine::Mixed(mixed) => return mixed.slope(&self.prior),
             Engine::Kronecker(kronecker) => return kronecker.slope(self.data(), &self.inner, (&self.mean, &self.mean_covariance)),
             Engine::Tied(tied) => return tied.slope(self.data(), &self.inner, (&self.mean, &self.mean_covariance), &self.deviations),
+            Engine::LowRank(factors) => return factors.slope(self.data(), &self.inner, &self.scores(), &self.mean_covariance),
         };
         let (data, varying, features) = (self.data(), &self.inner.varying, &self.inner.mean_features);
         let (tasks, q) = (self.tasks(), varying.len());
         let sigma = self.inner.relatedness.covariance(tasks).expect("the E-step has factored it");
-        let mut scores = DMatrix::zeros(q, tasks);
+        let scores = self.scores();
         let mut slope = coupled.explained(&sigma, varying);
         let integrated = matches!(self.inner.mean, Mean::Integrated);
         let root = linalg::semidefinite_factor(&self.mean_covariance);
@@ -162,7 +168,6 @@ impl Posterior<'_> {
         for t in 0..tasks {
             let quadratic = data.task(t);
             let curvature = quadratic.curvature.select_rows(varying);
-            scores.set_column(t, &(quadratic.linear.select_rows(varying) - &curvature * self.kept_coefficients(t)));
             slope -= curvature.select_columns(varying) * sigma[(t, t)];
             if integrated {
                 let own =
@@ -177,6 +182,17 @@ impl Posterior<'_> {
         slope *= 0.5;
         linalg::symmetrise(&mut slope);
         slope
+    }
+
+    /// s_t = h_t - J_t E[w_t] over the varying features, q x T.
+    fn scores(&self) -> DMatrix<f64> {
+        let (data, varying) = (self.data(), &self.inner.varying);
+        let mut scores = DMatrix::zeros(varying.len(), self.tasks());
+        for t in 0..self.tasks() {
+            let task = data.task(t);
+            scores.set_column(t, &(task.linear.select_rows(varying) - task.curvature.select_rows(varying) * self.kept_coefficients(t)));
+        }
+        scores
     }
 
     /// G where some features are unrelated, 0 between the two kinds: of the related ones by their own engine.
@@ -318,6 +334,7 @@ impl Posterior<'_> {
                 self.moment_of(&omega, tied)
             }
             Engine::Apart(apart) => self.moment_in_parts(apart, &apart.related().feature_moment()),
+            Engine::LowRank(factors) => factors.feature_moment().clone(),
             Engine::Kronecker(_) | Engine::Tied(_) => {
                 self.feature_moment_at(&self.inner.relatedness.precision_elements(self.tasks()).expect("the E-step has factored it"))
             }
@@ -408,6 +425,10 @@ impl Posterior<'_> {
         let mut moment = self.task_moment_of_means();
         match &self.engine {
             Engine::Block(_) => (0..self.tasks()).for_each(|t| moment[(t, t)] += self.engine.covariance(t, t).trace()),
+            Engine::LowRank(factors) => {
+                let pairs = (0..self.tasks()).flat_map(|t| (0..self.tasks()).map(move |s| (s, t)));
+                pairs.for_each(|(s, t)| moment[(s, t)] += factors.covariance(s, t).trace());
+            }
             Engine::Coupled(coupled) => coupled.add_traces(&mut moment),
             Engine::Mixed(_) => unreachable!("clusters have no task covariance"),
             Engine::Apart(_) => unreachable!("asked of the related directions, which have an engine of their own"),
@@ -437,7 +458,7 @@ impl Posterior<'_> {
     /// Refuses where the covariances of all pairs of tasks, as [`Posterior::task_moment`] needs them, would not fit in memory.
     pub(crate) fn check_pairs(&self) -> Result<()> {
         let needed_mb = match &self.engine {
-            Engine::Block(_) | Engine::Kronecker(_) | Engine::Tied(_) | Engine::Mixed(_) => 0,
+            Engine::Block(_) | Engine::Kronecker(_) | Engine::LowRank(_) | Engine::Tied(_) | Engine::Mixed(_) => 0,
             Engine::Coupled(coupled) => coupled.inverse_mb(),
             Engine::Apart(apart) => return apart.related().check_pairs(),
         };

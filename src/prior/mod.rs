@@ -169,7 +169,19 @@ pub enum Relatedness {
     Dense(#[serde(with = "crate::linalg::record::matrix")] DMatrix<f64>),
     /// Omega = Sigma^-1 on the edges of a graph.
     Graph(TaskGraph),
+    /// Sigma = Lambda Lambda' + diag(D): what tasks have of a few factors, and what each has for itself.
+    LowRank {
+        /// Lambda, a row a task and a column a factor.
+        #[serde(with = "crate::linalg::record::matrix")]
+        loadings: DMatrix<f64>,
+        /// D of every task, not negative.
+        #[serde(with = "crate::linalg::record::vector")]
+        uniquenesses: DVector<f64>,
+    },
 }
+
+/// Most tasks of which the pairs that factors relate are spelt out as a task graph.
+const MOST_SPELT_OUT: usize = 500;
 
 impl Prior {
     /// With every feature, as many as `factor` L has rows, in the mean, varying and related.
@@ -256,7 +268,7 @@ impl Relatedness {
 
     /// Whether Sigma itself is learned.
     pub(crate) fn is_learned(&self) -> bool {
-        matches!(self, Relatedness::Dense(_) | Relatedness::Graph(_))
+        matches!(self, Relatedness::Dense(_) | Relatedness::Graph(_) | Relatedness::LowRank { .. })
     }
 
     /// The task graph where Sigma is stored as one.
@@ -272,6 +284,9 @@ impl Relatedness {
         match self {
             Relatedness::Dense(sigma) => Relatedness::Dense(sigma * factor),
             Relatedness::Graph(graph) => Relatedness::Graph(graph.scaled(1.0 / factor)),
+            Relatedness::LowRank { loadings, uniquenesses } => {
+                Relatedness::LowRank { loadings: loadings * factor.sqrt(), uniquenesses: uniquenesses * factor }
+            }
             other => other,
         }
     }
@@ -284,7 +299,40 @@ impl Relatedness {
         }
     }
 
-    /// The task graph of Omega: learned edges, all pairs for a dense Sigma, no edge for the other forms.
+    /// Factors turned so that Lambda' D^-1 Lambda is diagonal and falls, and the largest loading of each is positive; other forms as they are.
+    pub(crate) fn in_principal_form(self) -> Self {
+        let Relatedness::LowRank { loadings, uniquenesses } = self else { return self };
+        let weighted =
+            DMatrix::from_fn(loadings.nrows(), loadings.ncols(), |t, j| loadings[(t, j)] / uniquenesses[t].max(f64::MIN_POSITIVE));
+        let mut strengths = weighted.tr_mul(&loadings);
+        crate::linalg::symmetrise(&mut strengths);
+        let (_, turns) = crate::linalg::symmetric_eigen(&strengths);
+        let falling: Vec<usize> = (0..turns.ncols()).rev().collect();
+        let mut loadings = loadings * turns.select_columns(&falling);
+        for mut own in loadings.column_iter_mut().filter(|own| own.len() > 0) {
+            if own[own.iamax()] < 0.0 {
+                own.neg_mut();
+            }
+        }
+        Relatedness::LowRank { loadings, uniquenesses }
+    }
+
+    /// Whether the pairs that it relates are too many to be spelt out.
+    pub(crate) fn is_too_wide(&self) -> bool {
+        matches!(self, Relatedness::LowRank { uniquenesses, .. } if uniquenesses.len() > MOST_SPELT_OUT)
+    }
+
+    /// Sigma's diagonal; none as for [`Relatedness::covariance`]. O(T k) for k factors.
+    pub(crate) fn variances(&self, tasks: usize) -> Option<DVector<f64>> {
+        match self {
+            Relatedness::LowRank { loadings, uniquenesses } => {
+                Some(DVector::from_fn(tasks, |t, _| loadings.row(t).norm_squared() + uniquenesses[t]))
+            }
+            other => other.covariance(tasks).map(|sigma| sigma.diagonal()),
+        }
+    }
+
+    /// The task graph of Omega: learned edges, all pairs for a dense Sigma and for factors of up to 500 tasks, no edge for the other forms.
     pub(crate) fn graph(&self, names: &[String]) -> TaskGraph {
         match self {
             Relatedness::Graph(graph) => graph.clone(),
@@ -304,12 +352,16 @@ impl Relatedness {
                 }
                 None => TaskGraph::empty(names),
             },
+            Relatedness::LowRank { .. } if !self.is_too_wide() => match self.covariance(names.len()) {
+                Some(sigma) => Relatedness::Dense(sigma).graph(names),
+                None => TaskGraph::empty(names),
+            },
             _ => TaskGraph::empty(names),
         }
     }
 
     /// The elements (s, t, value), s <= t, of Omega = Sigma^-1 that are not 0 by construction; `None` where Sigma has no
-    /// inverse. O(T^3) for a dense Sigma.
+    /// inverse. O(T^3) for a dense Sigma, O(T^2 k) for k factors.
     pub(crate) fn precision_elements(&self, tasks: usize) -> Option<Vec<(usize, usize, f64)>> {
         let diagonal = |value: &dyn Fn(usize) -> f64| (0..tasks).map(|t| (t, t, value(t))).collect::<Vec<_>>();
         match self {
@@ -325,6 +377,19 @@ impl Relatedness {
                 elements.extend(graph.edges().map(|(s, t, edge)| (s, t, edge.precision)));
                 Some(elements)
             }
+            Relatedness::LowRank { loadings, uniquenesses } => {
+                // Omega = D^-1 - X X' with X = D^-1 Lambda R^-T, R R' = I + Lambda' D^-1 Lambda.
+                if uniquenesses.iter().any(|own| *own <= 0.0) {
+                    return None;
+                }
+                let scaled = DMatrix::from_fn(loadings.ncols(), tasks, |j, t| loadings[(t, j)] / uniquenesses[t]);
+                let mut inner = &scaled * loadings;
+                (0..inner.nrows()).for_each(|j| inner[(j, j)] += 1.0);
+                let mut x = scaled;
+                crate::linalg::solve_lower_matrix(&crate::linalg::cholesky(inner)?, &mut x);
+                let element = |s: usize, t: usize| (s, t, if s == t { 1.0 / uniquenesses[t] } else { 0.0 } - x.column(s).dot(&x.column(t)));
+                Some((0..tasks).flat_map(|t| (0..=t).map(move |s| (s, t))).map(|(s, t)| element(s, t)).collect())
+            }
         }
     }
 
@@ -335,6 +400,11 @@ impl Relatedness {
             Relatedness::Identity => DMatrix::identity(tasks, tasks),
             Relatedness::Diagonal(v) => DMatrix::from_diagonal(v),
             Relatedness::Dense(sigma) => sigma.clone(),
+            Relatedness::LowRank { loadings, uniquenesses } => {
+                let mut sigma = crate::linalg::gram(&loadings.transpose());
+                uniquenesses.iter().enumerate().for_each(|(t, own)| sigma[(t, t)] += own);
+                sigma
+            }
             Relatedness::Graph(graph) => {
                 let mut sigma = DMatrix::zeros(tasks, tasks);
                 let omega = graph.precision();

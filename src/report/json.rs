@@ -1,7 +1,7 @@
 //! The JSON that `--format json` prints; keys are only ever added to.
 
 use crate::graph::TaskGraph;
-use crate::model::{Fit, Null, NullTest, VarianceComponent, VarianceTest};
+use crate::model::{Fit, Loadings, Null, NullTest, VarianceComponent, VarianceTest};
 use nalgebra::{DMatrix, DVector};
 use serde_json::{Map, Value, json};
 
@@ -143,6 +143,18 @@ fn clusters(fit: &Fit) -> Value {
     json!({"clusters": each, "none": none, "tasks": tasks})
 }
 
+/// What tasks have of the factors that they share: a row a task, a column a factor.
+fn loadings_json(loadings: &Loadings, names: &[String]) -> Value {
+    let numbers = |values: &[f64]| values.iter().map(|value| number(*value)).collect::<Vec<_>>();
+    json!({
+        "tasks": names,
+        "matrix": matrix(&loadings.loadings),
+        "standard_errors": matrix(&loadings.standard_errors),
+        "uniquenesses": numbers(loadings.uniquenesses.as_slice()),
+        "shares": numbers(&loadings.shares),
+    })
+}
+
 /// The whole fit as one object.
 pub fn fit_json(fit: &Fit) -> Value {
     let tasks = fit.tasks();
@@ -251,5 +263,8 @@ pub fn fit_json(fit: &Fit) -> Value {
         "warnings": fit.warnings(),
     });
     all["clusters"] = clusters(fit);
+    if let Value::Object(map) = &mut all {
+        map.insert("loadings".into(), fit.loadings().map_or(Value::Null, |own| loadings_json(own, tasks.names())));
+    }
     all
 }

@@ -2,6 +2,7 @@
 
 mod clusters;
 mod json;
+mod loadings;
 mod scores;
 mod text;
 
@@ -9,6 +10,7 @@ use crate::graph::TaskGraph;
 
 pub(crate) use json::{Truth, tested_json, truth_json};
 pub use json::{fit_json, graph_json, null_json};
+pub(crate) use loadings::loadings_text;
 pub use scores::scores_text;
 pub(crate) use text::{communities_text, variance_tests_text};
 pub use text::{comparison_text, counted, edge_text, null_name, null_text, visibility_text};

@@ -183,8 +183,8 @@ impl Display for Fit {
         }
 
         if self.learns_relatedness() {
-            if let Some(sigma) = prior.relatedness.covariance(tasks.len()) {
-                let mut spread: Vec<f64> = sigma.diagonal().iter().copied().collect();
+            if let Some(variances) = prior.relatedness.variances(tasks.len()) {
+                let mut spread: Vec<f64> = variances.iter().copied().collect();
                 spread.sort_by(f64::total_cmp);
                 let (least, most) = (figure(spread[0]), figure(spread[spread.len() - 1]));
                 writeln!(
@@ -193,6 +193,11 @@ impl Display for Fit {
                     figure(spread[spread.len() / 2])
                 )?;
             }
+        }
+        if let Some(loadings) = self.loadings() {
+            out.write_str(&super::loadings_text(loadings, tasks.names()))?;
+        }
+        if self.learns_relatedness() && !prior.relatedness.is_too_wide() {
             let graph = self.graph();
             let strongest = graph.strongest();
             let looked_at = self.candidates().map(|rule| rule.pairs as usize).filter(|pairs| *pairs > 0);

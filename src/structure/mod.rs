@@ -5,6 +5,7 @@ mod candidates;
 mod clusters;
 mod edges;
 mod exchangeable;
+mod factor;
 mod feature_covariance;
 mod full;
 mod graph;
@@ -16,11 +17,13 @@ mod natural;
 mod nodewise;
 mod pooled;
 mod refit;
+mod rungs;
 mod spike_slab;
 
 pub use candidates::CandidateRule;
 pub use clusters::Clusters;
 pub use exchangeable::Exchangeable;
+pub use factor::Factor;
 pub use feature_covariance::FeatureCovariance;
 pub use full::Full;
 pub use graph::{EdgeMethod, Graph};
@@ -28,6 +31,7 @@ pub use independent::Independent;
 pub use known::{Known, KnownRelation};
 pub use nodewise::edge_scores;
 pub use pooled::Pooled;
+pub use rungs::rungs;
 
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
@@ -216,15 +220,17 @@ pub struct Options {
     pub nearest: Option<usize>,
     /// How many clusters there are.
     pub clusters: Option<usize>,
+    /// How many factors `factor` has.
+    pub rank: Option<usize>,
 }
 
 /// Names of all structures, simple to rich.
-pub const NAMES: [&str; 8] = ["independent", "pooled", "pooled-intercepts", "known", "exchangeable", "clusters", "graph", "full"];
+pub const NAMES: [&str; 9] = ["independent", "pooled", "pooled-intercepts", "known", "exchangeable", "clusters", "factor", "graph", "full"];
 
 /// Clusters where nobody says how many.
 const FEWEST_CLUSTERS: usize = 2;
 
-/// The structure of that name.
+/// The structure of that name, or of a name and a size as rungs have them ([`rungs`]).
 ///
 /// ```
 /// assert_eq!(cognate::structure::by_name("graph", &Default::default())?.name(), "graph");
@@ -232,9 +238,10 @@ const FEWEST_CLUSTERS: usize = 2;
 /// ```
 ///
 /// # Errors
-/// [`Error::Arguments`] for a name not in [`NAMES`], and for `known` without a relation.
+/// [`Error::Arguments`] for a name not in [`NAMES`], a size that it cannot have, and for `known` without a relation.
 pub fn by_name(name: &str, options: &Options) -> Result<Box<dyn Structure>> {
     let covariance = options.feature_covariance;
+    let (name, size) = rungs::named(name)?;
     Ok(match name {
         "independent" => Box::new(Independent),
         "pooled" => Box::new(Pooled { task_intercepts: false }),
@@ -249,13 +256,19 @@ pub fn by_name(name: &str, options: &Options) -> Result<Box<dyn Structure>> {
             Box::new(Known::new(covariance.unwrap_or(FeatureCovariance::Diagonal), relation))
         }
         "clusters" => {
-            let count = options.clusters.unwrap_or(FEWEST_CLUSTERS);
+            let count = size.or(options.clusters).unwrap_or(FEWEST_CLUSTERS);
             Box::new(Clusters::new(covariance.unwrap_or(FeatureCovariance::Diagonal), count).with_seed(options.seed))
         }
         "full" => Box::new(Full::new(covariance.unwrap_or(FeatureCovariance::Diagonal)).with_strength(options.prior_strength)),
-        "graph" => Box::new(Graph::of_options(options)),
-        other => {
-            return Err(Error::Arguments(format!("there is no structure '{other}'; choose one of {}", NAMES.join(", "))));
+        "factor" => {
+            let rank = size.or(options.rank).unwrap_or(1);
+            Box::new(Factor::new(rank, covariance.unwrap_or(FeatureCovariance::Diagonal)).with_strength(options.prior_strength))
         }
+        "graph" => Box::new(Graph::of_options(options)),
+        other => return Err(unknown(other)),
     })
+}
+
+fn unknown(name: &str) -> Error {
+    Error::Arguments(format!("there is no structure '{name}'; choose one of {}", NAMES.join(", ")))
 }

@@ -1,0 +1,36 @@
+//! What an E-step of the engine of factors costs among many tasks: seconds and memory at d features and k factors,
+//! `cargo run --release --example factor_cost -- FEATURES RANK TASKS...`.
+
+use cognate::{Mean, Posterior, Prior, Quadratic, Quadratics, Relatedness};
+use nalgebra::{DMatrix, DVector};
+
+/// Most memory this process has had, in MB.
+fn peak_mb() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM")).and_then(|line| line.split_whitespace().nth(1));
+    line.and_then(|kb| kb.parse::<f64>().ok()).map_or(f64::NAN, |kb| kb / 1000.0)
+}
+
+fn main() -> cognate::Result<()> {
+    let arguments: Vec<usize> = std::env::args().skip(1).map(|a| a.parse().expect("numbers")).collect();
+    let [d, rank, all @ ..] = &arguments[..] else { panic!("FEATURES RANK TASKS...") };
+    let uneven = |i: usize| ((i * 37 + i * i % 1009 * 11) % 97) as f64 / 48.0 - 1.0;
+    println!("tasks  seconds an E-step  us a task  MB of the rows  MB at most");
+    for tasks in all {
+        let task = |t: usize| {
+            let rows = DMatrix::from_fn(2 * d, *d, |i, j| uneven(t * 31 + i * 7 + j * 3));
+            Quadratic { constant: 0.0, linear: DVector::from_fn(*d, |i, _| uneven(t * 13 + i)), curvature: rows.tr_mul(&rows) }
+        };
+        let quadratics = Quadratics::new(&(0..*tasks).map(task).collect::<Vec<_>>())?;
+        let before = peak_mb();
+        let loadings = DMatrix::from_fn(*tasks, *rank, |t, j| uneven(t * 5 + j));
+        let relatedness = Relatedness::LowRank { loadings, uniquenesses: DVector::from_element(*tasks, 0.7) };
+        let prior = Prior::new(Mean::Integrated, relatedness, DMatrix::identity(*d, *d));
+        let begin = std::time::Instant::now();
+        let posterior = Posterior::given(&quadratics, &prior)?;
+        let seconds = begin.elapsed().as_secs_f64();
+        assert!(posterior.log_likelihood().is_finite());
+        println!("{tasks:>6}  {seconds:>17.3}  {:>9.1}  {before:>14.0}  {:>10.0}", 1e6 * seconds / *tasks as f64, peak_mb());
+    }
+    Ok(())
+}
