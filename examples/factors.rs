@@ -1,7 +1,7 @@
 //! How well the structure `factor` finds simulated relatedness, what it makes of unrelated tasks, what it gains on rows held out against exchangeable
 //! tasks, and how often intervals of loadings hold the truth:
-//! `cargo run --release --example factors -- TASKS FEATURES ROWS RANK SIZE SPREAD SEEDS [FITTED_RANK [STRENGTH]]`, with loadings N(0, SIZE),
-//! those of every further factor of half the variance of the one before, and logarithms of uniquenesses N(0, SPREAD^2).
+//! `cargo run --release --example factors -- TASKS FEATURES ROWS RANK SIZE RATIO SPREAD SEEDS [FITTED_RANK [STRENGTH]]`, with loadings
+//! N(0, SIZE), the variance of every further factor's that of the one before over RATIO, and logarithms of uniquenesses N(0, SPREAD^2).
 
 use cognate::simulate::{NoiseLevel, Simulated, gaussian};
 use cognate::{Design, Exchangeable, Factor, FeatureCovariance, Fit, Gaussian, Intervals, Mean, Model, Prior, Relatedness, Structure};
@@ -69,15 +69,17 @@ fn coverage(fit: &Fit, truth: &DMatrix<f64>) -> (usize, usize) {
 
 fn main() -> cognate::Result<()> {
     let arguments: Vec<f64> = std::env::args().skip(1).map(|a| a.parse().expect("numbers")).collect();
-    let [tasks, d, rows, rank, size, spread, seeds] = arguments[..7] else { panic!("TASKS FEATURES ROWS RANK SIZE SPREAD SEEDS") };
+    let [tasks, d, rows, rank, size, ratio, spread, seeds] = arguments[..8] else {
+        panic!("TASKS FEATURES ROWS RANK SIZE RATIO SPREAD SEEDS")
+    };
     let (tasks, d, rows, rank) = (tasks as usize, d as usize, rows as usize, rank as usize);
-    let (fitted, strength) = (arguments.get(7).map_or(rank.max(1), |k| *k as usize), arguments.get(8).copied());
+    let (fitted, strength) = (arguments.get(8).map_or(rank.max(1), |k| *k as usize), arguments.get(9).copied());
     let (mut gains, mut inside, mut intervals) = (Vec::new(), 0, 0);
     println!("seed  rank  correlation  rms true  rms found      gain  steps  seconds");
     for seed in 0..seeds as u64 {
         let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1000 + seed);
         let mut normal = || -> f64 { StandardNormal.sample(&mut random) };
-        let loadings = DMatrix::from_fn(tasks, rank, |_, j| (size / 2f64.powi(j as i32)).sqrt() * normal());
+        let loadings = DMatrix::from_fn(tasks, rank, |_, j| (size / ratio.powi(j as i32)).sqrt() * normal());
         let uniquenesses = DVector::from_fn(tasks, |_, _| (spread * normal()).exp());
         let truth = Relatedness::LowRank { loadings: loadings.clone(), uniquenesses: uniquenesses.clone() };
         let prior = Prior::new(Mean::Given(DVector::from_fn(d, |_, _| normal())), truth.clone(), DMatrix::identity(d, d));

@@ -107,6 +107,9 @@ pub(super) fn graph(args: &GraphArgs, quiet: bool, progress: &Progress) -> Resul
             if fit.prior().varying.is_empty() || !fit.prior().free.is_empty() { "" } else { ", or sample them with --edges auto" }
         );
     }
+    if fit.prior().relatedness.is_too_wide() && fresh.is_none() && !quiet {
+        note!("cognate: factors relate all pairs of these tasks, too many to be edges; 'cognate fit --format json' has the loadings");
+    }
     let rate = args.fdr.unwrap_or(RATE);
     let lines: Vec<String> = tests.iter().map(|(null, test)| report::null_text(*null, test, rate)).collect();
     if !matches!(args.format, GraphFormat::Text | GraphFormat::Json) && !quiet {

@@ -259,6 +259,7 @@ fn truth(drawn: &Drawn, seed: u64) -> serde_json::Value {
     let map = coordinates.to_original();
     let parameters: Vec<DVector<f64>> =
         (0..simulated.parameters.nrows()).map(|t| coordinates.parameters(&simulated.parameters.row(t).transpose())).collect();
+    let related = if prior.relatedness.is_too_wide() { None } else { prior.relatedness.covariance(simulated.rows.names().len()) };
     report::truth_json(&report::Truth {
         seed,
         tasks: simulated.rows.names(),
@@ -266,7 +267,7 @@ fn truth(drawn: &Drawn, seed: u64) -> serde_json::Value {
         mean: &coordinates.parameters(&mean),
         feature_covariance: &(&map * covariance * map.transpose()),
         graph_features: prior.related_features().map(|f| &design.features()[f]).collect(),
-        relatedness: prior.relatedness.covariance(simulated.rows.names().len()).as_ref(),
+        relatedness: related.as_ref(),
         graph: &prior.relatedness.graph(simulated.rows.names()),
         parameters: &parameters,
         noise_sd: simulated.noise_sd * coordinates.target_scale,

@@ -309,7 +309,7 @@ impl Relatedness {
         let (_, turns) = crate::linalg::symmetric_eigen(&strengths);
         let falling: Vec<usize> = (0..turns.ncols()).rev().collect();
         let mut loadings = loadings * turns.select_columns(&falling);
-        for mut own in loadings.column_iter_mut().filter(|own| own.len() > 0) {
+        for mut own in loadings.column_iter_mut().filter(|own| !own.is_empty()) {
             if own[own.iamax()] < 0.0 {
                 own.neg_mut();
             }

@@ -182,17 +182,13 @@ impl Display for Fit {
             (Intervals::PlugIn, Some(reason)) => writeln!(out, "\nIntervals (95 %) take variances and noise as known: {reason}")?,
         }
 
-        if self.learns_relatedness() {
-            if let Some(variances) = prior.relatedness.variances(tasks.len()) {
-                let mut spread: Vec<f64> = variances.iter().copied().collect();
-                spread.sort_by(f64::total_cmp);
-                let (least, most) = (figure(spread[0]), figure(spread[spread.len() - 1]));
-                writeln!(
-                    out,
-                    "\nVariance of each task, times those above: {least} to {most}, median {}",
-                    figure(spread[spread.len() / 2])
-                )?;
-            }
+        if self.learns_relatedness()
+            && let Some(variances) = prior.relatedness.variances(tasks.len())
+        {
+            let mut spread: Vec<f64> = variances.iter().copied().collect();
+            spread.sort_by(f64::total_cmp);
+            let (least, most) = (figure(spread[0]), figure(spread[spread.len() - 1]));
+            writeln!(out, "\nVariance of each task, times those above: {least} to {most}, median {}", figure(spread[spread.len() / 2]))?;
         }
         if let Some(loadings) = self.loadings() {
             out.write_str(&super::loadings_text(loadings, tasks.names()))?;

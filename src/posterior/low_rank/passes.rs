@@ -144,8 +144,11 @@ impl LowRank {
             // At the mean: what pulls at b_t, and b_t given the factors.
             let gradient = pull(quadratics, prior, t) - &cross * known.mean;
             let from_factors = gathered(&self.scores, loading, r).column(0).into_owned();
-            let within = &inverse * &gradient;
-            let deviation = &within * own + &inverse * &from_factors;
+            // By solves: where the noise is next to nothing the explicit inverse has no digits left for what pulls that hard.
+            let mut solved = DMatrix::from_columns(&[gradient.clone(), from_factors]);
+            self.solve_own(self.factor(t), &mut solved);
+            let within = solved.column(0);
+            let deviation = within * own + solved.column(1);
             sum.log_likelihood += quadratics.value(t, known.mean) + 0.5 * own * gradient.dot(&within);
             let left = &gradient - &inner * &deviation;
             // Cov(b_t) = D_t M^-1 + M^-1 C M^-1 with C the covariance of Z lambda_t.
@@ -168,7 +171,8 @@ impl LowRank {
                 .collect();
             if root.ncols() > 0 {
                 let lead = cross.select_columns(features) * root;
-                let back = &inverse * (&lead * own + gathered(moved, loading, r));
+                let mut back = &lead * own + gathered(moved, loading, r);
+                self.solve_own(self.factor(t), &mut back);
                 let rest = &lead - &inner * &back;
                 sum.rise += &rest * back.transpose();
                 let curvature = DMatrixView::from_slice(quadratics.curvature(t), p, p);

@@ -160,6 +160,35 @@ fn without_varying_features_there_is_the_mean_alone() {
     assert!(close(&found.covariance(3), &expected.covariance(3)));
 }
 
+/// Fewer rows than features and next to no noise.
+#[test]
+fn digits_stay_where_the_noise_is_next_to_nothing() {
+    let task = |t: usize| {
+        let design = DMatrix::from_fn(5, 16, |i, j| uneven(t * 31 + i * 7 + j * 3 + i * j));
+        let target = DVector::from_fn(5, |i, _| 2.0 * uneven(t * 13 + i * 5));
+        (design, target)
+    };
+    for noise in [1e-4, 1e-6, 1e-8] {
+        let each = (0..TASKS).map(task).map(|(design, target)| Quadratic {
+            constant: -0.5 * target.norm_squared() / noise,
+            linear: design.tr_mul(&target) / noise,
+            curvature: design.tr_mul(&design) / noise,
+        });
+        let data = Quadratics::new(&each.collect::<Vec<_>>()).unwrap();
+        let loadings = DMatrix::from_fn(TASKS, 2, |t, j| uneven(t * 17 + j * 5 + 3));
+        let relatedness = Relatedness::LowRank { loadings, uniquenesses: DVector::from_fn(TASKS, |t, _| 0.3 + 0.2 * t as f64) };
+        let prior = Prior::new(Mean::Integrated, relatedness, DMatrix::identity(16, 16));
+        let (found, dense) = (Posterior::given(&data, &prior).unwrap(), Posterior::given(&data, &as_dense(&prior)).unwrap());
+        assert!(
+            (found.log_likelihood() - dense.log_likelihood()).abs() < 1e-3,
+            "{noise}: {} {}",
+            found.log_likelihood(),
+            dense.log_likelihood()
+        );
+        assert!((found.feature_moment() - dense.feature_moment()).amax() < 1e-3);
+    }
+}
+
 #[test]
 fn what_cannot_be_is_refused() {
     let data = quadratics();
