@@ -1,8 +1,9 @@
 //! The common mean and its prior: what is believed of it beside the rows.
 
 use super::Posterior;
+use crate::linalg;
 use crate::prior::Mean;
-use nalgebra::DVector;
+use nalgebra::{DMatrix, DVector};
 
 impl Posterior<'_> {
     /// The mean over the mean features, of several groups one after another.
@@ -27,5 +28,13 @@ impl Posterior<'_> {
     pub(crate) fn mean_prior_shares(&self) -> Vec<f64> {
         let precision = &self.inner.mean_precision;
         (0..precision.nrows()).map(|k| self.mean_covariance.row(k).dot(&precision.row(k))).collect()
+    }
+
+    /// A root of the covariance of the mean, none of its columns where it is given.
+    pub(crate) fn mean_root(&self) -> DMatrix<f64> {
+        match self.inner.mean {
+            Mean::Given(_) => DMatrix::zeros(self.inner.mean_features.len(), 0),
+            _ => linalg::semidefinite_factor(&self.mean_covariance),
+        }
     }
 }

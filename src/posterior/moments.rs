@@ -253,14 +253,6 @@ impl Posterior<'_> {
         linalg::cholesky(own).map_or_else(|| DMatrix::from_diagonal(&alone), |root| linalg::inverse_of_cholesky(&root))
     }
 
-    /// A root of the covariance of the mean, none of its columns where it is given.
-    pub(crate) fn mean_root(&self) -> DMatrix<f64> {
-        match self.inner.mean {
-            Mean::Given(_) => DMatrix::zeros(self.inner.mean_features.len(), 0),
-            _ => linalg::semidefinite_factor(&self.mean_covariance),
-        }
-    }
-
     /// [`Posterior::covariance`] and that of [`Posterior::deviation`] of one task, with the root of [`Posterior::mean_root`]. For priors without free
     /// features. O(d^3).
     pub(crate) fn both_covariances(&self, task: usize, root: &DMatrix<f64>) -> (DMatrix<f64>, DMatrix<f64>) {
