@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::formula::Formula;
 use crate::likelihood::{self, CorrelatedGaussian, FAMILY_NAMES, Family, Gaussian, Generalised, Inference, Likelihood, Noise};
 use crate::model::{Model, Standardise};
-use crate::structure::{self, FeatureCovariance, KnownRelation, Structure};
+use crate::structure::{self, FeatureCovariance, KnownRelation, Robust, Structure};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
@@ -149,6 +149,9 @@ pub(super) struct ModelArgs {
     /// || the model of lme4)
     #[arg(long, value_enum)]
     standardise: Option<StandardiseArg>,
+    /// Every task has a scale of its own, so that one unlike the others is let go and named (known, exchangeable, factor, full)
+    #[arg(long)]
+    robust: bool,
     /// How many factors the structure factor has (default: 1; compare tries all up to it, by default 3)
     #[arg(long, value_name = "K")]
     rank: Option<usize>,
@@ -398,6 +401,7 @@ impl ModelArgs {
             ("--edges", !matches!(self.edges, EdgesArg::Auto) && structure.name() != "graph"),
             ("--covariance", self.covariance.is_some() && structure.name() != "known"),
             ("--reml", self.reml && (!structure.has_marginal() || structure.name() == "clusters")),
+            ("--robust", self.robust && !Robust::fits(structure)),
             ("--groups", self.groups.is_some() && structure.name() != "clusters"),
             ("--noise", matches!(self.noise, NoiseArg::Task) && self.own_family().is_none() && table.shares_rows()),
             ("--noise", matches!(self.noise, NoiseArg::Task) && self.own_family().is_some_and(|family| family.dispersion().is_empty())),
@@ -450,6 +454,7 @@ impl ModelArgs {
             nearest: self.search.nearest()?,
             clusters: self.groups,
             rank: self.rank,
+            robust: self.robust,
         })
     }
 

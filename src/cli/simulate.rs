@@ -190,6 +190,10 @@ fn from_model(args: &SimulateArgs, model: &std::path::Path, data: &std::path::Pa
     if !own.free.is_empty() {
         return Err(Error::Arguments(format!("the structure '{}' is no distribution of tasks to draw from; fit another", fit.structure())));
     }
+    if fit.prior().mixture.is_some() || fit.prior().task_scales.is_some() {
+        let problem = "clusters, and tasks with scales of their own, are not simulated; simulate from a fit without them";
+        return Err(Error::Arguments(problem.into()));
+    }
     if fit.tasks().groups().len() > 1 {
         return Err(Error::Arguments("tasks in groups with means of their own are not simulated; fit them together".into()));
     }

@@ -10,7 +10,7 @@ use crate::em::{Climbed, Step, Stop};
 use crate::error::Result;
 use crate::graph::TaskGraph;
 use crate::likelihood::{Approximation, Dispersion, Evidence, Inference, Observations};
-use crate::prior::Prior;
+use crate::prior::{Prior, TaskScales};
 use crate::structure::{CandidateRule, FeatureCovariance};
 use crate::tasks::{Coordinates, Rows, Tasks};
 use nalgebra::{DMatrix, DVector};
@@ -200,6 +200,9 @@ impl Fit {
             && self.sites.as_ref().is_none_or(|sites| sites.are_consistent(p, tasks))
             && self.prior.mixture.is_some() == self.memberships.is_some()
             && self.prior.mixture.as_ref().is_none_or(|mixture| mixture.is_consistent(self.prior.varying.len()))
+            && self.prior.task_scales.as_ref().is_none_or(|own| {
+                own.values.len() == tasks && own.values.iter().chain([&own.degrees_of_freedom]).all(|value| value.is_finite() && *value > 0.0)
+            })
             && self.memberships.as_ref().is_none_or(|own| own.is_consistent((p, tasks), &self.prior))
             && self.carried.average.as_ref().is_none_or(|average| average.is_consistent((p, tasks), (&self.prior, &self.dispersion)))
             && self.covariances.shape() == (p * p, tasks)
@@ -252,6 +255,20 @@ impl Fit {
     /// The fitted prior, in fitted coordinates, tr(Sigma) = T.
     pub fn prior(&self) -> &Prior {
         &self.prior
+    }
+
+    /// The scale of every task where they have scales of their own ([`Robust`](crate::Robust)): how many times as far as the others it varies; none elsewhere.
+    pub fn task_scales(&self) -> Option<&TaskScales> {
+        self.prior.task_scales.as_ref()
+    }
+
+    /// The tasks that are let go, the largest scale first: those that vary at least twice as far as the others.
+    pub fn let_go(&self) -> Vec<usize> {
+        const FAR: f64 = 2.0;
+        let scale = |t: &usize| self.prior.task_scales.as_ref().map_or(1.0, |own| own.values[*t]);
+        let mut tasks: Vec<usize> = (0..self.tasks.len()).filter(|t| scale(t) >= FAR).collect();
+        tasks.sort_by(|a, b| scale(b).total_cmp(&scale(a)));
+        tasks
     }
 
     /// The fitted dispersion, in fitted units.

@@ -2,6 +2,7 @@
 
 use super::Fit;
 use crate::error::{Error, Result};
+use crate::prior::TaskScales;
 use crate::likelihood::{FAMILY_NAMES, Outlook, family, normal_crps};
 use nalgebra::DMatrix;
 use serde::Serialize;
@@ -322,7 +323,8 @@ impl Fit {
                     }
                 }
                 let scale = self.prior.groups.scales.get(group).copied().unwrap_or(1.0);
-                let covariance = between * scale.powi(2) + self.fitted_mean_covariance(group);
+                let of_tasks = self.prior.task_scales.as_ref().map_or(1.0, TaskScales::mean_square);
+                let covariance = between * scale.powi(2) * of_tasks + self.fitted_mean_covariance(group);
                 (z.dot(&centre), z.dot(&(covariance * &z)), self.dispersion.common_block(group))
             }
         };

@@ -1,13 +1,15 @@
-//! Groups of tasks with means and scales of their own: quadratics over (u_t, the means of all groups) in the place of w_t.
+//! Groups of tasks with means and scales of their own, and scales of single tasks: quadratics over (u_t, the means of all groups) in the place of w_t.
 
 use crate::prior::{Groups, Prior};
 use crate::quadratic::Quadratics;
 use nalgebra::{DMatrix, DVector};
 
-/// The quadratics in those coordinates, and the way back: w_t = A_t (u_t, means) with A_t = (s_g I, the mean features of group g).
+/// The quadratics in those coordinates, and the way back: w_t = A_t (u_t, means) with A_t = (s_t I, the mean features of group g), s_t
+/// the scale of the group times that of the task.
 pub(crate) struct Grouped {
     quadratics: Quadratics,
     groups: Groups,
+    scales: Vec<f64>,
     features: usize,
     with_mean: Vec<usize>,
 }
@@ -15,13 +17,16 @@ pub(crate) struct Grouped {
 impl Grouped {
     /// Expands the quadratics by the groups of the prior, whose mean features are then a block a group.
     pub(crate) fn new(all: &Quadratics, prior: &mut Prior) -> Self {
+        let own = prior.task_scales.take();
         let groups = std::mem::take(&mut prior.groups);
+        let scale = |t: usize| groups.scale(t) * own.as_ref().map_or(1.0, |scales| scales.values[t]);
+        let scales: Vec<f64> = (0..all.len()).map(scale).collect();
         let (features, with_mean) = (all.features(), std::mem::take(&mut prior.mean_features));
         let size = features + groups.len() * with_mean.len();
         prior.mean_features = (features..size).collect();
         let quadratics = Quadratics::build(all.len(), size, |t, linear, curvature| {
             let (h, j) = (all.linear(t), all.curvature(t));
-            let places = places((features, &with_mean), &groups, t);
+            let places = places((features, &with_mean), groups.of(t), scales[t]);
             for (a, feature, scale) in &places {
                 linear[*a] = scale * h[*feature];
                 for (b, other, factor) in &places {
@@ -32,7 +37,7 @@ impl Grouped {
         });
         let each = 0..all.len();
         let (precision, constant) = (each.clone().map(|t| all.precision(t)).collect(), each.map(|t| all.constant(t)).collect());
-        Grouped { quadratics: quadratics.with(precision, constant), groups, features, with_mean }
+        Grouped { quadratics: quadratics.with(precision, constant), groups, scales, features, with_mean }
     }
 
     pub(crate) fn quadratics(&self) -> &Quadratics {
@@ -73,22 +78,22 @@ impl Grouped {
 
     /// s_g u_t of z = (u_t, means).
     pub(crate) fn deviation(&self, task: usize, z: &DVector<f64>) -> DVector<f64> {
-        z.rows(0, self.features) * self.groups.scale(task)
+        z.rows(0, self.features) * self.scales[task]
     }
 
     /// The covariance of s_g u_t.
     pub(crate) fn deviation_covariance(&self, task: usize, of: &DMatrix<f64>) -> DMatrix<f64> {
-        of.view((0, 0), (self.features, self.features)) * self.groups.scale(task).powi(2)
+        of.view((0, 0), (self.features, self.features)) * self.scales[task].powi(2)
     }
 
     fn places(&self, task: usize) -> impl Iterator<Item = (usize, usize, f64)> {
-        places((self.features, &self.with_mean), &self.groups, task).into_iter()
+        places((self.features, &self.with_mean), self.groups.of(task), self.scales[task]).into_iter()
     }
 }
 
 /// The coordinates that move a task: place, feature and by how much.
-fn places((features, with_mean): (usize, &[usize]), groups: &Groups, task: usize) -> Vec<(usize, usize, f64)> {
-    let (first, scale) = (features + groups.of(task) * with_mean.len(), groups.scale(task));
+fn places((features, with_mean): (usize, &[usize]), group: usize, scale: f64) -> Vec<(usize, usize, f64)> {
+    let first = features + group * with_mean.len();
     let deviations = (0..features).map(|feature| (feature, feature, scale));
     deviations.chain(with_mean.iter().enumerate().map(|(j, feature)| (first + j, *feature, 1.0))).collect()
 }
@@ -97,7 +102,7 @@ fn places((features, with_mean): (usize, &[usize]), groups: &Groups, task: usize
 mod tests {
     use super::*;
     use crate::posterior::Posterior;
-    use crate::prior::{Mean, Relatedness};
+    use crate::prior::{Mean, Relatedness, TaskScales};
     use crate::quadratic::Quadratic;
     use nalgebra::{dmatrix, dvector};
 
@@ -120,7 +125,10 @@ mod tests {
                 let groups = Groups::new(vec![0, 1, 0, 1, 1], vec![1.0, 2.5]);
                 let factor = dmatrix![0.8, 0.0; 0.3, 0.5];
                 let prior = Prior::new(mean.clone(), relatedness, factor);
-                all.push(Prior { mean_features: vec![0, 2], varying: vec![0, 1], groups, ..prior });
+                let plain = Prior { mean_features: vec![0, 2], varying: vec![0, 1], groups, ..prior };
+                let scales = TaskScales { values: vec![1.0, 0.5, 3.0, 1.2, 0.8], degrees_of_freedom: 3.0 };
+                all.push(Prior { task_scales: Some(scales), ..plain.clone() });
+                all.push(plain);
             }
         }
         all
@@ -136,7 +144,8 @@ mod tests {
             let mut between = DMatrix::zeros(tasks * p, tasks * p);
             for (s, t) in (0..tasks).flat_map(|s| (0..tasks).map(move |t| (s, t))) {
                 for (i, j) in (0..2).flat_map(|i| (0..2).map(move |j| (i, j))) {
-                    let scales = prior.groups.scales[prior.groups.of_task[s]] * prior.groups.scales[prior.groups.of_task[t]];
+                    let scale = |t: usize| prior.groups.scale(t) * prior.task_scales.as_ref().map_or(1.0, |own| own.values[t]);
+                let scales = scale(s) * scale(t);
                     between[(s * p + i, t * p + j)] = scales * sigma[(s, t)] * k[(i, j)];
                 }
             }
@@ -204,6 +213,24 @@ mod tests {
             let difference = (at(STEP).log_likelihood() - at(-STEP).log_likelihood()) / (2.0 * STEP);
             assert_eq!((slope.len(), prior.groups.scaled()), (1, vec![0]));
             assert!((slope[0].0 - difference).abs() < 1e-7 * (1.0 + difference.abs()), "{} and {difference}", slope[0].0);
+        }
+    }
+
+    #[test]
+    fn slopes_in_the_scales_of_tasks_are_differences_of_the_log_likelihood() {
+        const STEP: f64 = 1e-5;
+        let data = quadratics();
+        for prior in priors() {
+            let Some(scales) = &prior.task_scales else { continue };
+            let at = |t: usize, step: f64| {
+                let mut scales = scales.clone();
+                scales.values[t] *= step.exp();
+                Posterior::given(&data, &Prior { task_scales: Some(scales), ..prior.clone() }).unwrap()
+            };
+            for (t, slope) in at(0, 0.0).task_scale_slopes().into_iter().enumerate() {
+                let difference = (at(t, STEP).log_likelihood() - at(t, -STEP).log_likelihood()) / (2.0 * STEP);
+                assert!((slope - difference).abs() < 1e-7 * (1.0 + difference.abs()), "task {t}: {slope} and {difference}");
+            }
         }
     }
 }

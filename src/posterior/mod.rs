@@ -15,6 +15,7 @@ mod low_rank;
 mod mean;
 mod mixed;
 mod moments;
+mod scales;
 mod seen;
 mod sparse;
 mod tied;
@@ -267,7 +268,7 @@ impl<'a> Posterior<'a> {
             let covariance = mixed.within(task).select_rows(varying).select_columns(varying);
             return (self.mean_deviation(task).select_rows(varying), covariance);
         }
-        let scale = self.prior.groups.scale(task);
+        let scale = self.prior.scale(task);
         (&self.inner.factor * self.deviations.column(task) * scale, self.within(task) * scale.powi(2))
     }
 

@@ -2,7 +2,6 @@
 
 use super::apart::Apart;
 use super::coupled::{Coupled, LIMIT_MB};
-use super::grouped::Grouped;
 use super::{Engine, Posterior};
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
@@ -84,7 +83,7 @@ impl Posterior<'_> {
     }
 
     /// Cov(w_t) as moments have it: with the uncertainty of the mean where it is integrated.
-    fn moment_covariance(&self, task: usize) -> DMatrix<f64> {
+    pub(super) fn moment_covariance(&self, task: usize) -> DMatrix<f64> {
         self.kept_covariance(task, &self.within(task), matches!(self.inner.mean, Mean::Integrated))
     }
 
@@ -281,30 +280,6 @@ impl Posterior<'_> {
         let own = &self.inner.factor * self.deviations.column(task);
         self.inner.varying.iter().zip(own.iter()).for_each(|(feature, value)| all[*feature] = *value);
         self.seen.deviation(task, all)
-    }
-
-    /// Of each group with a scale of its own the slope of the log-likelihood in the logarithm of the scale, and about its curvature:
-    /// sum_t E[u_t'(h_t - J_t w_t)] and sum_t E[u_t' J_t u_t] with u_t = s_g L b_t. O(T d^3).
-    pub(crate) fn scale_slopes(&self) -> Vec<(f64, f64)> {
-        let Some(groups) = self.seen.grouped().map(Grouped::groups) else { return Vec::new() };
-        let (data, p, own) = (self.data(), self.data().features(), self.seen.features() - self.seen.free());
-        let each: Vec<(f64, f64)> = (0..self.tasks())
-            .into_par_iter()
-            .map(|t| {
-                let curvature = DMatrixView::from_slice(data.curvature(t), p, p);
-                let (z, covariance) = (self.kept_coefficients(t), self.moment_covariance(t));
-                let (score, deviation) = (DVector::from_column_slice(data.linear(t)) - curvature * &z, z.rows(0, own));
-                let (above, inside) = (curvature.rows(0, own), curvature.view((0, 0), (own, own)));
-                let slope = deviation.dot(&score.rows(0, own)) - above.dot(&covariance.rows(0, own));
-                let size = deviation.dot(&(inside * deviation)) + inside.dot(&covariance.view((0, 0), (own, own)));
-                (data.precision(t) * slope, data.precision(t) * size)
-            })
-            .collect();
-        let of_group = |g: usize| {
-            let own = (0..each.len()).filter(|t| groups.of(*t) == g);
-            own.fold((0.0, 0.0), |sum, t| (sum.0 + each[t].0, sum.1 + each[t].1))
-        };
-        groups.scaled().into_iter().map(of_group).collect()
     }
 
     /// F = (1/T) sum_st Omega_st E[b_s b_t'] at the prior's own Omega, r x r: I + 2/T L'GL, the identity where K is at its optimum.

@@ -20,7 +20,7 @@ impl<'a> Seen<'a> {
     pub(super) fn new(given: Cow<'a, Quadratics>, prior: &mut Prior) -> Result<Self> {
         let eliminated = if prior.free.is_empty() { None } else { Some(Eliminated::new(&given, prior)?) };
         let mut seen = Seen { given, eliminated, grouped: None };
-        if prior.groups.are_several() {
+        if prior.groups.are_several() || prior.task_scales.is_some() {
             seen.check_groups(prior)?;
             seen.grouped = Some(Grouped::new(seen.quadratics(), prior));
         }
@@ -53,11 +53,21 @@ impl<'a> Seen<'a> {
 
     fn check_groups(&self, prior: &Prior) -> Result<()> {
         let (groups, tasks) = (&prior.groups, self.given.len());
+        if let Some(scales) = prior.task_scales.as_ref().filter(|scales| scales.values.len() != tasks) {
+            return Err(Error::Shape { what: "the scales of the tasks".into(), found: scales.values.len(), expected: tasks });
+        }
+        if !groups.are_several() {
+            return self.check_rows(prior);
+        }
         if groups.of_task.len() != tasks || groups.of_task.iter().any(|own| *own >= groups.len()) {
             return Err(Error::Shape { what: "the groups of the tasks".into(), found: groups.of_task.len(), expected: tasks });
         }
+        self.check_rows(prior)
+    }
+
+    fn check_rows(&self, prior: &Prior) -> Result<()> {
         if self.given.joint().is_some() || !prior.unrelated.is_empty() {
-            let problem = "groups with means of their own go neither with correlated errors nor with graph features; leave one of them out";
+            let problem = "groups of tasks with means of their own, and scales of single tasks, go neither with correlated errors nor with graph features; leave one of them out";
             return Err(Error::Arguments(problem.into()));
         }
         Ok(())

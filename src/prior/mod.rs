@@ -1,8 +1,10 @@
 //! What is believed of the task parameters before the rows: a mean, a relatedness of tasks and a feature covariance.
 
 mod mixture;
+mod task_scales;
 
 pub use mixture::Mixture;
+pub use task_scales::TaskScales;
 
 use crate::graph::TaskGraph;
 use nalgebra::{DMatrix, DVector};
@@ -38,6 +40,9 @@ pub struct Prior {
     /// given or estimated elsewhere.
     #[serde(default)]
     pub mixture: Option<Mixture>,
+    /// A scale for every task; none where all are 1.
+    #[serde(default)]
+    pub task_scales: Option<TaskScales>,
 }
 
 /// Groups of tasks: w_t = mean_g + s_g u_t for a task t of group g, with Sigma and K those of U. All tasks are one group of scale 1
@@ -205,6 +210,7 @@ impl Prior {
             factor,
             groups: Groups::default(),
             mixture: None,
+            task_scales: None,
             mean_precision: flat(),
         }
     }
@@ -212,6 +218,11 @@ impl Prior {
     /// Log prior density of a mean (over the mean features) up to a constant: -1/2 m' P m.
     pub(crate) fn log_mean_density(&self, mean: &DVector<f64>) -> f64 {
         if self.mean_precision.is_empty() { 0.0 } else { -0.5 * mean.dot(&(&self.mean_precision * mean)) }
+    }
+
+    /// The scale of a task: of its group, times its own.
+    pub(crate) fn scale(&self, task: usize) -> f64 {
+        self.groups.scale(task) * self.task_scales.as_ref().map_or(1.0, |own| own.values[task])
     }
 
     /// K, q x q.

@@ -1,4 +1,4 @@
-//! The clusters of a fit on the page: how large they are, who is in them, and where they are.
+//! Tasks unlike others on the page: clusters, who is in them and where they are, and tasks that are let go.
 
 use super::counted;
 use super::text::{SHOWN, figure};
@@ -23,6 +23,24 @@ pub(super) fn write_clusters(fit: &Fit, out: &mut Formatter<'_>) -> fmt::Result 
     writeln!(out, "  none  share {:.3}  {:.1} tasks", mixture.shares[none], probabilities.row(none).sum())?;
     write_members(fit, None, out)?;
     write_means(fit, &clusters, out)
+}
+
+/// The scales of single tasks, and those that are let go.
+pub(super) fn write_scales(fit: &Fit, out: &mut Formatter<'_>) -> fmt::Result {
+    let Some(scales) = fit.task_scales() else { return Ok(()) };
+    let mut sorted = scales.values.clone();
+    sorted.sort_by(f64::total_cmp);
+    let (least, middle, most) = (figure(sorted[0]), figure(sorted[sorted.len() / 2]), figure(sorted[sorted.len() - 1]));
+    let degrees = figure(scales.degrees_of_freedom);
+    writeln!(out, "\nScales of the tasks (t with {degrees} degrees of freedom): {least} to {most}, median {middle}")?;
+    let far = fit.let_go();
+    let named = |t: &usize| format!("{} ({})", fit.tasks().names()[*t], figure(scales.values[*t]));
+    let shown: Vec<String> = far.iter().take(SHOWN).map(named).collect();
+    let more = if far.len() > shown.len() { format!(" ... and {} more", far.len() - shown.len()) } else { String::new() };
+    match shown.is_empty() {
+        true => writeln!(out, "  no task is let go (a scale of 2 or more)"),
+        false => writeln!(out, "  let go (a scale of 2 or more): {}{more}", shown.join(", ")),
+    }
 }
 
 fn write_members(fit: &Fit, cluster: Option<usize>, out: &mut Formatter<'_>) -> fmt::Result {

@@ -175,6 +175,7 @@ impl Display for Fit {
         }
 
         super::clusters::write_clusters(self, out)?;
+        super::clusters::write_scales(self, out)?;
 
         match (self.intervals(), self.intervals_reason()) {
             (Intervals::Full, _) => writeln!(out, "\nIntervals (95 %) carry the uncertainty of the variances and the noise")?,

@@ -17,6 +17,7 @@ mod natural;
 mod nodewise;
 mod pooled;
 mod refit;
+mod robust;
 mod rungs;
 mod spike_slab;
 
@@ -31,6 +32,7 @@ pub use independent::Independent;
 pub use known::{Known, KnownRelation};
 pub use nodewise::edge_scores;
 pub use pooled::Pooled;
+pub use robust::Robust;
 pub use rungs::rungs;
 
 use crate::error::{Error, Result};
@@ -79,6 +81,7 @@ impl Setting<'_> {
             factor,
             groups: self.groups.clone(),
             mixture: None,
+            task_scales: None,
             mean_precision: self.mean_precision.clone(),
         }
     }
@@ -222,6 +225,8 @@ pub struct Options {
     pub clusters: Option<usize>,
     /// How many factors `factor` has.
     pub rank: Option<usize>,
+    /// Whether every task has a scale of its own, where that means something ([`Robust::fits`]).
+    pub robust: bool,
 }
 
 /// Names of all structures, simple to rich.
@@ -242,7 +247,7 @@ const FEWEST_CLUSTERS: usize = 2;
 pub fn by_name(name: &str, options: &Options) -> Result<Box<dyn Structure>> {
     let covariance = options.feature_covariance;
     let (name, size) = rungs::named(name)?;
-    Ok(match name {
+    let structure: Box<dyn Structure> = match name {
         "independent" => Box::new(Independent),
         "pooled" => Box::new(Pooled { task_intercepts: false }),
         "pooled-intercepts" => Box::new(Pooled { task_intercepts: true }),
@@ -266,7 +271,8 @@ pub fn by_name(name: &str, options: &Options) -> Result<Box<dyn Structure>> {
         }
         "graph" => Box::new(Graph::of_options(options)),
         other => return Err(unknown(other)),
-    })
+    };
+    Ok(if options.robust && Robust::fits(structure.as_ref()) { Box::new(Robust::new(structure)?) } else { structure })
 }
 
 fn unknown(name: &str) -> Error {

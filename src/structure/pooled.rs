@@ -60,6 +60,7 @@ impl Structure for Pooled {
             factor: DMatrix::zeros(0, 0),
             groups: setting.groups.clone(),
             mixture: None,
+            task_scales: None,
         };
         Ok((prior, None))
     }
