@@ -2,8 +2,8 @@
 
 use cognate::simulate::{NoiseLevel, Simulated, gaussian};
 use cognate::{
-    Binomial, CorrelatedGaussian, Design, Factor, FeatureCovariance, Fit, Gaussian, Generalised, Intervals, Mean, Model, Prior,
-    Relatedness, Rows,
+    Approximation, Binomial, Coordinates, CorrelatedGaussian, Design, Factor, FamilyRows, FeatureCovariance, Fit, Gaussian, Generalised,
+    Inference, Intervals, Mean, Model, Prior, Relatedness, Rows,
 };
 use nalgebra::{DMatrix, DVector};
 use rand::SeedableRng;
@@ -158,4 +158,23 @@ fn other_families_shared_rows_and_graph_features_have_factors_too() {
     let fit = Model::new(CorrelatedGaussian::default(), structure()).intervals(Intervals::PlugIn).fit(&tasks).unwrap();
     leans_apart(&fit);
     assert_eq!(fit.loadings().unwrap().standard_errors.nrows(), 0);
+}
+
+/// The exact log-likelihood knows of Sigma alone, however it is stored.
+#[test]
+fn exact_evidence_is_that_of_the_covariance() {
+    let shares = halves(|eta, noise| f64::from(eta + noise > 0.0), false);
+    let few = shares.subset(|i| i % 40 < 10);
+    let (design, family) = (Design::varying(few.features()).without_intercept(), Binomial::default());
+    let kept = FamilyRows::new(&few, &design, &Coordinates::identity(&design), &family).unwrap();
+    let loadings = DMatrix::from_fn(few.names().len(), 1, |t, _| if t < 5 { 0.8 } else { -0.6 });
+    let relatedness = Relatedness::LowRank { loadings, uniquenesses: DVector::from_element(few.names().len(), 0.5) };
+    let dense = Relatedness::Dense(relatedness.covariance(few.names().len()).unwrap());
+    let [own, other] = [relatedness, dense].map(|relatedness| {
+        let prior = Prior::new(Mean::Given(DVector::zeros(8)), relatedness, DMatrix::identity(4, 4) * 0.7);
+        let prior = Prior { mean_features: (0..8).collect(), ..prior };
+        let found = Approximation::of(&kept, &family, &prior, Inference::Variational).unwrap();
+        (found.log_likelihood, found.evidence(&kept, &family).unwrap().log_likelihood)
+    });
+    assert!((own.0 - other.0).abs() < 1e-7 && (own.1 - other.1).abs() < 1e-6, "{own:?} {other:?}");
 }
