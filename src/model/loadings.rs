@@ -81,9 +81,9 @@ impl Loadings {
                             if l == j {
                                 return 0.0;
                             }
-                            // Chance alone drives two g apart, by (g_j + g_l)^2 / r squared.
+                            // Chance alone drives two g apart: their squared gap is too large by about 2 (g_j + g_l)^2 / r.
                             let (own, other, r) = (strengths[j], strengths[l], directions[l].min(directions[j]));
-                            let apart = ((own - other).powi(2) - (own + other).powi(2) / r).max(0.0);
+                            let apart = ((own - other).powi(2) - 2.0 * (own + other).powi(2) / r).max(0.0);
                             let turn = (own * own / (apart * r)).min(ANY_TURN);
                             loadings[(t, l)].powi(2) * turn + (loading * turn).powi(2)
                         };
