@@ -349,7 +349,7 @@ fn next_cell(lines: &[u8], begin: usize, is_number: bool) -> Option<(&[u8], Opti
         return (lines[end] == b'"').then_some((&inside[..length], None, end + 1 + skip));
     }
     if is_number && let Some((value, end)) = plain_number(lines, begin) {
-        return Some((&lines[begin..end - 1], Some(value), end));
+        return Some((&lines[begin..end - 1], value, end));
     }
     let length = lines[begin..].iter().position(|byte| matches!(byte, b',' | b'\n' | b'"' | b'\r'))?;
     let end = begin + length;
@@ -360,42 +360,140 @@ fn next_cell(lines: &[u8], begin: usize, is_number: bool) -> Option<(&[u8], Opti
     }
 }
 
-/// A decimal number of at most 2^53 units and 22 places, which the quotient of both is when rounded once (Clinger 1990), and where the
-/// next cell begins.
+/// A decimal number and where the next cell begins; the number itself only where it has at most 19 digits, as all have that were
+/// printed to be read back.
 #[inline]
-fn plain_number(lines: &[u8], begin: usize) -> Option<(f64, usize)> {
-    const POWERS: [f64; 23] =
-        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22];
-    let (negative, mut at) = if lines[begin] == b'-' { (true, begin + 1) } else { (false, begin) };
-    let (first, mut units, mut point) = (at, 0u64, None);
-    loop {
-        let byte = *lines.get(at)?;
-        let digit = byte.wrapping_sub(b'0');
-        if digit < 10 {
-            units = units.wrapping_mul(10).wrapping_add(u64::from(digit));
-        } else if byte == b'.' && point.is_none() {
-            point = Some(at);
-        } else if matches!(byte, b',' | b'\n') {
-            break;
-        } else {
-            return None;
-        }
+fn plain_number(lines: &[u8], begin: usize) -> Option<(Option<f64>, usize)> {
+    let negative = lines[begin] == b'-';
+    let first = begin + usize::from(negative);
+    let (mut at, mut units, mut places) = (first, 0u64, 0);
+    let mut byte = digits(lines, &mut at, &mut units)?;
+    if byte == b'.' {
         at += 1;
+        let point = at;
+        while let Some(eight) = lines.get(at..).and_then(|rest| rest.first_chunk()).and_then(eight_digits) {
+            units = units.wrapping_mul(100_000_000).wrapping_add(eight);
+            at += 8;
+        }
+        byte = digits(lines, &mut at, &mut units)?;
+        places = at - point;
     }
-    let (places, digits) = (point.map_or(0, |point| at - point - 1), at - first - usize::from(point.is_some()));
-    if digits == 0 || digits > 19 || units > 1 << 53 || places > 22 {
+    if byte != b',' && byte != b'\n' {
         return None;
     }
-    let value = units as f64 / POWERS[places];
-    Some((if negative { -value } else { value }, at + 1))
+    let count = if places > 0 || lines[at - 1] == b'.' { at - first - 1 } else { at - first };
+    let value = (1..=19).contains(&count).then(|| quotient(units, places));
+    Some((value.map(|value| f64::from_bits(value.to_bits() | u64::from(negative) << 63)), at + 1))
+}
+
+/// Appends the digits from here, and returns the byte after them.
+#[inline]
+fn digits(lines: &[u8], at: &mut usize, units: &mut u64) -> Option<u8> {
+    loop {
+        let byte = *lines.get(*at)?;
+        let digit = byte.wrapping_sub(b'0');
+        if digit >= 10 {
+            return Some(byte);
+        }
+        *units = units.wrapping_mul(10).wrapping_add(u64::from(digit));
+        *at += 1;
+    }
+}
+
+/// The number that eight digits are (Mula 2014); none where one is no digit.
+#[inline]
+fn eight_digits(text: &[u8; 8]) -> Option<u64> {
+    let digits = u64::from_le_bytes(*text).wrapping_sub(0x3030_3030_3030_3030);
+    if (digits | digits.wrapping_add(0x7676_7676_7676_7676)) & 0x8080_8080_8080_8080 != 0 {
+        return None;
+    }
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
+    let (high, low) = (pairs & 0x0000_00ff_0000_00ff, (pairs >> 16) & 0x0000_00ff_0000_00ff);
+    Some((high.wrapping_mul(0x000f_4240_0000_0064).wrapping_add(low.wrapping_mul(0x0000_2710_0000_0001))) >> 32)
+}
+
+/// The double nearest to `units` / 10^`places`, of at most 19 places.
+#[inline]
+fn quotient(units: u64, places: usize) -> f64 {
+    const POWERS: [u64; 20] = {
+        let mut powers = [1; 20];
+        let mut k = 1;
+        while k < 20 {
+            powers[k] = 10 * powers[k - 1];
+            k += 1;
+        }
+        powers
+    };
+    let power = POWERS[places];
+    if units <= 1 << 53 {
+        // Both are doubles, and their quotient is rounded once (Clinger 1990).
+        return units as f64 / power as f64;
+    }
+    // At least 55 bits of the quotient, the last of them set where some are cut off: then its rounding is that of the whole.
+    let shift = (55 + power.ilog2() as i32 - units.ilog2() as i32).max(0);
+    let shifted = u128::from(units) << shift;
+    let whole = shifted / u128::from(power);
+    let nearest = (whole as u64 | u64::from(whole * u128::from(power) != shifted)) as f64;
+    nearest * f64::from_bits((1023 - shift as u64) << 52)
 }
 
 /// The number of a cell, none where it is missing; nothing at all where it is neither.
-#[cold]
 fn number(cell: &[u8]) -> Option<Option<f64>> {
     let text = std::str::from_utf8(cell).ok()?.trim();
-    if is_missing(text) {
-        return Some(None);
+    match text.parse::<f64>() {
+        Ok(value) if value.abs() <= LARGEST => Some(Some(value)),
+        _ => is_missing(text).then_some(None),
     }
-    text.parse().ok().filter(|value: &f64| value.abs() <= LARGEST).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_those_of_the_standard_library() {
+        let mut state = 7u64;
+        let mut random = || {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            state >> 5
+        };
+        let mut texts: Vec<String> = [
+            "0",
+            "-0",
+            "00.10",
+            "5.",
+            ".5",
+            "9007199254740993",
+            "0.9007199254740993",
+            ".0009007199254740993",
+            "9999999999999999999",
+            "1.5e3",
+        ]
+        .map(String::from)
+        .to_vec();
+        for k in 0..200_000 {
+            let digits = (random() % 10u64.pow(1 + (k % 18) as u32)).to_string();
+            let point = random() as usize % (digits.len() + 1);
+            texts.push(format!("{}{}.{}", ["", "-"][k % 2], &digits[..point], &digits[point..]));
+            // Halfway between two doubles, or nearly so.
+            texts.push(format!("{}", (random() % (1 << 40)) as f64 / f64::from(1 << 20) + 2f64.powi(-21)));
+            texts.push(format!("{}", f64::from_bits((random() % (1 << 62)) | (1 << 61))));
+        }
+        for text in texts {
+            let line = format!("{text},");
+            let (found, end) = match plain_number(line.as_bytes(), 0) {
+                Some((Some(value), end)) => (value, end),
+                Some((None, end)) => (number(&line.as_bytes()[..end - 1]).unwrap_or_default().unwrap_or(f64::NAN), end),
+                None => continue,
+            };
+            let expected: f64 = text.parse().unwrap_or(f64::NAN);
+            assert!(
+                expected.to_bits() == found.to_bits() || expected.is_nan() || expected.abs() > LARGEST,
+                "{text}: {expected:e}, {found:e}"
+            );
+            assert_eq!(end, line.len());
+        }
+        assert_eq!(eight_digits(b"12345678"), Some(12_345_678));
+        assert!(eight_digits(b"1234567,").is_none() && eight_digits(b".2345678").is_none() && eight_digits(b"123:5678").is_none());
+    }
 }
