@@ -205,6 +205,14 @@ pub enum Error {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// A file that is not a state of sums of this version.
+    #[error("'{path}' cannot be read as cognate statistics: {problem}")]
+    StatisticsFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
     /// A table that is not readable CSV, or a graph that is not readable GraphML or DOT.
     #[error("{source_name}: {problem}")]
     Table {

@@ -5,6 +5,7 @@ use super::evidence::EvidenceArgs;
 use super::graph::GraphArgs;
 use super::intervals::UncertaintyArgs;
 use super::simulate::SimulateArgs;
+use super::statistics::{StatisticsArgs, SumArgs};
 use super::summaries::SummaryArgs;
 use crate::csv::{self, Columns, Uses, Varying};
 use crate::error::{Error, Result};
@@ -46,6 +47,8 @@ pub(super) enum Command {
     Demo,
     /// Fits one structure to a table
     Fit(FitArgs),
+    /// Sums a table in one pass for fits of Gaussian models; sums of several tables add, and subtract
+    Statistics(StatisticsArgs),
     /// Compares structures by cross-validation
     Compare(CompareArgs),
     /// Prints every task's parameters with their uncertainty, as CSV
@@ -59,16 +62,16 @@ pub(super) enum Command {
 }
 
 /// What the table is.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct DataArgs {
-    /// CSV table, one row an observation (.gz too; - for stdin)
+    /// CSV table, one row an observation (.gz too; - for stdin); for fit also a file that 'cognate statistics' wrote
     pub data: PathBuf,
     /// Column of the task names
-    #[arg(long, required_unless_present_any = ["formula", "targets"])]
-    task: Option<String>,
+    #[arg(long)]
+    pub task: Option<String>,
     /// Column of the target
-    #[arg(long, required_unless_present_any = ["formula", "targets"])]
-    target: Option<String>,
+    #[arg(long)]
+    pub target: Option<String>,
     /// Columns of a wide table that are the targets of a task each, measured on the same rows: their errors may be correlated. Each is
     /// in a unit of its own, and tasks vary about 0
     #[arg(long, value_delimiter = ',', conflicts_with_all = ["task", "target", "formula", "row", "no_task_intercept"])]
@@ -81,26 +84,26 @@ pub(super) struct DataArgs {
     pub formula: Option<String>,
     /// Feature columns (default: all others)
     #[arg(long, value_delimiter = ',')]
-    features: Option<Vec<String>>,
+    pub features: Option<Vec<String>>,
     /// Features that vary between tasks: names, all or none
     #[arg(long, value_delimiter = ',', default_value = "all")]
-    varying: Vec<String>,
+    pub varying: Vec<String>,
     /// The intercept is the same in all tasks
     #[arg(long)]
-    no_task_intercept: bool,
+    pub no_task_intercept: bool,
     /// Varying features in whose directions tasks may be related ((Intercept) for the intercept; default: all); in the others each
     /// task varies by itself
     #[arg(long, value_delimiter = ',', value_name = "FEATURES")]
     pub graph_features: Option<Vec<String>>,
     /// Column of precision weights
     #[arg(long)]
-    weights: Option<String>,
+    pub weights: Option<String>,
     /// Column of the number of trials, of which the target counts the successes (binomial, probit)
     #[arg(long, conflicts_with = "weights")]
     pub trials: Option<String>,
     /// Column of what is added to the linear predictor
     #[arg(long)]
-    offset: Option<String>,
+    pub offset: Option<String>,
     /// Column of exposures: their logarithms are added to the linear predictor, so that counts are rates times exposure
     #[arg(long)]
     pub exposure: Option<String>,
@@ -110,10 +113,10 @@ pub(super) struct DataArgs {
     pub family_column: Option<String>,
     /// Number columns that hold categories
     #[arg(long, value_delimiter = ',')]
-    factors: Vec<String>,
+    pub factors: Vec<String>,
     /// Rows with a missing feature
     #[arg(long, value_enum, default_value_t = Missing::Refuse)]
-    missing: Missing,
+    pub missing: Missing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -231,10 +234,11 @@ pub(super) enum Format {
 }
 
 #[derive(Debug, Args)]
-#[command(mut_arg("task", |arg| arg.required_unless_present("summaries")), mut_arg("target", |arg| arg.required_unless_present("summaries")))]
 pub(super) struct FitArgs {
     #[command(flatten)]
     pub table: DataArgs,
+    #[command(flatten)]
+    pub sums: SumArgs,
     #[command(flatten)]
     pub summaries: SummaryArgs,
     #[command(flatten)]
@@ -261,6 +265,10 @@ pub(super) struct FitArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    mut_arg("task", |arg| arg.required_unless_present_any(["formula", "targets"])),
+    mut_arg("target", |arg| arg.required_unless_present_any(["formula", "targets"]))
+)]
 pub(super) struct CompareArgs {
     #[command(flatten)]
     pub table: DataArgs,

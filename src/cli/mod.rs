@@ -16,6 +16,7 @@ mod intervals;
 mod progress;
 mod run;
 mod simulate;
+mod statistics;
 mod summaries;
 
 use clap::Parser;
@@ -25,7 +26,7 @@ use std::process::ExitCode;
 
 /// Runs the program with these arguments. Exit status 0: done; 1: refused or failed; 2: wrong usage.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let command = match args::Cli::try_parse_from(arguments) {
+    let command = match args::Cli::try_parse_from(arguments).and_then(statistics::complete) {
         Ok(command) => command,
         Err(error) => {
             let _ = error.print();

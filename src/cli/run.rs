@@ -6,6 +6,7 @@ use super::edges;
 use super::graph;
 use super::progress::Progress;
 use super::simulate;
+use super::statistics;
 use super::summaries;
 use crate::compare;
 use crate::csv::{self, Columns, Schema, Table};
@@ -36,6 +37,7 @@ pub(super) fn execute(cli: &Cli) -> Result<Output> {
     match &cli.command {
         Command::Demo => demo::demo(&progress).map(Output::from),
         Command::Fit(args) => fit(args, cli.quiet, &progress),
+        Command::Statistics(args) => statistics::statistics(args, cli.quiet, &progress).map(Output::from),
         Command::Compare(args) => compare(args, cli.quiet, &progress).map(Output::from),
         Command::Tasks(args) => tasks(args).map(Output::from),
         Command::Predict(args) => predict(args, cli.quiet, &progress).map(Output::from),
@@ -46,27 +48,37 @@ pub(super) fn execute(cli: &Cli) -> Result<Output> {
 
 /// Reads the table and notes on stderr what was left out.
 fn table(args: &DataArgs, model: &ModelArgs, quiet: bool, progress: &Progress) -> Result<(Table, Option<FeatureCovariance>)> {
+    if crate::model::are_sums(&args.data) {
+        let problem = format!("'{}' holds sums and no rows, which this command needs; give the table", args.data.display());
+        return Err(Error::Arguments(problem));
+    }
     let (columns, implied) = args.columns()?;
     let columns = Columns { own_units: args.targets.is_some() && model.is_gaussian(), ..columns };
     let table = csv::read(progress.watch(csv::open(&args.data)?), &source_name(&args.data), &columns)?;
     if !quiet {
-        if table.missing_targets > 0 {
-            let what = if args.targets.is_some() { "targets missing" } else { "rows without a target left out" };
-            note!("cognate: {} {what}", table.missing_targets);
-        }
-        if table.dropped > 0 {
-            note!("cognate: {} rows with missing values dropped", table.dropped);
-        }
-        if !table.empty_tasks.is_empty() {
-            note!("cognate: tasks without any usable row left out: {}", table.empty_tasks.join(", "));
-        }
-        for coding in &table.schema.codings {
-            if let Some(levels) = &coding.levels {
-                note!("cognate: column '{}' has {} levels, reference '{}'", coding.column, levels.len(), levels[0]);
-            }
-        }
+        let left_out = (table.missing_targets, table.dropped, table.empty_tasks.as_slice());
+        note_left_out(left_out, &table.schema, args.targets.is_some());
     }
     Ok((table, implied))
+}
+
+/// Notes on stderr what was left out of a table (missing targets, rows dropped, tasks without rows), and its categories.
+pub(super) fn note_left_out((missing_targets, dropped, empty_tasks): (u64, u64, &[String]), schema: &Schema, wide: bool) {
+    if missing_targets > 0 {
+        let what = if wide { "targets missing" } else { "rows without a target left out" };
+        note!("cognate: {missing_targets} {what}");
+    }
+    if dropped > 0 {
+        note!("cognate: {dropped} rows with missing values dropped");
+    }
+    if !empty_tasks.is_empty() {
+        note!("cognate: tasks without any usable row left out: {}", empty_tasks.join(", "));
+    }
+    for coding in &schema.codings {
+        if let Some(levels) = &coding.levels {
+            note!("cognate: column '{}' has {} levels, reference '{}'", coding.column, levels.len(), levels[0]);
+        }
+    }
 }
 
 fn note_strangers(relation: Option<&KnownRelation>, tasks: &[String], quiet: bool) {
@@ -111,19 +123,38 @@ pub(super) fn json(value: &serde_json::Value) -> String {
 }
 
 fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
-    let read: Vec<&Path> = std::iter::once(args.table.data.as_path()).chain(args.model.files()).collect();
+    let read: Vec<&Path> = std::iter::once(args.table.data.as_path()).chain(args.model.files()).chain(args.sums.files()).collect();
     check_output(args.save.as_deref(), &read)?;
+    if statistics::are_given(args) {
+        return statistics::fit(args, quiet, progress);
+    }
+    if let Some(path) = args.sums.files().next() {
+        let problem = format!(
+            "'{}' is added to or taken from statistics, and DATA is a table; sum it with 'cognate statistics' first",
+            path.display()
+        );
+        return Err(Error::Arguments(problem));
+    }
     args.model.check_columns(&args.table)?;
     if args.summaries.summaries {
         return summaries::fit(args, quiet, progress);
     }
-    let (Table { rows, design, schema, .. }, implied) = table(&args.table, &args.model, quiet, progress)?;
-    args.uncertainty.check(&design)?;
-    let names = rows.names().to_vec();
+    let sums_are_enough = args.model.is_gaussian() && !args.table.shares_rows() && args.table.family_column.is_none();
+    let (tasks, schema, implied) = if sums_are_enough {
+        let (columns, implied) = args.table.columns()?;
+        let summed = statistics::sum(&args.table, &columns, progress)?;
+        if !quiet {
+            note_left_out((summed.missing_targets, summed.dropped, &summed.empty_tasks), &summed.schema, false);
+        }
+        (summed.tasks, summed.schema, implied)
+    } else {
+        let (Table { rows, design, schema, .. }, implied) = table(&args.table, &args.model, quiet, progress)?;
+        (rows.tasks(&design).with_rows(rows)?, schema, implied)
+    };
+    args.uncertainty.check(tasks.design())?;
     let builder = args.model.builder(&args.table);
-    let make = |quiet: bool| Ok(builder(structure(args, implied, &names, &design, quiet)?));
+    let make = |quiet: bool| Ok(builder(structure(args, implied, tasks.names(), tasks.design(), quiet)?));
     let model = make(quiet)?;
-    let tasks = if model.needs_rows() { rows.tasks(&design).with_rows(rows)? } else { rows.tasks(&design) };
     conclude(args, (model, &|| make(true)), &tasks, &schema, quiet, progress)
 }
 

@@ -5,6 +5,7 @@ mod families;
 mod queries;
 mod relation;
 mod sides;
+mod stream;
 mod summaries;
 
 pub use cells::Coding;
@@ -121,15 +122,16 @@ pub struct Table {
 }
 
 pub use relation::read_relation;
+pub use stream::{Summed, sum};
 pub use summaries::{SummaryTable, read_summaries};
 
 /// Opens a table: a path, a path ending in `.gz`, or `-` for standard input (gzip is recognised by its first bytes).
 ///
 /// # Errors
 /// [`Error::Io`] where the file cannot be opened.
-pub fn open(path: &Path) -> Result<Box<dyn Read>> {
+pub fn open(path: &Path) -> Result<Box<dyn Read + Send>> {
     let refused = |source| Error::io(path, source);
-    let mut reader: Box<dyn BufRead> = if path == Path::new("-") {
+    let mut reader: Box<dyn BufRead + Send> = if path == Path::new("-") {
         Box::new(BufReader::new(std::io::stdin()))
     } else {
         if path.is_dir() {

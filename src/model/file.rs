@@ -1,15 +1,39 @@
-//! Model files: a versioned header, a checksum and a compressed record, written beside and renamed.
+//! Files of models and of sums: a versioned header, a checksum and a compressed record, written beside and renamed.
 
 use super::Fit;
+use crate::csv::{Schema, Summed};
 use crate::error::{Error, Result};
+use crate::tasks::Tasks;
 use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-const MAGIC: &[u8; 8] = b"cognate\n";
-const VERSION: u32 = 1;
+/// What a kind of file begins with, and how it is spoken of.
+struct Kind {
+    magic: &'static [u8; 8],
+    version: u32,
+    written_by: &'static str,
+    remedy: &'static str,
+    refuse: fn(PathBuf, String) -> Error,
+}
+
+const MODEL: Kind = Kind {
+    magic: b"cognate\n",
+    version: 2,
+    written_by: "cognate fit --model FILE",
+    remedy: "fit again",
+    refuse: |path, problem| Error::ModelFile { path, problem },
+};
+
+const SUMS: Kind = Kind {
+    magic: b"cogsums\n",
+    version: 1,
+    written_by: "cognate statistics -o FILE",
+    remedy: "sum the table again",
+    refuse: |path, problem| Error::StatisticsFile { path, problem },
+};
 
 /// The file being written, so that an interruption can remove it.
 static PENDING: Mutex<Option<PathBuf>> = Mutex::new(None);
@@ -57,24 +81,53 @@ pub(crate) fn discard_pending() {
     std::mem::forget(pending);
 }
 
+impl Kind {
+    fn save(&self, value: &impl Serialize, path: &Path) -> Result<()> {
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+        let broken = |error: String| (self.refuse)(path.to_path_buf(), error);
+        ciborium::into_writer(value, &mut encoder).map_err(|error| broken(error.to_string()))?;
+        let payload = encoder.finish().map_err(|error| broken(error.to_string()))?;
+        let mut bytes = Vec::with_capacity(payload.len() + 24);
+        bytes.extend_from_slice(self.magic);
+        bytes.extend_from_slice(&self.version.to_le_bytes());
+        bytes.extend_from_slice(&crc32fast::hash(&payload).to_le_bytes());
+        bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(&payload);
+        write_whole(path, &bytes)
+    }
+
+    fn load<T: DeserializeOwned>(&self, path: &Path, is_consistent: impl Fn(&T) -> bool) -> Result<T> {
+        let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
+        let refuse = |problem: String| (self.refuse)(path.to_path_buf(), problem);
+        let (written_by, version, remedy) = (self.written_by, self.version, self.remedy);
+        if bytes.len() < 24 || &bytes[..8] != self.magic {
+            return Err(refuse(format!("it does not begin like one; give the file that '{written_by}' wrote")));
+        }
+        let number = |from: usize| u32::from_le_bytes([bytes[from], bytes[from + 1], bytes[from + 2], bytes[from + 3]]);
+        if number(8) != version {
+            return Err(refuse(format!("it has version {} and this program reads version {version}; {remedy}", number(8))));
+        }
+        let payload = &bytes[24..];
+        let length = u64::from(number(16)) | u64::from(number(20)) << 32;
+        if payload.len() as u64 != length {
+            return Err(refuse(format!("it is truncated ({} of {length} bytes); copy it again or {remedy}", payload.len())));
+        }
+        if crc32fast::hash(payload) != number(12) {
+            return Err(refuse(format!("its checksum is wrong, so it is damaged; copy it again or {remedy}")));
+        }
+        let value: T = ciborium::from_reader(BufReader::with_capacity(1 << 16, ZlibDecoder::new(payload)))
+            .map_err(|_| refuse(format!("its contents are not what this program writes; {remedy}")))?;
+        if is_consistent(&value) { Ok(value) } else { Err(refuse(format!("its numbers do not belong together; {remedy}"))) }
+    }
+}
+
 impl Fit {
     /// Saves the fit, with `extra` beside it (what a program wants to remember of its table), crash-safely.
     ///
     /// # Errors
     /// [`Error::Io`] where the file cannot be written; nothing is left behind then.
     pub fn save_with<T: Serialize>(&self, extra: &T, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
-        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
-        let broken = |error: String| Error::ModelFile { path: path.to_path_buf(), problem: error };
-        ciborium::into_writer(&(self, extra), &mut encoder).map_err(|error| broken(error.to_string()))?;
-        let payload = encoder.finish().map_err(|error| broken(error.to_string()))?;
-        let mut bytes = Vec::with_capacity(payload.len() + 24);
-        bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&VERSION.to_le_bytes());
-        bytes.extend_from_slice(&crc32fast::hash(&payload).to_le_bytes());
-        bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(&payload);
-        write_whole(path, &bytes)
+        MODEL.save(&(self, extra), path.as_ref())
     }
 
     /// Saves the fit crash-safely.
@@ -91,32 +144,7 @@ impl Fit {
     /// [`Error::Io`] where the file cannot be read, [`Error::ModelFile`] where it is truncated, damaged, of another version or
     /// no model.
     pub fn load_with<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<(Fit, T)> {
-        let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
-        let refuse = |problem: String| Error::ModelFile { path: path.to_path_buf(), problem };
-        if bytes.len() < 24 || &bytes[..8] != MAGIC {
-            return Err(refuse("it does not begin like one; give the file that 'cognate fit --model FILE' wrote".into()));
-        }
-        let number = |from: usize| u32::from_le_bytes([bytes[from], bytes[from + 1], bytes[from + 2], bytes[from + 3]]);
-        if number(8) != VERSION {
-            return Err(refuse(format!("it has version {} and this program reads version {VERSION}; fit again", number(8))));
-        }
-        let payload = &bytes[24..];
-        let length = u64::from(number(16)) | u64::from(number(20)) << 32;
-        if payload.len() as u64 != length {
-            return Err(refuse(format!("it is truncated ({} of {length} bytes); copy it again or fit again", payload.len())));
-        }
-        if crc32fast::hash(payload) != number(12) {
-            return Err(refuse("its checksum is wrong, so it is damaged; copy it again or fit again".into()));
-        }
-        let mut plain = Vec::new();
-        ZlibDecoder::new(payload).read_to_end(&mut plain).map_err(|error| refuse(error.to_string()))?;
-        let (fit, extra): (Fit, T) = ciborium::from_reader(plain.as_slice())
-            .map_err(|_| refuse("its contents are not what this program writes; fit again".into()))?;
-        if !fit.is_consistent() {
-            return Err(refuse("its numbers do not belong together; fit again".into()));
-        }
-        Ok((fit, extra))
+        MODEL.load(path.as_ref(), |(fit, _): &(Fit, T)| fit.is_consistent())
     }
 
     /// Reads a fit exactly as saved, whatever was saved beside it.
@@ -126,6 +154,22 @@ impl Fit {
     pub fn load(path: impl AsRef<Path>) -> Result<Fit> {
         Ok(Fit::load_with::<Ignored>(path)?.0)
     }
+}
+
+/// Saves the sums of a table crash-safely, with the formula that named its columns.
+pub(crate) fn save_sums(summed: &Summed, formula: Option<&str>, path: &Path) -> Result<()> {
+    SUMS.save(&(&summed.tasks, &summed.schema, formula), path)
+}
+
+/// Reads sums exactly as saved.
+pub(crate) fn load_sums(path: &Path) -> Result<(Tasks, Schema, Option<String>)> {
+    SUMS.load(path, |(tasks, _, _): &(Tasks, Schema, Option<String>)| tasks.is_consistent())
+}
+
+/// Whether a file begins like one of sums.
+pub(crate) fn are_sums(path: &Path) -> bool {
+    let mut magic = [0; 8];
+    path.is_file() && std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && &magic == SUMS.magic
 }
 
 /// Takes anything and keeps nothing.

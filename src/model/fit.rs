@@ -194,7 +194,8 @@ impl Fit {
         let coordinates = &self.coordinates;
         let numbers = [self.mean.as_slice(), self.mean_covariance.as_slice(), self.coefficients.as_slice(), self.covariances.as_slice()];
         let scales = [&coordinates.centre[..], &coordinates.scale, &[coordinates.target_centre, coordinates.target_scale]];
-        self.coefficients.shape() == (p, tasks)
+        self.tasks.is_consistent()
+            && self.coefficients.shape() == (p, tasks)
             && self.own_shares.len() == tasks
             && self.evidence_is_consistent()
             && self.sites.as_ref().is_none_or(|sites| sites.are_consistent(p, tasks))

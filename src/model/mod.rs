@@ -21,7 +21,7 @@ mod warnings;
 
 pub use clusters::Cluster;
 pub use components::VarianceComponent;
-pub(crate) use file::{discard_pending, write_whole};
+pub(crate) use file::{are_sums, discard_pending, load_sums, save_sums, write_whole};
 pub use fit::{Fit, LikelihoodKind};
 pub use intervals::Intervals;
 pub use loadings::Loadings;

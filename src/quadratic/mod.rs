@@ -46,6 +46,7 @@ impl Statistics {
     ///
     /// # Panics
     /// If `x` has another length than the features.
+    #[inline]
     pub fn add_row(&mut self, x: &[f64], y: f64, weight: f64) {
         assert_eq!(x.len(), self.features, "a row has as many values as the statistics have features");
         self.rows += 1;
@@ -161,6 +162,54 @@ impl Statistics {
     pub(crate) fn cross(&self, i: usize, j: usize) -> f64 {
         let (i, j) = if i >= j { (i, j) } else { (j, i) };
         self.cross[i * (i + 1) / 2 + j]
+    }
+
+    /// The same rows about a shift that lies `by` (features, then target) from theirs: exact to rounding, so that statistics about
+    /// different shifts add too. O(d^2).
+    ///
+    /// ```
+    /// use cognate::Statistics;
+    /// // Rows at 1e8, each task about its own first row.
+    /// let (mut a, mut b) = (Statistics::new(1), Statistics::new(1));
+    /// a.add_row(&[0.0], 0.0, 1.0);
+    /// a.add_row(&[1.0], 2.0, 1.0);
+    /// b.add_row(&[0.0], 0.0, 1.0);
+    /// let both = &a + &b.moved(&[-3.0, -1.0]);
+    /// let mut direct = a.clone();
+    /// direct.add_row(&[3.0], 1.0, 1.0);
+    /// assert_eq!(both, direct);
+    /// ```
+    ///
+    /// # Panics
+    /// If `by` has not one value a feature and one for the target.
+    pub fn moved(&self, by: &[f64]) -> Statistics {
+        assert_eq!(by.len(), self.features + 1, "a shift has a value for every feature and the target");
+        let mut moved = self.clone();
+        if by.iter().all(|by| *by == 0.0) {
+            return moved;
+        }
+        let weight = self.cross(0, 0);
+        for (i, own) in by.iter().enumerate() {
+            let start = (i + 1) * (i + 2) / 2;
+            moved.cross[start] -= own * weight;
+            for (j, other) in by[..=i].iter().enumerate() {
+                moved.cross[start + j + 1] += own * other * weight - own * self.cross(0, j + 1) - other * self.cross(0, i + 1);
+            }
+        }
+        moved
+    }
+
+    /// Whether there are as many sums as of so many features, all finite.
+    pub(crate) fn is_consistent(&self, features: usize) -> bool {
+        self.features == features
+            && self.cross.len() == (features + 2) * (features + 3) / 2
+            && self.cross.iter().chain([&self.log_weights]).all(|value| value.is_finite())
+    }
+
+    /// Whether they could be sums of rows: no square is negative beyond rounding, and without rows nothing is left.
+    pub(crate) fn are_sums_of(&self, before: &Statistics) -> bool {
+        (0..self.features + 2).all(|k| self.cross(k, k) >= -1e-9 * before.cross(k, k))
+            && (self.rows > 0 || self.cross(0, 0) < 0.5 * before.cross(0, 0))
     }
 
     fn combine(&self, other: &Statistics, sign: f64) -> Statistics {

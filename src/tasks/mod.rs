@@ -6,12 +6,15 @@ mod design;
 mod rows;
 mod shared;
 mod summaries;
+mod sums;
 
+pub(crate) use alike::Alike;
 pub use coordinates::{Coordinates, TargetUnit};
 pub use design::Design;
 pub use rows::Rows;
 pub(crate) use shared::SharedRows;
 pub use summaries::Summaries;
+pub(crate) use sums::TaskSums;
 
 use crate::error::{Error, Result};
 use crate::quadratic::{Quadratics, Statistics};
@@ -31,7 +34,8 @@ pub struct Tasks {
     target: String,
     names: Vec<String>,
     design: Design,
-    /// What was subtracted from the features and the target before they were multiplied.
+    /// What was subtracted from the features and the target of every task, one task after another, before they were multiplied: those of
+    /// a row of its own, so that digits are not lost to where tasks lie.
     shift: Vec<f64>,
     statistics: Vec<Statistics>,
     /// Whether the statistics are of estimates from elsewhere ([`Summaries`]), not of rows.
@@ -96,7 +100,7 @@ impl Tasks {
         &self.design
     }
 
-    /// The statistics of one task, about the common shift.
+    /// The statistics of one task, about its own shift.
     pub fn statistics(&self, task: usize) -> &Statistics {
         &self.statistics[task]
     }
@@ -111,11 +115,23 @@ impl Tasks {
     /// # Errors
     /// [`Error::Shape`] where the tasks are not the same.
     pub fn without(&self, fold: &Tasks) -> Result<Tasks> {
-        if fold.names != self.names || fold.shift != self.shift {
+        if fold.names != self.names || fold.design.columns() != self.design.columns() {
             return Err(Error::Shape { what: "a fold's tasks".into(), found: fold.len(), expected: self.len() });
         }
-        let statistics = self.statistics.iter().zip(&fold.statistics).map(|(all, part)| all - part).collect();
+        let statistics = (0..self.len()).map(|t| &self.statistics[t] - &fold.about(t, self.shift(t))).collect();
         Ok(Tasks { statistics, rows: None, ..self.clone() })
+    }
+
+    /// What was subtracted from the features and the target of a task.
+    fn shift(&self, task: usize) -> &[f64] {
+        let width = self.design.columns() + 1;
+        &self.shift[task * width..(task + 1) * width]
+    }
+
+    /// The statistics of a task about another shift.
+    fn about(&self, task: usize, shift: &[f64]) -> Statistics {
+        let by: Vec<f64> = shift.iter().zip(self.shift(task)).map(|(to, from)| to - from).collect();
+        self.statistics[task].moved(&by)
     }
 
     /// With the rows from which they were made, which families other than the Gaussian need.
@@ -165,14 +181,15 @@ impl Tasks {
     /// weights of its rows.
     pub(crate) fn left_intercept(&self, task: usize, coordinates: &Coordinates) -> Option<(DVector<f64>, f64)> {
         let (sums, weight) = (&self.statistics[task], self.statistics[task].cross(0, 0));
-        let mean = |k: usize| (self.shift[k] + sums.cross(k + 1, 0) / weight - coordinates.centre[k]) / coordinates.scale[k];
+        let shift = self.shift(task);
+        let mean = |k: usize| ((shift[k] - coordinates.centre[k]) + sums.cross(k + 1, 0) / weight) / coordinates.scale[k];
         let left = self.design.leaves_intercepts() && weight > 0.0;
         left.then(|| (DVector::from_fn(self.design.len(), |k, _| if k == 0 { 0.0 } else { mean(k - 1) }), weight))
     }
 
     /// Weighted mean of the targets of a task, less their offsets; NaN without rows.
     pub(crate) fn target_mean(&self, task: usize) -> f64 {
-        self.value(&self.statistics[task], self.design.columns())
+        value((&self.statistics[task], self.shift(task)), self.design.columns())
     }
 
     /// Names of the tasks most of whose rows have the same features as rows of others, though no row names a unit: they may have been
@@ -181,17 +198,26 @@ impl Tasks {
         &self.alike
     }
 
-    fn total(&self) -> Statistics {
-        let mut total = Statistics::new(self.design.columns());
-        for statistics in &self.statistics {
-            total = &total + statistics;
+    /// The statistics of all rows, about their mean, and where that is.
+    fn total(&self) -> (Statistics, Vec<f64>) {
+        let width = self.design.columns() + 1;
+        let (mut total, mut shift, mut weight) = (Statistics::new(width - 1), vec![0.0; width], 0.0);
+        for (t, own) in self.statistics.iter().enumerate().filter(|(_, own)| own.cross(0, 0) > 0.0) {
+            weight += own.cross(0, 0);
+            for ((k, mean), from) in shift.iter_mut().enumerate().zip(self.shift(t)) {
+                *mean += (own.cross(0, 0) * (from - *mean) + own.cross(k + 1, 0)) / weight;
+            }
         }
-        total
+        for t in 0..self.len() {
+            total = &total + &self.about(t, &shift);
+        }
+        (total, shift)
     }
 
     /// Refuses what cannot be fitted: no rows, a constant target, a constant feature beside an intercept.
     pub fn check(&self) -> Result<()> {
-        let total = self.total();
+        let (total, shift) = self.total();
+        let in_all = |k: usize| value((&total, &shift), k);
         if self.estimates {
             return self.check_estimates(&total);
         }
@@ -203,34 +229,32 @@ impl Tasks {
             let spread = sums.cross(k, k) - sums.cross(k, 0).powi(2) / sums.cross(0, 0);
             spread <= 1e-14 * sums.cross(k, k).abs()
         };
-        let constant = |k: usize| constant_in(&total, k);
+        // About their mean rows have a spread that rounding may have left; a value cannot be told from one nearer than its last digits.
+        let digits = |k: usize| total.cross(0, 0) * (4.0 * f64::EPSILON * shift[k - 1]).powi(2);
+        let constant = |k: usize| constant_in(&total, k) || total.cross(k, k) <= digits(k);
         if self.design.own_units
             && let Some(t) = (0..self.len()).find(|t| constant_in(&self.statistics[*t], d + 1) || self.statistics[*t].rows() == 0)
         {
-            return Err(Error::ConstantTarget { column: self.names[t].clone(), value: self.value(&self.statistics[t], d) });
+            return Err(Error::ConstantTarget { column: self.names[t].clone(), value: self.target_mean(t) });
         }
         if total.rows() > 1 && !self.design.own_units && constant(d + 1) {
-            return Err(Error::ConstantTarget { column: self.target.clone(), value: self.value(&total, d) });
+            return Err(Error::ConstantTarget { column: self.target.clone(), value: in_all(d) });
         }
         // Where each target is centred by itself, a feature that says nothing does no harm.
         if self.design.intercept && total.rows() > 1 && !self.design.own_units {
             for k in 0..d {
                 if constant(k + 1) {
                     let column = self.design.features[k + 1].clone();
-                    return Err(Error::ConstantFeature { column, value: self.value(&total, k) });
+                    return Err(Error::ConstantFeature { column, value: in_all(k) });
                 }
             }
         }
         Ok(())
     }
 
-    fn value(&self, total: &Statistics, column: usize) -> f64 {
-        self.shift[column] + total.cross(column + 1, 0) / total.cross(0, 0)
-    }
-
     /// The coordinates in which the model is fitted: centre and scale of each feature and of the target.
     pub(crate) fn coordinates(&self, centred: bool, scaled: bool) -> Coordinates {
-        let total = self.total();
+        let (total, shift) = self.total();
         let d = self.design.columns();
         // Mean about the shift and standard deviation of column k of (x, y).
         let moments = |sums: &Statistics, k: usize| {
@@ -240,19 +264,19 @@ impl Tasks {
             (mean, if spread > 1e-14 * square { spread.sqrt() } else { 1.0 })
         };
         let centred = (centred || self.design.own_units) && self.design.intercept;
-        let centre = (0..d).map(|k| if centred { self.shift[k] + moments(&total, k).0 } else { 0.0 }).collect();
+        let centre = (0..d).map(|k| if centred { shift[k] + moments(&total, k).0 } else { 0.0 }).collect();
         let scale = (0..d).map(|k| if scaled { moments(&total, k).1 } else { 1.0 }).collect();
         let intercept = self.design.intercept;
         if self.design.own_units {
-            let own = |sums: &Statistics| {
-                let (mean, scale) = moments(sums, d);
-                TargetUnit { centre: if intercept { self.shift[d] + mean } else { 0.0 }, scale }
+            let own = |t: usize| {
+                let (mean, scale) = moments(&self.statistics[t], d);
+                TargetUnit { centre: if intercept { self.shift(t)[d] + mean } else { 0.0 }, scale }
             };
-            let targets = self.statistics.iter().map(own).collect();
+            let targets = (0..self.len()).map(own).collect();
             return Coordinates { intercept, centre, scale, target_centre: 0.0, target_scale: 1.0, targets };
         }
         let (mean, target_scale) = moments(&total, d);
-        let target_centre = if intercept && self.design.mean[0] { self.shift[d] + mean } else { 0.0 };
+        let target_centre = if intercept && self.design.mean[0] { shift[d] + mean } else { 0.0 };
         Coordinates { intercept, centre, scale, target_centre, target_scale, targets: Vec::new() }
     }
 
@@ -261,16 +285,15 @@ impl Tasks {
         let d = self.design.columns();
         let offset = usize::from(!self.design.intercept);
         // Column k of (1, x, y) becomes (z - move_k * 1) / scale_k.
-        let mut moves: Vec<f64> = std::iter::once(0.0)
-            .chain(coordinates.centre.iter().zip(&self.shift).map(|(centre, shift)| centre - shift))
-            .chain(std::iter::once(0.0))
-            .collect();
+        let mut moves = vec![0.0; d + 2];
         let mut scales: Vec<f64> = std::iter::once(1.0).chain(coordinates.scale.iter().copied()).chain(std::iter::once(1.0)).collect();
         let p = self.design.len();
         Quadratics::build(self.len(), p, |t, linear, curvature| {
             let s = &self.statistics[t];
             let unit = coordinates.target_unit(Some(t));
-            (moves[d + 1], scales[d + 1]) = (unit.centre - self.shift[d], unit.scale);
+            let shift = self.shift(t);
+            (0..d).for_each(|k| moves[k + 1] = coordinates.centre[k] - shift[k]);
+            (moves[d + 1], scales[d + 1]) = (unit.centre - shift[d], unit.scale);
             let weight = s.cross(0, 0);
             let product = |i: usize, j: usize| {
                 let moved = match (i, j) {
@@ -301,6 +324,11 @@ impl Tasks {
             product(d + 1, d + 1)
         })
     }
+}
+
+/// The mean of a column of sums about a shift; NaN without rows.
+fn value((sums, shift): (&Statistics, &[f64]), column: usize) -> f64 {
+    shift[column] + sums.cross(column + 1, 0) / sums.cross(0, 0)
 }
 
 #[cfg(test)]

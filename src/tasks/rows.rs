@@ -1,8 +1,7 @@
 //! Observations row by row, as they are pushed.
 
-use super::{Design, LARGEST, Tasks, alike};
+use super::{Alike, Design, LARGEST, TaskSums, Tasks};
 use crate::error::{Error, Result};
-use crate::quadratic::Statistics;
 use std::collections::HashMap;
 
 /// Observations in the order they came: task, features, target and weight of each row.
@@ -304,29 +303,25 @@ impl Rows {
 
     /// As [`Rows::tasks`], with only the rows for which `keep(row)` holds; tasks left without rows stay, empty.
     pub fn tasks_of(&self, design: &Design, keep: impl Fn(usize) -> bool) -> Tasks {
-        let keep = &keep;
-        let d = self.features.len();
-        let shift: Vec<f64> = if self.is_empty() { vec![0.0; d + 1] } else { self.x(0).iter().copied().chain([self.y[0]]).collect() };
-        let mut statistics = vec![Statistics::new(d); self.names.len()];
-        let mut row = vec![0.0; d];
-        for i in (0..self.len()).filter(|i| keep(*i)) {
-            for ((cell, value), shift) in row.iter_mut().zip(self.x(i)).zip(&shift) {
-                *cell = value - shift;
+        let mut sums = TaskSums::new(self.features.len());
+        sums.resize(self.names.len());
+        for i in 0..self.len() {
+            sums.begin(self.task(i), self.x(i), self.y(i) - self.offset[i]);
+            if keep(i) {
+                sums.add(self.task(i), self.x(i), self.y(i) - self.offset[i], self.weight[i]);
             }
-            statistics[self.task(i)].add_row(&row, self.y[i] - self.offset[i] - shift[d], self.weight[i]);
+        }
+        let mut alike = Alike::default();
+        if !self.features.is_empty() && self.units.is_empty() && self.names.len() > 1 {
+            (0..self.len()).filter(|i| keep(*i)).for_each(|i| alike.note(self.x(i), self.task(i), self.len()));
         }
         let (groups, group) = self.grouped();
         Tasks {
             target: self.target_name.clone(),
             groups,
             group,
-            names: self.names.clone(),
-            design: design.clone(),
-            shift,
-            statistics,
-            estimates: false,
-            alike: alike::tasks(self, keep).into_iter().map(|t| self.names[t].clone()).collect(),
-            rows: None,
+            alike: alike.tasks(self.len()).into_iter().map(|t| self.names[t].clone()).collect(),
+            ..sums.tasks(&self.target_name, self.names.clone(), design)
         }
     }
 }

@@ -113,7 +113,7 @@ impl Summaries {
             target: "estimate".into(),
             names: self.names.clone(),
             design: Design::varying(&self.features).without_intercept(),
-            shift: vec![0.0; self.features.len() + 1],
+            shift: vec![0.0; self.len() * (self.features.len() + 1)],
             statistics: self.statistics.clone(),
             estimates: true,
             alike: Vec::new(),

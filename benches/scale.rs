@@ -1,0 +1,89 @@
+//! From a large CSV table to a fitted model: reading and summing in one pass, then an exchangeable fit with diagonal K.
+//!
+//! `cargo bench --bench scale -- write FILE ROWS TASKS` writes a table of 20 normal features with all their digits;
+//! `... -- FILE THREADS` reads it on so many threads and fits it. `benches/scale.sh` does both, and DuckDB's sums of the same file.
+
+use cognate::csv::Columns;
+use cognate::{Exchangeable, FeatureCovariance, Gaussian, Intervals, Model};
+use cpu_time::ProcessTime;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
+
+const FEATURES: usize = 20;
+
+/// Every task its own slopes, rows in random order of tasks.
+fn write(path: &str, rows: usize, tasks: usize) -> std::io::Result<()> {
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let mut normal = || -> f64 { StandardNormal.sample(&mut random) };
+    let slopes: Vec<f64> = (0..tasks * (FEATURES + 1)).map(|k| (k % 3) as f64 * 0.2 + 0.4 * normal()).collect();
+    let mut out = std::io::BufWriter::with_capacity(1 << 20, std::fs::File::create(path)?);
+    let names: Vec<String> = (1..=FEATURES).map(|k| format!("x{k}")).collect();
+    writeln!(out, "task,{},y", names.join(","))?;
+    for row in 0..rows {
+        // Every task appears before any does again, in another order each time.
+        let task = (row % tasks * 7_919 + row / tasks * 104_729) % tasks;
+        let own = &slopes[task * (FEATURES + 1)..(task + 1) * (FEATURES + 1)];
+        let mut y = own[0] + normal();
+        write!(out, "t{task}")?;
+        for slope in &own[1..] {
+            let x = normal();
+            y += slope * x;
+            write!(out, ",{x}")?;
+        }
+        writeln!(out, ",{y}")?;
+    }
+    out.flush()
+}
+
+fn peak_gb() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("VmHWM: 0 kB");
+    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<f64>().ok()).unwrap_or(0.0) / 1e6
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let number = |text: &String| text.parse::<usize>().expect("a whole number");
+    match arguments.as_slice() {
+        [word, path, rows, tasks] if word == "write" => write(path, number(rows), number(tasks)).expect("the table can be written"),
+        [path, threads] => {
+            rayon::ThreadPoolBuilder::new().num_threads(number(threads)).build_global().expect("the pool is built once");
+            let columns = Columns { task: "task".into(), target: "y".into(), ..Columns::default() };
+            for _ in 0..3 {
+                let (begin, used) = (Instant::now(), ProcessTime::now());
+                let input = cognate::csv::open(Path::new(path)).expect("the table opens");
+                let tasks = cognate::csv::sum(input, &columns).expect("the table is plain").tasks;
+                println!(
+                    "read and summed {} rows of {} tasks on {threads} threads: {:.2} s, {:.2} s CPU, peak {:.2} GB",
+                    tasks.rows(),
+                    tasks.len(),
+                    begin.elapsed().as_secs_f64(),
+                    used.elapsed().as_secs_f64(),
+                    peak_gb()
+                );
+            }
+            let tasks =
+                cognate::csv::sum(cognate::csv::open(Path::new(path)).expect("the table opens"), &columns).expect("it is plain").tasks;
+            for intervals in [Intervals::PlugIn, Intervals::Full] {
+                let (begin, used) = (Instant::now(), ProcessTime::now());
+                let fit = Model::new(Gaussian::default(), Exchangeable::new(FeatureCovariance::Diagonal))
+                    .intervals(intervals)
+                    .fit(&tasks)
+                    .expect("the model fits");
+                println!(
+                    "fitted ({intervals:?} intervals): {:.2} s, {:.2} s CPU, {} E-steps, log-likelihood {:.4}, peak {:.2} GB",
+                    begin.elapsed().as_secs_f64(),
+                    used.elapsed().as_secs_f64(),
+                    fit.trace().len(),
+                    fit.log_likelihood(),
+                    peak_gb()
+                );
+            }
+        }
+        _ => {}
+    }
+}

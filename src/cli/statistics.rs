@@ -1,0 +1,130 @@
+//! `cognate statistics`: the sums of a table, which add and subtract, and fits of them.
+
+use super::args::{Cli, Command, DataArgs, FitArgs, Missing};
+use super::progress::Progress;
+use super::run::{Output, check_output, conclude, note_left_out, source_name, structure};
+use crate::csv::{self, Columns, Summed, Table};
+use crate::error::{Error, Result};
+use crate::model::{are_sums, load_sums, save_sums};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory};
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Args)]
+#[command(mut_arg("task", |arg| arg.required_unless_present("formula")), mut_arg("target", |arg| arg.required_unless_present("formula")))]
+pub(super) struct StatisticsArgs {
+    #[command(flatten)]
+    pub table: DataArgs,
+    /// File to write
+    #[arg(short, long)]
+    pub output: PathBuf,
+}
+
+/// Files of sums beside or in the place of a table.
+#[derive(Debug, Args)]
+pub(super) struct SumArgs {
+    /// More files that 'cognate statistics' wrote, where DATA is one: their rows are added
+    #[arg(value_name = "STATISTICS")]
+    pub more: Vec<PathBuf>,
+    /// File that 'cognate statistics' wrote of rows to be left out, which are among those of DATA
+    #[arg(long, value_name = "STATISTICS")]
+    pub without: Vec<PathBuf>,
+}
+
+impl SumArgs {
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.more.iter().chain(&self.without).map(PathBuf::as_path)
+    }
+}
+
+/// The sums of a table for a Gaussian model: in one pass where it is plain, else by way of its rows.
+pub(super) fn sum(args: &DataArgs, columns: &Columns, progress: &Progress) -> Result<Summed> {
+    let is_file = args.data.is_file();
+    if let Some(summed) = is_file.then(|| csv::open(&args.data)).transpose()?.and_then(|input| csv::sum(progress.watch(input), columns)) {
+        return Ok(summed);
+    }
+    let table = csv::read(progress.watch(csv::open(&args.data)?), &source_name(&args.data), columns)?;
+    let Table { rows, design, schema, missing_targets, dropped, empty_tasks } = table;
+    Ok(Summed { tasks: rows.tasks(&design), schema, missing_targets, dropped, empty_tasks })
+}
+
+pub(super) fn statistics(args: &StatisticsArgs, quiet: bool, progress: &Progress) -> Result<String> {
+    check_output(Some(&args.output), &[&args.table.data])?;
+    if args.table.shares_rows() || args.table.family_column.is_some() || args.table.trials.is_some() || args.table.exposure.is_some() {
+        let problem = "sums are enough for Gaussian models of separate rows only; leave --targets, --row, --family-column, --trials and --exposure \
+                       out, or fit the table itself";
+        return Err(Error::Arguments(problem.into()));
+    }
+    let (columns, _) = args.table.columns()?;
+    let summed = sum(&args.table, &columns, progress)?;
+    if !quiet {
+        note_left_out((summed.missing_targets, summed.dropped, &summed.empty_tasks), &summed.schema, false);
+        note!("cognate: {} rows of {} tasks summed", summed.tasks.rows(), summed.tasks.len());
+    }
+    save_sums(&summed, args.table.formula.as_deref(), &args.output)?;
+    Ok(String::new())
+}
+
+/// Refuses a fit of a table whose columns are not named.
+pub(super) fn complete(cli: Cli) -> std::result::Result<Cli, clap::Error> {
+    if let Command::Fit(args) = &cli.command {
+        let table = &args.table;
+        let named = table.formula.is_some() || table.targets.is_some() || args.summaries.summaries;
+        let missing: Vec<&str> = [("--task <TASK>", &table.task), ("--target <TARGET>", &table.target)]
+            .into_iter()
+            .filter_map(|(flag, value)| value.is_none().then_some(flag))
+            .collect();
+        if !named && !missing.is_empty() && !are_given(args) {
+            let problem = format!("the following required arguments were not provided:\n  {}", missing.join("\n  "));
+            return Err(Cli::command().error(ErrorKind::MissingRequiredArgument, problem));
+        }
+    }
+    Ok(cli)
+}
+
+/// Whether columns, or what to do with them, were named.
+fn names_columns(table: &DataArgs) -> bool {
+    let names = [&table.task, &table.target, &table.row, &table.formula, &table.weights, &table.trials, &table.offset, &table.exposure];
+    let lists = [&table.targets, &table.features, &table.graph_features];
+    names.into_iter().chain([&table.family_column]).any(Option::is_some)
+        || lists.into_iter().any(Option::is_some)
+        || !table.factors.is_empty()
+        || table.no_task_intercept
+        || table.varying != ["all"]
+        || table.missing != Missing::Refuse
+}
+
+/// Whether DATA is a file of sums.
+pub(super) fn are_given(args: &FitArgs) -> bool {
+    are_sums(&args.table.data)
+}
+
+pub(super) fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
+    if names_columns(&args.table) || args.summaries.summaries || !args.model.is_gaussian() {
+        let problem = "statistics are sums of named columns for a Gaussian model; leave the flags of columns, --summaries and --family out, or give \
+                       the table";
+        return Err(Error::Arguments(problem.into()));
+    }
+    let (mut tasks, schema, formula) = load_sums(&args.table.data)?;
+    for path in &args.sums.more {
+        let (more, other, _) = load_sums(path)?;
+        check_codings(schema.codings == other.codings, path)?;
+        tasks = tasks.plus(&more)?;
+    }
+    for path in &args.sums.without {
+        let (fewer, other, _) = load_sums(path)?;
+        check_codings(schema.codings == other.codings, path)?;
+        tasks = tasks.minus(&fewer)?;
+    }
+    let table = DataArgs { formula, ..args.table.clone() };
+    let (_, implied) = table.columns()?;
+    args.uncertainty.check(tasks.design())?;
+    let builder = args.model.builder(&table);
+    let make = |quiet: bool| Ok(builder(structure(args, implied, tasks.names(), tasks.design(), quiet)?));
+    conclude(args, (make(quiet)?, &|| make(true)), &tasks, &schema, quiet, progress)
+}
+
+fn check_codings(same: bool, path: &Path) -> Result<()> {
+    let problem = "its categories are not those of the first; sum both tables with the same ones, or give the features as numbers";
+    if same { Ok(()) } else { Err(Error::StatisticsFile { path: path.into(), problem: problem.into() }) }
+}
