@@ -40,7 +40,9 @@ fn main() -> cognate::Result<()> {
         };
         let fit = |rows: &Rows, robust: bool| -> cognate::Result<Fit> {
             let structure = by_name(structure, &Options { robust, ..Options::default() })?;
-            Model::of(Box::new(Gaussian::default()), structure).intervals(Intervals::PlugIn).fit(&rows.tasks(&Design::varying(rows.features())))
+            Model::of(Box::new(Gaussian::default()), structure)
+                .intervals(Intervals::PlugIn)
+                .fit(&rows.tasks(&Design::varying(rows.features())))
         };
         let error = |fit: &Fit| -> f64 {
             let of = |t: usize| {
@@ -53,7 +55,13 @@ fn main() -> cognate::Result<()> {
         let robust = fit(&far, true)?;
         found += robust.let_go().iter().filter(|t| **t < OUTLIERS).count();
         others += robust.let_go().iter().filter(|t| **t >= OUTLIERS).count();
-        let each = [error(&robust), error(&fit(&far, false)?), error(&fit(&without, false)?), error(&fit(&like, true)?), error(&fit(&like, false)?)];
+        let each = [
+            error(&robust),
+            error(&fit(&far, false)?),
+            error(&fit(&without, false)?),
+            error(&fit(&like, true)?),
+            error(&fit(&like, false)?),
+        ];
         sums.iter_mut().zip(each).for_each(|(sum, own)| *sum += own);
     }
     let ratio = |a: usize, b: usize| sums[a] / sums[b];

@@ -58,8 +58,8 @@ pub use prior::{Groups, Mean, Mixture, Prior, Relatedness, TaskScales};
 pub use quadratic::{Quadratic, Quadratics, Statistics};
 pub use scores::{Coverage, Outcome, Reliability, Scores, Summary, TaskScores, wilson_interval};
 pub use structure::{
-    CandidateRule, Clusters, EdgeMethod, Exchangeable, Factor, FeatureCovariance, Full, Graph, Independent, Known, KnownRelation, Pooled, Robust,
-    Smooth, Structure, edge_scores,
+    CandidateRule, Clusters, EdgeMethod, Exchangeable, Factor, FeatureCovariance, Full, Graph, Independent, Known, KnownRelation, Pooled,
+    Robust, Smooth, Structure, edge_scores,
 };
 pub use tasks::{Coordinates, Design, INTERCEPT, Rows, Summaries, TargetUnit, Tasks};
 

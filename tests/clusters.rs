@@ -13,7 +13,6 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Gamma as Gammas, Poisson as Counts, StandardNormal};
 use std::fmt::Write;
-use std::sync::Arc;
 
 fn normal(random: &mut ChaCha8Rng) -> f64 {
     StandardNormal.sample(random)
@@ -326,7 +325,7 @@ fn the_command_line_fits_saves_and_predicts_clusters() {
     let value: serde_json::Value = serde_json::from_str(&json.out).unwrap();
     assert_eq!(value["clusters"]["clusters"].as_array().unwrap().len(), 2);
     assert!(value["clusters"]["tasks"]["task 12"]["cluster"].is_null());
-    let own = Fit::load(&folder.path().join("m")).unwrap();
+    let own = Fit::load(folder.path().join("m")).unwrap();
     assert_found(&own, 13);
     assert_eq!(own.clusters()[0].share, value["clusters"]["clusters"][0]["share"].as_f64().unwrap());
     // A task that nobody has seen may be of any.

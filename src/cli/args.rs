@@ -4,6 +4,7 @@ use super::edges::{EdgeArgs, EdgesArg};
 use super::evidence::EvidenceArgs;
 use super::graph::GraphArgs;
 use super::intervals::UncertaintyArgs;
+use super::shape::ShapeArgs;
 use super::simulate::SimulateArgs;
 use super::statistics::{StatisticsArgs, SumArgs};
 use super::summaries::SummaryArgs;
@@ -12,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::formula::Formula;
 use crate::likelihood::{self, CorrelatedGaussian, FAMILY_NAMES, Family, Gaussian, Generalised, Inference, Likelihood, Noise};
 use crate::model::{Model, Standardise};
-use crate::structure::{self, FeatureCovariance, KnownRelation, Robust, Structure};
+use crate::structure::{self, FeatureCovariance, KnownRelation, Structure};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
@@ -152,19 +153,12 @@ pub(super) struct ModelArgs {
     /// || the model of lme4)
     #[arg(long, value_enum)]
     standardise: Option<StandardiseArg>,
-    /// Every task has a scale of its own, so that one unlike the others is let go and named (known, exchangeable, factor, full)
-    #[arg(long)]
-    robust: bool,
-    /// How many factors the structure factor has (default: 1; compare tries all up to it, by default 3)
-    #[arg(long, value_name = "K")]
-    rank: Option<usize>,
+    #[command(flatten)]
+    shape: ShapeArgs,
     /// Strength nu of the prior on the task covariance (full: T + 1; factor: 4, on what each task has for itself; graph: 2; the exact
     /// sampler of edges has one of its own)
     #[arg(long)]
     prior_strength: Option<f64>,
-    /// How many groups of tasks the structure clusters looks for (default: 2; compare tries all up to it, by default 3)
-    #[arg(long, value_name = "K")]
-    groups: Option<usize>,
     /// How the structure graph finds its edge probabilities
     #[arg(long, value_enum, default_value_t = EdgesArg::Auto)]
     edges: EdgesArg,
@@ -403,19 +397,16 @@ impl ModelArgs {
             ("--feature-covariance", self.feature_covariance.is_some() && structure.feature_covariance().is_none()),
             ("--prior-strength", self.prior_strength.is_some() && !learns),
             ("--graph", self.search.graph.is_some() && !matches!(structure.name(), "known" | "graph")),
-            ("--rank", self.rank.is_some() && structure.name() != "factor"),
             ("--candidates", self.search.candidates.is_some() && structure.name() != "graph"),
             ("--graph-features", table.graph_features.is_some() && !structure.relates()),
             ("--edges", !matches!(self.edges, EdgesArg::Auto) && structure.name() != "graph"),
             ("--covariance", self.covariance.is_some() && structure.name() != "known"),
             ("--reml", self.reml && (!structure.has_marginal() || structure.name() == "clusters")),
-            ("--robust", self.robust && !Robust::fits(structure)),
-            ("--groups", self.groups.is_some() && structure.name() != "clusters"),
             ("--noise", matches!(self.noise, NoiseArg::Task) && self.own_family().is_none() && table.shares_rows()),
             ("--noise", matches!(self.noise, NoiseArg::Task) && self.own_family().is_some_and(|family| family.dispersion().is_empty())),
             ("--inference", self.inference.is_some() && self.own_family().is_none() && table.family_column.is_none()),
         ];
-        given.into_iter().filter(|(_, idle)| *idle).map(|(flag, _)| flag).collect()
+        given.into_iter().chain(self.shape.idle(structure)).filter(|(_, idle)| *idle).map(|(flag, _)| flag).collect()
     }
 
     /// Flags given that mean nothing to any of these structures.
@@ -440,7 +431,7 @@ impl ModelArgs {
         {
             return Err(Error::Arguments(format!("--prior-strength {strength} is not positive; give a number such as 2")));
         }
-        if self.rank == Some(0) {
+        if self.shape.rank == Some(0) {
             return Err(Error::Arguments("--rank 0 leaves no factor; give 1 or more, or use --structure exchangeable".into()));
         }
         let asked = self.feature_covariance.map(|kind| match kind {
@@ -460,9 +451,9 @@ impl ModelArgs {
             edges: self.edges.into(),
             seed: self.seed,
             nearest: self.search.nearest()?,
-            clusters: self.groups,
-            rank: self.rank,
-            robust: self.robust,
+            clusters: self.shape.groups,
+            rank: self.shape.rank,
+            robust: self.shape.robust,
         })
     }
 

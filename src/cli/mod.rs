@@ -15,6 +15,7 @@ mod graph;
 mod intervals;
 mod progress;
 mod run;
+mod shape;
 mod simulate;
 mod statistics;
 mod summaries;

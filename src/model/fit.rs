@@ -202,7 +202,8 @@ impl Fit {
             && self.prior.mixture.is_some() == self.memberships.is_some()
             && self.prior.mixture.as_ref().is_none_or(|mixture| mixture.is_consistent(self.prior.varying.len()))
             && self.prior.task_scales.as_ref().is_none_or(|own| {
-                own.values.len() == tasks && own.values.iter().chain([&own.degrees_of_freedom]).all(|value| value.is_finite() && *value > 0.0)
+                own.values.len() == tasks
+                    && own.values.iter().chain([&own.degrees_of_freedom]).all(|value| value.is_finite() && *value > 0.0)
             })
             && self.memberships.as_ref().is_none_or(|own| own.is_consistent((p, tasks), &self.prior))
             && self.carried.average.as_ref().is_none_or(|average| average.is_consistent((p, tasks), (&self.prior, &self.dispersion)))

@@ -2,8 +2,8 @@
 
 use super::Fit;
 use crate::error::{Error, Result};
-use crate::prior::TaskScales;
 use crate::likelihood::{FAMILY_NAMES, Outlook, family, normal_crps};
+use crate::prior::TaskScales;
 use nalgebra::DMatrix;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, Normal};

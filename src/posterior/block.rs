@@ -208,7 +208,7 @@ impl Block {
         }
         slope *= 0.5;
         linalg::symmetrise(&mut slope);
-        let engine = Engine::Block(Block { quadratics: quadratics.clone(), prior: prior.clone(), scales, slope, residuals });
+        let engine = Engine::Block(Box::new(Block { quadratics: quadratics.clone(), prior: prior.clone(), scales, slope, residuals }));
         Ok(Outcome { mean, deviations, log_likelihood, log_likelihood_error: 0.0, engine })
     }
 

@@ -14,7 +14,7 @@ use crate::quadratic::Quadratics;
 use nalgebra::{DMatrix, DVector};
 
 pub(super) enum Engine {
-    Block(Block),
+    Block(Box<Block>),
     Coupled(Coupled),
     Apart(Apart),
     Kronecker(Kronecker),

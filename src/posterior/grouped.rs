@@ -145,7 +145,7 @@ mod tests {
             for (s, t) in (0..tasks).flat_map(|s| (0..tasks).map(move |t| (s, t))) {
                 for (i, j) in (0..2).flat_map(|i| (0..2).map(move |j| (i, j))) {
                     let scale = |t: usize| prior.groups.scale(t) * prior.task_scales.as_ref().map_or(1.0, |own| own.values[t]);
-                let scales = scale(s) * scale(t);
+                    let scales = scale(s) * scale(t);
                     between[(s * p + i, t * p + j)] = scales * sigma[(s, t)] * k[(i, j)];
                 }
             }

@@ -310,7 +310,13 @@ fn check(quadratics: &Quadratics, prior: &Prior, mixture: &Mixture) -> Result<()
         });
     }
     let plain = matches!(prior.relatedness, Relatedness::Identity) && matches!(prior.mean, Mean::Given(_) | Mean::Estimated(_));
-    if !plain || prior.groups.are_several() || prior.task_scales.is_some() || !prior.unrelated.is_empty() || !prior.free.is_empty() || quadratics.joint().is_some() {
+    if !plain
+        || prior.groups.are_several()
+        || prior.task_scales.is_some()
+        || !prior.unrelated.is_empty()
+        || !prior.free.is_empty()
+        || quadratics.joint().is_some()
+    {
         let problem = "unknown clusters go with a mean that is given or estimated, Sigma = I, no other groups of tasks, no graph features and errors \
                        that are independent; leave one of them out";
         return Err(Error::Arguments(problem.into()));

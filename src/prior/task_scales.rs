@@ -96,7 +96,7 @@ mod tests {
         use rand_distr::{Distribution, Gamma};
         let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
         for nu in [2.0, 5.0, 20.0] {
-            let precision = Gamma::new(0.5 * nu, 2.0 / nu).unwrap();
+            let precision = Gamma::<f64>::new(0.5 * nu, 2.0 / nu).unwrap();
             let values: Vec<f64> = (0..20_000).map(|_| precision.sample(&mut random).powf(-0.5)).collect();
             let found = TaskScales { values, degrees_of_freedom: 10.0 }.with_best_degrees(&vec![1e12; 20_000]).degrees_of_freedom;
             assert!((found / nu - 1.0).abs() < 0.05, "{found} for {nu}");

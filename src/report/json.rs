@@ -263,9 +263,10 @@ pub fn fit_json(fit: &Fit) -> Value {
         "warnings": fit.warnings(),
     });
     all["clusters"] = clusters(fit);
-    all["task_scales"] = fit.task_scales().map_or(Value::Null, |own| {
-        json!({"degrees_of_freedom": number(own.degrees_of_freedom), "scales": named(tasks.names(), own.values.iter().copied())})
-    });
+    all["task_scales"] = fit.task_scales().map_or(
+        Value::Null,
+        |own| json!({"degrees_of_freedom": number(own.degrees_of_freedom), "scales": named(tasks.names(), own.values.iter().copied())}),
+    );
     if let Value::Object(map) = &mut all {
         map.insert("loadings".into(), fit.loadings().map_or(Value::Null, |own| loadings_json(own, tasks.names())));
     }

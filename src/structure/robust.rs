@@ -155,7 +155,8 @@ impl Smooth for Robust {
         let tasks = like.task_scales.as_ref().map_or(0, |scales| scales.values.len());
         let (own, logs) = point.split_at(point.len() - tasks);
         let (moved, unit) = (self.within().at(own, like)?, unit(like, tasks));
-        let task_scales = like.task_scales.as_ref().map(|scales| TaskScales { values: logs.iter().map(|log| (log * unit).exp()).collect(), ..*scales });
+        let task_scales =
+            like.task_scales.as_ref().map(|scales| TaskScales { values: logs.iter().map(|log| (log * unit).exp()).collect(), ..*scales });
         Some(Prior { task_scales, ..moved })
     }
 
