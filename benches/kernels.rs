@@ -71,13 +71,12 @@ fn main() {
         let start = matrices(n);
         let (mut times, mut found) = ([const { Vec::new() }; 3], Vec::new());
         for _ in 0..ROUNDS {
-            let ways: [&dyn Fn(&mut [f64]); 3] =
-                [&|all| drop(cognate::invert_each(all, n)), &|all| with_faer(all, n), &|all| with_nalgebra(all, n)];
+            let ways: [fn(&mut [f64], usize); 3] = [|all, n| drop(cognate::invert_each(all, n)), with_faer, with_nalgebra];
             found.clear();
             for (way, times) in ways.into_iter().zip(&mut times) {
                 let mut all = start.clone();
                 let begin = ProcessTime::now();
-                way(&mut all);
+                way(&mut all, n);
                 times.push(1e3 * begin.elapsed().as_secs_f64());
                 found.push(all);
             }

@@ -1,8 +1,11 @@
 //! Inverses of many small matrices at once.
 
-use super::lanes::{Cells, LARGEST, add_gram, are_factors, cholesky, gather, invert_lower, log_determinants, scatter, triangle};
+use super::lanes::{
+    Cells, LARGEST, MOST_LANES, add_gram, are_factors, cholesky, gather, invert_lower, log_determinants, scatter, triangle,
+};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
+use std::array::from_fn;
 
 /// Inverts symmetric positive definite matrices of n rows that stand one after another, in place, and returns the log-determinant of
 /// each: `None` for one that is not positive definite, which is left as it was. Only upper triangles (by columns) are read, both are
@@ -54,12 +57,14 @@ impl WithSimd for Invert<'_> {
         let (mut matrix, mut reciprocals) = (Cells::new::<S>(triangle(n)), Cells::new::<S>(n));
         let mut inverse = Cells::new::<S>(n * n);
         let (matrix, reciprocals, inverse) = (matrix.get::<S>(), reciprocals.get::<S>(), inverse.get::<S>());
+        let mut near = vec![0.0; S::F64_LANES * n * n];
         let mut found = Vec::with_capacity(self.matrices.len() / (n * n));
         for group in self.matrices.chunks_mut(S::F64_LANES * n * n) {
             let count = group.len() / (n * n);
-            // Lanes without a matrix have a copy of the last.
-            let sources: Vec<&[f64]> = (0..S::F64_LANES).map(|lane| &group[lane.min(count - 1) * n * n..]).collect();
-            gather(simd, matrix, &sources, n);
+            // In one sweep: columns of several matrices in turn would wait for memory. Lanes without a matrix have a copy of the last.
+            near[..group.len()].copy_from_slice(group);
+            let sources: [&[f64]; MOST_LANES] = from_fn(|lane| &near[lane.min(count - 1) * n * n..]);
+            gather(simd, matrix, &sources[..S::F64_LANES], n);
             cholesky(simd, matrix, reciprocals);
             let sound: Vec<bool> = are_factors::<S>(matrix, n).collect();
             found.extend(log_determinants(simd, matrix, n).zip(&sound).take(count).map(|(value, sound)| sound.then_some(value)));

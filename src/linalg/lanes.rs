@@ -10,7 +10,7 @@ use pulp::Simd;
 use pulp::bytemuck::{cast_slice, cast_slice_mut};
 use std::array::from_fn;
 
-/// Rows and columns of most tiles, whose sums stay in registers.
+/// Rows and columns of the tiles whose sums stay in registers.
 const TILE: usize = 3;
 
 /// Above this size a matrix by itself is faster: its cells no longer fit in the first cache.
@@ -63,7 +63,7 @@ pub(crate) fn cell_of<S: Simd>(simd: S, number: impl Fn(usize) -> f64) -> S::f64
 }
 
 /// Most lanes that a vector has.
-const MOST_LANES: usize = 8;
+pub(super) const MOST_LANES: usize = 8;
 
 /// As many cells as there are lanes, rows and columns exchanged.
 #[inline(always)]
@@ -134,20 +134,10 @@ fn dots<S: Simd, const R: usize, const C: usize>(simd: S, left: [&[S::f64s]; R],
     sums
 }
 
-/// Where tiles begin and how many rows they have: three, four at the end of what three does not divide, or one of few rows.
+/// Where tiles begin and how many rows they have: three, and one where three do not divide.
 fn tiles(n: usize) -> impl Iterator<Item = (usize, usize)> {
-    let fours = match n {
-        1 | 2 => 0,
-        5 => 1,
-        _ => n % TILE,
-    };
-    let threes = (n - 4 * fours) / TILE;
-    let ones = n - 4 * fours - TILE * threes;
-    let sizes = std::iter::repeat_n(TILE, threes).chain(std::iter::repeat_n(4, fours)).chain(std::iter::repeat_n(1, ones));
-    sizes.scan(0, |start, size| {
-        *start += size;
-        Some((*start - size, size))
-    })
+    let whole = n - n % TILE;
+    (0..whole).step_by(TILE).map(|start| (start, TILE)).chain((whole..n).map(|start| (start, 1)))
 }
 
 /// Runs a function of a tile's rows and columns at the tile's size.
@@ -155,13 +145,8 @@ macro_rules! at_size {
     ($rows:expr, $columns:expr, $name:ident($($argument:expr),*)) => {
         match ($rows, $columns) {
             (TILE, TILE) => $name::<S, TILE, TILE>($($argument),*),
-            (TILE, 4) => $name::<S, TILE, 4>($($argument),*),
-            (4, TILE) => $name::<S, 4, TILE>($($argument),*),
-            (4, 4) => $name::<S, 4, 4>($($argument),*),
             (TILE, _) => $name::<S, TILE, 1>($($argument),*),
-            (4, _) => $name::<S, 4, 1>($($argument),*),
             (_, TILE) => $name::<S, 1, TILE>($($argument),*),
-            (_, 4) => $name::<S, 1, 4>($($argument),*),
             _ => $name::<S, 1, 1>($($argument),*),
         }
     };
