@@ -155,10 +155,6 @@ pub(super) struct ModelArgs {
     standardise: Option<StandardiseArg>,
     #[command(flatten)]
     shape: ShapeArgs,
-    /// Strength nu of the prior on the task covariance (full: T + 1; factor: 4, on what each task has for itself; graph: 2; the exact
-    /// sampler of edges has one of its own)
-    #[arg(long)]
-    prior_strength: Option<f64>,
     /// How the structure graph finds its edge probabilities
     #[arg(long, value_enum, default_value_t = EdgesArg::Auto)]
     edges: EdgesArg,
@@ -395,7 +391,7 @@ impl ModelArgs {
         let learns = matches!(structure.name(), "factor" | "graph" | "full");
         let given = [
             ("--feature-covariance", self.feature_covariance.is_some() && structure.feature_covariance().is_none()),
-            ("--prior-strength", self.prior_strength.is_some() && !learns),
+            ("--prior-strength", self.shape.prior_strength.is_some() && !learns),
             ("--graph", self.search.graph.is_some() && !matches!(structure.name(), "known" | "graph")),
             ("--candidates", self.search.candidates.is_some() && structure.name() != "graph"),
             ("--graph-features", table.graph_features.is_some() && !structure.relates()),
@@ -426,14 +422,7 @@ impl ModelArgs {
 
     /// Options of the structures.
     pub(super) fn options(&self, implied: Option<FeatureCovariance>) -> Result<structure::Options> {
-        if let Some(strength) = self.prior_strength
-            && !(strength > 0.0 && strength.is_finite())
-        {
-            return Err(Error::Arguments(format!("--prior-strength {strength} is not positive; give a number such as 2")));
-        }
-        if self.shape.rank == Some(0) {
-            return Err(Error::Arguments("--rank 0 leaves no factor; give 1 or more, or use --structure exchangeable".into()));
-        }
+        self.shape.check()?;
         let asked = self.feature_covariance.map(|kind| match kind {
             Covariance::Scalar => FeatureCovariance::Scalar,
             Covariance::Diagonal => FeatureCovariance::Diagonal,
@@ -447,7 +436,7 @@ impl ModelArgs {
         Ok(structure::Options {
             relation,
             feature_covariance: asked.or(implied),
-            prior_strength: self.prior_strength,
+            prior_strength: self.shape.prior_strength,
             edges: self.edges.into(),
             seed: self.seed,
             nearest: self.search.nearest()?,

@@ -1,5 +1,6 @@
-//! The flags that shape a structure: how many clusters or factors, and whether tasks have scales of their own.
+//! The flags that shape a structure: how many clusters or factors, how strong its prior is, and whether tasks have scales of their own.
 
+use crate::error::{Error, Result};
 use crate::structure::{Robust, Structure};
 use clap::Args;
 
@@ -14,9 +15,26 @@ pub(super) struct ShapeArgs {
     /// How many factors the structure factor has (default: 1; compare tries all up to it, by default 3)
     #[arg(long, value_name = "K")]
     pub rank: Option<usize>,
+    /// Strength nu of the prior on the task covariance (full: T + 1; factor: 4, on what each task has for itself; graph: 2; the exact
+    /// sampler of edges has one of its own)
+    #[arg(long)]
+    pub prior_strength: Option<f64>,
 }
 
 impl ShapeArgs {
+    /// Refuses numbers that no structure can have.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.rank == Some(0) {
+            return Err(Error::Arguments("--rank 0 leaves no factor; give 1 or more, or use --structure exchangeable".into()));
+        }
+        match self.prior_strength {
+            Some(strength) if !(strength > 0.0 && strength.is_finite()) => {
+                Err(Error::Arguments(format!("--prior-strength {strength} is not positive; give a number such as 2")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Each flag, and whether it was given and means nothing to a structure.
     pub(super) fn idle(&self, structure: &dyn Structure) -> [(&'static str, bool); 3] {
         [
