@@ -136,7 +136,7 @@ fn fit_prints_the_keys_of_the_contract() {
         assert_eq!(fit["features"], serde_json::json!(["(Intercept)", "x", "colour[green]", "colour[red]"]));
         let kind = match structure {
             "independent" | "pooled" | "pooled-intercepts" => "maximised",
-            "exchangeable" => "marginal",
+            "exchangeable" | "clusters" => "marginal",
             _ => "restricted",
         };
         assert_eq!(fit["log_likelihood_kind"], kind, "{structure}");

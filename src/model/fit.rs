@@ -264,9 +264,9 @@ impl Fit {
         self.prior.task_scales.as_ref()
     }
 
-    /// The tasks that are let go, the largest scale first: those that vary at least twice as far as the others.
+    /// The tasks that are let go, the largest scale first: those that vary at least three times as far as the others.
     pub fn let_go(&self) -> Vec<usize> {
-        const FAR: f64 = 2.0;
+        const FAR: f64 = 3.0;
         let scale = |t: &usize| self.prior.task_scales.as_ref().map_or(1.0, |own| own.values[*t]);
         let mut tasks: Vec<usize> = (0..self.tasks.len()).filter(|t| scale(t) >= FAR).collect();
         tasks.sort_by(|a, b| scale(b).total_cmp(&scale(a)));

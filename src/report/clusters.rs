@@ -38,8 +38,8 @@ pub(super) fn write_scales(fit: &Fit, out: &mut Formatter<'_>) -> fmt::Result {
     let shown: Vec<String> = far.iter().take(SHOWN).map(named).collect();
     let more = if far.len() > shown.len() { format!(" ... and {} more", far.len() - shown.len()) } else { String::new() };
     match shown.is_empty() {
-        true => writeln!(out, "  no task is let go (a scale of 2 or more)"),
-        false => writeln!(out, "  let go (a scale of 2 or more): {}{more}", shown.join(", ")),
+        true => writeln!(out, "  no task is let go (a scale of 3 or more)"),
+        false => writeln!(out, "  let go (a scale of 3 or more): {}{more}", shown.join(", ")),
     }
 }
 
