@@ -337,10 +337,19 @@ fn the_command_line_fits_saves_and_predicts_clusters() {
     assert!(sd(lines[2]) > 1.2 * sd(lines[1]), "{}", predicted.out);
     let edges = cognate(folder.path(), &["graph", "m", "--format", "csv"]);
     assert!(edges.out.lines().count() == 1 + 2 * 15, "{}", edges.out);
+    // It can be read back, the probabilities as weights.
+    for format in ["csv", "graphml", "dot"] {
+        let name = format!("g.{format}");
+        std::fs::write(folder.path().join(&name), cognate(folder.path(), &["graph", "m", "--format", format]).out).unwrap();
+        let known = cognate(folder.path(), &[&fit[..6], &["--structure", "known", "--graph", &name]].concat());
+        assert_eq!(known.status, 0, "{format}: {}", known.err);
+    }
     for (more, problem) in [
-        (vec!["--groups", "0"], "at least 1"),
+        (vec!["--groups", "0"], "--groups 0"),
+        (vec!["--varying", "none", "--no-task-intercept"], "no feature varies"),
+        (vec!["--groups", "2", "--test-variance", "a"], "variances are tested"),
         (vec!["--family", "bernoulli", "--inference", "laplace"], "--inference laplace"),
-        (vec!["--groups", "40"], "tasks"),
+        (vec!["--groups", "40"], "--groups 12 or fewer"),
     ] {
         let refused = cognate(folder.path(), &[&fit[..8], &more].concat());
         assert_eq!(refused.status, 1);

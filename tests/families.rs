@@ -485,3 +485,19 @@ fn a_target_that_the_family_cannot_have_is_refused_by_its_row() {
     let refused = FamilyRows::new(&rows, &design, &Coordinates::identity(&design), &Poisson).unwrap_err();
     assert_eq!(refused.to_string(), "row 2, column 'ticks': 2.5 is no count; give a whole number from 0 on");
 }
+
+/// Whatever the predictor, a distribution function is one.
+#[test]
+fn distribution_functions_far_out_are_numbers() {
+    for name in ["poisson", "negative-binomial", "gamma"] {
+        for mean in [-2000.0, -50.0, 50.0, 400.0, 2000.0, 1e8] {
+            let forecast = cognate::Forecast::family(name, &[], 1.0, (mean, 2.0)).unwrap();
+            for y in [0.0, 1.0, 1e6] {
+                let p = forecast.cumulative(y).unwrap();
+                assert!((0.0..=1.0).contains(&p), "{name} at {mean}: {p}");
+            }
+            let (low, high) = forecast.interval(0.95);
+            assert!(low <= high || low.is_nan() || high.is_nan(), "{name} at {mean}: {low} to {high}");
+        }
+    }
+}

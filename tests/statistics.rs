@@ -224,3 +224,28 @@ fn sums_of_tasks_far_apart_keep_the_digits_within_each() {
         assert!((a.log_likelihood() - b.log_likelihood()).abs() < 1e-8 * b.log_likelihood().abs());
     }
 }
+
+/// Sums of rows that were read in another way are not added, and the message says what differs.
+#[test]
+fn sums_of_rows_read_in_another_way_do_not_add() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("t.csv"), table(60, 3)).unwrap();
+    let summed = |name: &str, more: &[&str]| {
+        let asked = ["statistics", "t.csv", "--task", "site", "--target", "y", "-o", name];
+        assert_eq!(cognate(folder.path(), &[&asked[..], more].concat()).0, 0, "{name}");
+    };
+    summed("plain.s", &["--features", "x"]);
+    summed("weighted.s", &["--features", "x", "--weights", "z"]);
+    summed("shifted.s", &["--features", "x", "--offset", "z"]);
+    summed("other.s", &["--features", "z"]);
+    summed("common.s", &["--features", "x", "--varying", "none"]);
+    for (file, problem) in [
+        ("weighted.s", "--weights column is 'z'"),
+        ("shifted.s", "--offset column is 'z'"),
+        ("other.s", "feature columns are z"),
+        ("common.s", "what varies between tasks differs"),
+    ] {
+        let (status, _, err) = cognate(folder.path(), &["fit", "plain.s", file]);
+        assert!(status == 1 && err.contains(problem), "{file}: {err}");
+    }
+}

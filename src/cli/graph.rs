@@ -100,7 +100,9 @@ pub(super) fn graph(args: &GraphArgs, quiet: bool, progress: &Progress) -> Resul
         fit.warnings().iter().for_each(|warning| note!("cognate: {warning}"));
     }
     let none_learned = !fit.learns_relatedness() && fit.structure() != "graph" && graph.edges().next().is_none();
-    if none_learned && fresh.is_none() && !quiet {
+    if none_learned && fit.memberships().is_some() && fresh.is_none() && !quiet {
+        note!("cognate: no two tasks are more likely than not of the same cluster, so there are no edges");
+    } else if none_learned && fresh.is_none() && !quiet {
         note!(
             "cognate: the structure '{}' learns no graph, so there are no edges; fit with --structure graph{}",
             fit.structure(),
@@ -166,14 +168,16 @@ fn null_tests(fit: &Fit, args: &GraphArgs, method: Option<EdgeMethod>, progress:
 }
 
 fn edges_csv(graph: &TaskGraph) -> Result<String> {
-    let header = ["source", "target", "partial_correlation", "low", "high", "probability", "sign_probability", "lfsr", "score"];
+    let header = ["source", "target", "partial_correlation", "low", "high", "probability", "sign_probability", "lfsr", "score", "weight"];
     let header = header.map(String::from).to_vec();
     let rows = graph.edges().map(|(s, t, edge)| {
         let (low, high) = edge.interval.unzip();
         let partial = if edge.is_membership() { String::new() } else { edge.partial_correlation.to_string() };
         let rest = [low, high, edge.probability, edge.sign_probability, edge.local_false_sign_rate(), edge.score];
+        let weight = if edge.is_membership() { edge.strength() } else { edge.partial_correlation };
         let mut row = vec![graph.node(s).task.clone(), graph.node(t).task.clone(), partial];
         row.extend(rest.map(|value| value.map(|v| v.to_string()).unwrap_or_default()));
+        row.push(weight.to_string());
         row
     });
     csv_text(std::iter::once(header).chain(rows.collect::<Vec<_>>()))

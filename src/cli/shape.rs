@@ -27,6 +27,9 @@ impl ShapeArgs {
         if self.rank == Some(0) {
             return Err(Error::Arguments("--rank 0 leaves no factor; give 1 or more, or use --structure exchangeable".into()));
         }
+        if self.groups == Some(0) {
+            return Err(Error::Arguments("--groups 0 leaves no cluster; give 1 or more, or use --structure exchangeable".into()));
+        }
         match self.prior_strength {
             Some(strength) if !(strength > 0.0 && strength.is_finite()) => {
                 Err(Error::Arguments(format!("--prior-strength {strength} is not positive; give a number such as 2")))

@@ -3,7 +3,7 @@
 use super::args::{Cli, Command, DataArgs, FitArgs, Missing};
 use super::progress::Progress;
 use super::run::{Output, check_output, conclude, note_left_out, source_name, structure};
-use crate::csv::{self, Columns, Summed, Table};
+use crate::csv::{self, Columns, Schema, Summed, Table};
 use crate::error::{Error, Result};
 use crate::model::{are_sums, load_sums, save_sums};
 use clap::error::ErrorKind;
@@ -108,12 +108,12 @@ pub(super) fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Ou
     let (mut tasks, schema, formula) = load_sums(&args.table.data)?;
     for path in &args.sums.more {
         let (more, other, _) = load_sums(path)?;
-        check_codings(schema.codings == other.codings, path)?;
+        check_same(&schema, &other, path)?;
         tasks = tasks.plus(&more)?;
     }
     for path in &args.sums.without {
         let (fewer, other, _) = load_sums(path)?;
-        check_codings(schema.codings == other.codings, path)?;
+        check_same(&schema, &other, path)?;
         tasks = tasks.minus(&fewer)?;
     }
     let table = DataArgs { formula, ..args.table.clone() };
@@ -124,7 +124,20 @@ pub(super) fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Ou
     conclude(args, (make(quiet)?, &|| make(true)), &tasks, &schema, quiet, progress)
 }
 
-fn check_codings(same: bool, path: &Path) -> Result<()> {
-    let problem = "its categories are not those of the first; sum both tables with the same ones, or give the features as numbers";
-    if same { Ok(()) } else { Err(Error::StatisticsFile { path: path.into(), problem: problem.into() }) }
+/// Sums of rows that were read in another way do not add.
+fn check_same(first: &Schema, other: &Schema, path: &Path) -> Result<()> {
+    let columns = |schema: &Schema| schema.codings.iter().map(|coding| coding.column.clone()).collect::<Vec<_>>();
+    let told = |name: &Option<String>| name.as_ref().map_or_else(|| "none".to_string(), |name| format!("'{name}'"));
+    let pairs = [("--weights", &first.weights, &other.weights), ("--offset", &first.offset, &other.offset)];
+    let problem = if let Some((flag, ours, theirs)) = pairs.into_iter().find(|(_, ours, theirs)| ours != theirs) {
+        format!("its {flag} column is {} and that of the first {}; sum both tables in the same way", told(theirs), told(ours))
+    } else if columns(first) != columns(other) {
+        let [ours, theirs] = [first, other].map(|schema| columns(schema).join(", "));
+        format!("its feature columns are {theirs}, and those of the first {ours}; sum both tables with the same --features")
+    } else if first.codings != other.codings {
+        "its categories are not those of the first; sum both tables with the same ones, or give the features as numbers".into()
+    } else {
+        return Ok(());
+    };
+    Err(Error::StatisticsFile { path: path.into(), problem })
 }

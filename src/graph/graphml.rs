@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 impl TaskGraph {
-    /// GraphML text: nodes with `task`, edges with `partial_correlation` and, where there are, `low`, `high`, `probability`,
+    /// GraphML text: nodes with `task`, edges with `partial_correlation`, or `weight` where they join tasks of a cluster, and, where there are, `low`, `high`, `probability`,
     /// `sign_probability` and `score`.
     ///
     /// ```
@@ -22,7 +22,12 @@ impl TaskGraph {
             .export_node_weights(Box::new(|node| vec![("task".into(), Cow::Owned(node.task.clone()))]))
             .export_edge_weights(Box::new(|edge| {
                 let (low, high) = edge.interval.unzip();
-                let numbers = [Some(edge.partial_correlation), low, high, edge.probability, edge.sign_probability, edge.score];
+                // The weight by which it is read.
+                let (partial, weight) = match edge.is_membership() {
+                    true => (None, Some(edge.strength())),
+                    false => (Some(edge.partial_correlation), None),
+                };
+                let numbers = [partial, weight, low, high, edge.probability, edge.sign_probability, edge.score];
                 let named = NUMBERS.into_iter().zip(numbers);
                 named.filter_map(|(name, number)| Some((name.into(), Cow::Owned(number?.to_string())))).collect()
             }))
@@ -32,7 +37,7 @@ impl TaskGraph {
 }
 
 /// What an edge may have.
-const NUMBERS: [&str; 6] = ["partial_correlation", "low", "high", "probability", "sign_probability", "score"];
+const NUMBERS: [&str; 7] = ["partial_correlation", "weight", "low", "high", "probability", "sign_probability", "score"];
 
 /// The declarations, which come in any order and as text, in one order, those of numbers as such.
 fn keys_in_order(text: &str) -> String {

@@ -34,7 +34,11 @@ impl Family for Poisson {
     }
 
     fn cumulative(&self, y: f64, _: f64, eta: f64) -> Option<f64> {
-        Some(if y > -1.0 { gamma_ur(y + 1.0, eta.exp()) } else { 0.0 })
+        Some(match eta.exp() {
+            rate if y <= -1.0 || rate == f64::INFINITY => 0.0,
+            0.0 => 1.0,
+            rate => gamma_ur(y + 1.0, rate),
+        })
     }
 
     fn is_whole(&self) -> bool {

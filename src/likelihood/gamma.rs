@@ -43,7 +43,11 @@ impl Family for Gamma {
 
     fn cumulative(&self, y: f64, weight: f64, eta: f64) -> Option<f64> {
         let shape = weight / self.dispersion;
-        Some(if y > 0.0 { gamma_lr(shape, shape * y * (-eta).exp()) } else { 0.0 })
+        Some(match shape * y * (-eta).exp() {
+            x if x > 0.0 && x.is_finite() => gamma_lr(shape, x),
+            x if x == f64::INFINITY => 1.0,
+            _ => 0.0,
+        })
     }
 
     fn deviance(&self, y: f64, mean: f64) -> Option<f64> {

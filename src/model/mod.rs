@@ -161,7 +161,10 @@ impl Model {
                 structure: self.structure.name().into(),
                 tasks: tasks.len(),
                 needed,
-                remedy: "how tasks vary cannot be seen; use --structure pooled".into(),
+                remedy: match (self.structure.name(), tasks.len()) {
+                    ("clusters", 3..) => format!("each cluster needs a task of its own; give --groups {} or fewer", tasks.len() - 1),
+                    _ => "how tasks vary cannot be seen; use --structure pooled".into(),
+                },
             });
         }
         self.check_clusters()?;

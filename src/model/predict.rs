@@ -88,7 +88,7 @@ impl Forecast {
         if !(dispersion.iter().all(|value| positive(*value)) && positive(weight) && mean.is_finite() && (sd == 0.0 || positive(sd))) {
             return refuse(format!("a forecast of the family '{name}' needs a finite predictor, and positive numbers beside it"));
         }
-        let family = first.with_dispersion(dispersion).filter(|_| !dispersion.is_empty()).unwrap_or(first);
+        let family = if dispersion.is_empty() { first } else { first.with_dispersion(dispersion).unwrap_or(first) };
         Ok(Forecast(Kind::Family(Outlook { family, weight, mean, sd })))
     }
 

@@ -66,9 +66,10 @@ impl Fit {
                 "a variance is tested against a fit to the same tasks by the same model in which that feature alone does not vary",
             );
         };
-        if self.learns_relatedness() || matches!(self.prior.relatedness, Relatedness::Zero | Relatedness::Diagonal(_)) {
+        let is_plain = self.prior.mixture.is_none() && self.prior.task_scales.is_none();
+        if !is_plain || self.learns_relatedness() || matches!(self.prior.relatedness, Relatedness::Zero | Relatedness::Diagonal(_)) {
             return refused(
-                "variances are tested where tasks are exchangeable or their relatedness is known; use --structure exchangeable",
+                "variances are tested where tasks are exchangeable or their relatedness is known, without scales of their own; use --structure exchangeable",
             );
         }
         let together = ours.iter().filter(|other| self.prior.unrelated.contains(other) == self.prior.unrelated.contains(feature)).count();

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use statrs::function::gamma::{digamma, ln_gamma};
 
 /// Fewest and most degrees of freedom.
-const RANGE: (f64, f64) = (1.0, 300.0);
+const RANGE: (f64, f64) = (2.0, 300.0);
 
 /// A scale for every task, w_t = mean + tau_t u_t, with tau_t^-2 ~ Gamma(nu / 2, nu / 2): given K the deviations of a task are a multivariate t of nu degrees of
 /// freedom (Lange, Little and Taylor 1989).

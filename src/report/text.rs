@@ -46,7 +46,9 @@ impl Display for Fit {
             let chosen: Vec<&str> = prior.related_features().map(|f| names[f].as_str()).collect();
             writeln!(out, "Graph features: {}; in the others each task varies by itself", chosen.join(", "))?;
         }
+        let by_posterior = prior.mixture.is_some() || prior.task_scales.is_some();
         let kind = match self.log_likelihood_kind() {
+            LikelihoodKind::Marginal if by_posterior => "marginal, at the maximum of the posterior",
             LikelihoodKind::Marginal => "marginal, maximum likelihood",
             LikelihoodKind::Restricted => "restricted: the common mean integrated out; not comparable with marginal ones",
             LikelihoodKind::Maximised => "at the estimated coefficients; not comparable with marginal ones",
@@ -68,6 +70,7 @@ impl Display for Fit {
             let is_bound = self.log_likelihood_is_bound() && self.evidence().is_none();
             let caution = match (is_bound, self.log_likelihood_kind()) {
                 (true, _) => "; at most, for the log-likelihood is a bound",
+                (false, _) if by_posterior => "; not at the maximum of the likelihood",
                 (false, LikelihoodKind::Restricted) => "; of the restricted likelihood: not comparable with others",
                 (false, _) => "",
             };

@@ -191,6 +191,10 @@ impl Structure for Clusters {
         if self.count == 0 {
             return Err(Error::Arguments("0 clusters have no members; give at least 1".into()));
         }
+        if setting.varying.is_empty() {
+            let problem = "no feature varies between tasks, so that clusters could not differ; let some vary, or use --structure pooled";
+            return Err(Error::Arguments(problem.into()));
+        }
         if setting.groups.are_several() || setting.likelihood.needs_units() {
             let problem = "unknown clusters go neither with a column of families nor with rows that tasks share; leave one of them out";
             return Err(Error::Arguments(problem.into()));

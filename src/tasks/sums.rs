@@ -102,7 +102,15 @@ impl Tasks {
             format!("the targets differ: '{}' and '{}'", self.target, other.target)
         } else if self.design != other.design {
             let of = |tasks: &Tasks| tasks.design.features().join(", ");
-            format!("the features, or what varies, differ: {} and {}", of(self), of(other))
+            let varying = |tasks: &Tasks| {
+                let names = tasks.design.varying_features().into_iter().map(|f| tasks.design.features()[f].clone());
+                names.collect::<Vec<_>>().join(", ")
+            };
+            match (of(self) == of(other), varying(self) == varying(other)) {
+                (false, _) => format!("the features differ: {} and {}", of(self), of(other)),
+                (true, false) => format!("what varies between tasks differs: {} and {}", varying(self), varying(other)),
+                (true, true) => "the graph features, or what has a mean, differ".to_string(),
+            }
         } else if !self.groups.is_empty() || !other.groups.is_empty() || self.estimates != other.estimates {
             "groups of tasks and estimates do not add to rows".to_string()
         } else {
