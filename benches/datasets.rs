@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 const SEEDS: u64 = 5;
 
-const STRUCTURES: [&str; 2] = ["exchangeable", "clusters"];
+const STRUCTURES: [&str; 7] = ["independent", "pooled", "pooled-intercepts", "exchangeable", "clusters", "full", "graph"];
 
 /// What is measured on a table.
 struct Job {
@@ -42,7 +42,7 @@ fn jobs() -> Vec<Job> {
         claims(|| Arc::new(Poisson)),
         claims(|| Arc::new(NegativeBinomial::default())),
         Job {
-            structures: &STRUCTURES[..2],
+            structures: &STRUCTURES[..4],
             ..job(
                 "wall_robot.csv.gz",
                 "four tasks on the same rows, of which exactly one is 1 at a time: they are not independent, whatever the structure",
