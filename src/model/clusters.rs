@@ -2,7 +2,7 @@
 
 use super::Fit;
 use crate::graph::TaskGraph;
-use crate::posterior::{Mixed, Posterior};
+use crate::posterior::Posterior;
 use crate::prior::Prior;
 use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;
@@ -46,7 +46,7 @@ pub(super) struct Memberships {
 impl Memberships {
     pub(super) fn of(posterior: &Posterior, prior: &Prior) -> Option<Self> {
         let probabilities = posterior.memberships()?.clone();
-        let each = posterior.mixed().map(|mixed: &Mixed| mixed.cluster_means(prior))?;
+        let each = posterior.mixed()?.cluster_means(prior);
         let p = each.first().map_or(0, |(mean, _)| mean.len());
         let means = DMatrix::from_fn(p, each.len(), |k, c| each[c].0[k]);
         let mean_covariances = DMatrix::from_fn(p * p, each.len(), |k, c| each[c].1[k]);

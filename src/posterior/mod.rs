@@ -32,7 +32,7 @@ use engine::{Engine, Outcome};
 pub(crate) use gibbs::Gibbs;
 use kronecker::Kronecker;
 use low_rank::LowRank;
-pub(crate) use mixed::Mixed;
+use mixed::Mixed;
 use nalgebra::{DMatrix, DVector};
 use rand::Rng;
 use rayon::prelude::*;
