@@ -68,7 +68,8 @@ fn coverage(fit: &Fit, truth: &DMatrix<f64>) -> (usize, usize) {
 }
 
 fn main() -> cognate::Result<()> {
-    let arguments: Vec<f64> = std::env::args().skip(1).map(|a| a.parse().expect("numbers")).collect();
+    let given: Vec<f64> = std::env::args().skip(1).map(|a| a.parse().expect("numbers")).collect();
+    let arguments = if given.is_empty() { vec![60.0, 30.0, 50.0, 2.0, 4.0, 2.0, 0.3, 1.0] } else { given };
     let [tasks, d, rows, rank, size, ratio, spread, seeds] = arguments[..8] else {
         panic!("TASKS FEATURES ROWS RANK SIZE RATIO SPREAD SEEDS")
     };
