@@ -49,13 +49,14 @@ impl TaskScales {
         (nu * (squared - 1.0), 2.0 * nu * squared)
     }
 
-    /// The degrees of freedom of highest expected log density, each log tau known with its own precision: log(nu/2) + 1 - psi(nu/2) =
-    /// mean E[2 log tau + tau^-2].
-    pub(crate) fn with_best_degrees(&self, precisions: &[f64]) -> Self {
-        let each = self.values.iter().zip(precisions);
-        let target = each.map(|(tau, own)| 2.0 * tau.ln() + (2.0 / own - 2.0 * tau.ln()).exp()).sum::<f64>() / self.values.len() as f64;
+    /// The degrees of freedom of highest expected log density where tau_t^-2 ~ Gamma(a_t, a_t tau_t^2) with 2 a_t = nu + the directions that say it:
+    /// log(nu/2) + 1 - psi(nu/2) = mean E[tau^-2 - log tau^-2]. Where nothing says a scale nu stays.
+    pub(crate) fn with_best_degrees(&self, directions: &[f64]) -> Self {
+        let uncertainty = |shape: f64| shape.ln() - digamma(shape);
+        let of = |(tau, own): (&f64, &f64)| tau.powi(-2) + 2.0 * tau.ln() + uncertainty(0.5 * (self.degrees_of_freedom + own));
+        let target = self.values.iter().zip(directions).map(of).sum::<f64>() / self.values.len() as f64;
         // Falls from infinity to 1.
-        let value = |half: f64| half.ln() + 1.0 - digamma(half);
+        let value = |half: f64| uncertainty(half) + 1.0;
         let (mut low, mut high) = (0.5 * RANGE.0, 0.5 * RANGE.1);
         for _ in 0..60 {
             let middle = (low * high).sqrt();
@@ -100,6 +101,8 @@ mod tests {
             let values: Vec<f64> = (0..20_000).map(|_| precision.sample(&mut random).powf(-0.5)).collect();
             let found = TaskScales { values, degrees_of_freedom: 10.0 }.with_best_degrees(&vec![1e12; 20_000]).degrees_of_freedom;
             assert!((found / nu - 1.0).abs() < 0.05, "{found} for {nu}");
+            let unknown = TaskScales { values: vec![1.0; 10], degrees_of_freedom: nu }.with_best_degrees(&[0.0; 10]).degrees_of_freedom;
+            assert!((unknown / nu - 1.0).abs() < 1e-6, "{unknown} for {nu}");
         }
     }
 }

@@ -80,16 +80,16 @@ impl Structure for Robust {
         let Some(scales) = &posterior.prior().task_scales else { return Ok(prior) };
         self.steps += 1;
         let mut moved = scales.clone();
-        let mut precisions = Vec::with_capacity(moved.values.len());
+        let mut said = Vec::with_capacity(moved.values.len());
         let r = directions(posterior.prior());
         for (t, slope) in posterior.task_scale_slopes().into_iter().enumerate() {
             let (own, curvature) = scales.slope(t);
             // Were the parameters known, the slope would be b'b - r and the curvature 2 b'b.
             let known = 2.0 * (slope + r).max(0.5 * r);
             moved.values[t] *= ((slope + own) / (known + curvature)).clamp(-1.0, 1.0).exp();
-            precisions.push(known * posterior.own_share(t).unwrap_or(0.0).powi(2) + curvature);
+            said.push(0.5 * known * posterior.own_share(t).unwrap_or(0.0).powi(2));
         }
-        let next = moved.with_best_degrees(&precisions);
+        let next = moved.with_best_degrees(&said);
         let change = (next.degrees_of_freedom / scales.degrees_of_freedom).ln().abs();
         self.settled = self.steps >= STEPS || (self.steps > 5 && change < STILL);
         Ok(Prior { task_scales: Some(next), ..prior })
