@@ -3,6 +3,10 @@
 //! seeds 0 to 4; of landmine all but 20, 40, 80 or 160. AUC is the mean over the tasks whose held-out rows have both classes, and beside it that of
 //! all rows, which also ranks tasks; deviance is the mean over rows.
 
+#[path = "../tests/common/agreement.rs"]
+mod agreement;
+
+use agreement::rand_index;
 use cognate::compare::{Candidate, holdout, ladder};
 use cognate::csv::{Columns, Table, open, read};
 use cognate::{Family, Fit, Generalised, Intervals, Model, NegativeBinomial, Poisson, Rows};
@@ -103,20 +107,6 @@ fn figures(fit: &Fit, rows: &Rows, held: &[usize], classes: bool) -> cognate::Re
     Ok([found.iter().sum::<f64>() / found.len() as f64, auc(&mut of_task.concat()).unwrap_or(f64::NAN)])
 }
 
-/// Adjusted Rand index of the likeliest clusters, none being one more, against known kinds (Hubert and Arabie 1985).
-fn rand_index(fit: &Fit, kind: fn(&str) -> usize) -> f64 {
-    let names = fit.tasks().names();
-    let of = |t: usize| (fit.cluster_of(t), kind(&names[t]));
-    let pairs = |n: usize| (n * n.saturating_sub(1)) as f64 / 2.0;
-    let count = |same: &dyn Fn(usize, usize) -> bool| {
-        (0..names.len()).flat_map(|t| (0..t).map(move |s| (s, t))).filter(|(s, t)| same(*s, *t)).count() as f64
-    };
-    let both = count(&|s, t| of(s) == of(t));
-    let (found, known) = (count(&|s, t| of(s).0 == of(t).0), count(&|s, t| of(s).1 == of(t).1));
-    let expected = found * known / pairs(names.len());
-    (both - expected) / (0.5 * (found + known) - expected)
-}
-
 /// Mean and its standard error.
 fn mean(values: &[f64]) -> (f64, f64) {
     let n = values.len() as f64;
@@ -141,7 +131,9 @@ fn measure(job: &Job, table: &Table) -> cognate::Result<()> {
                 (Some(fit), Some(score)) => {
                     let [own_figure, of_all] = figures(fit, rows, &held, classes)?;
                     own.push([own_figure, score, rung.seconds, of_all]);
-                    indices.extend(job.kind.filter(|_| fit.memberships().is_some()).map(|kind| rand_index(fit, kind)));
+                    indices.extend(
+                        job.kind.filter(|_| fit.memberships().is_some()).map(|kind| rand_index(fit, |t| kind(&fit.tasks().names()[t]))),
+                    );
                     if !fit.converged() {
                         println!("  {}, seed {seed}: did not converge", rung.name);
                     }

@@ -5,10 +5,14 @@
 //! that carry the hyperparameters, the default, and profiles of the variance components), then `million,variational,log-likelihood,seconds,peak MB`;
 //! `... -- only NAME` runs one problem. `benches/families.sh` adds lme4.
 
+#[path = "common/memory.rs"]
+mod memory;
+
 use cognate::{
     Binomial, Design, Exchangeable, Family, FeatureCovariance, Fit, Generalised, Inference, Intervals, Model, Poisson, Rows, Tasks,
 };
 use cpu_time::ProcessTime;
+use memory::peak_mb;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -108,12 +112,6 @@ fn million() -> Rows {
         }
     }
     rows
-}
-
-fn peak_mb() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("VmHWM: 0 kB");
-    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<f64>().ok()).unwrap_or(0.0) / 1000.0
 }
 
 fn main() {

@@ -3,9 +3,13 @@
 //! `cargo bench --bench fit` prints `name,log-likelihood,user seconds,reading seconds,peak MB`; `cargo bench --bench fit -- write FILE`
 //! writes the simulated random-intercept table; `... -- only NAME` runs one problem. `benches/run.sh` adds the peers.
 
+#[path = "common/memory.rs"]
+mod memory;
+
 use cognate::csv::{Columns, Varying};
 use cognate::{Exchangeable, FeatureCovariance, Gaussian, Intervals, Model, Standardise};
 use cpu_time::ProcessTime;
+use memory::peak_mb;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -80,12 +84,6 @@ fn write_intercepts(path: &Path) {
             writeln!(out, "{g},{:.6}", 3.0 + u + normal()).expect("the table can be written");
         }
     }
-}
-
-fn peak_mb() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("VmHWM: 0 kB");
-    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<f64>().ok()).unwrap_or(0.0) / 1000.0
 }
 
 fn main() {

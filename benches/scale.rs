@@ -3,9 +3,13 @@
 //! `cargo bench --bench scale -- write FILE ROWS TASKS` writes a table of 20 normal features with all their digits;
 //! `... -- FILE THREADS` reads it on so many threads and fits it. `benches/scale.sh` does both, and DuckDB's sums of the same file.
 
+#[path = "common/memory.rs"]
+mod memory;
+
 use cognate::csv::Columns;
 use cognate::{Exchangeable, FeatureCovariance, Gaussian, Intervals, Model};
 use cpu_time::ProcessTime;
+use memory::peak_mb;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -39,12 +43,6 @@ fn write(path: &str, rows: usize, tasks: usize) -> std::io::Result<()> {
     out.flush()
 }
 
-fn peak_gb() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("VmHWM: 0 kB");
-    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<f64>().ok()).unwrap_or(0.0) / 1e6
-}
-
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let number = |text: &String| text.parse::<usize>().expect("a whole number");
@@ -63,7 +61,7 @@ fn main() {
                     tasks.len(),
                     begin.elapsed().as_secs_f64(),
                     used.elapsed().as_secs_f64(),
-                    peak_gb()
+                    peak_mb() / 1000.0
                 );
             }
             let tasks =
@@ -80,7 +78,7 @@ fn main() {
                     used.elapsed().as_secs_f64(),
                     fit.trace().len(),
                     fit.log_likelihood(),
-                    peak_gb()
+                    peak_mb() / 1000.0
                 );
             }
         }

@@ -1,6 +1,10 @@
 //! Clusters that nobody has named: 200 tasks of four kinds and three of none, found from 50 rows each. `-- FILE` also writes the table as CSV, for
 //! `fit --structure clusters --groups 4`.
 
+#[path = "../tests/common/agreement.rs"]
+mod agreement;
+
+use agreement::rand_index;
 use cognate::{Clusters, Design, FeatureCovariance, Gaussian, Model, Rows};
 use nalgebra::DVector;
 use rand::SeedableRng;
@@ -38,14 +42,8 @@ fn main() -> cognate::Result<()> {
     let fit = Model::new(Gaussian::default(), Clusters::new(FeatureCovariance::Diagonal, KINDS)).fit(&tasks)?;
     print!("{fit}");
 
-    // Adjusted Rand index against the kinds (Hubert and Arabie 1985), tasks of no kind being one more.
-    let of = |t: usize| (fit.cluster_of(t), if t < 200 { t % KINDS } else { KINDS });
-    let pairs = || (0..203).flat_map(|t| (0..t).map(move |s| (s, t)));
-    let count = |same: &dyn Fn(usize, usize) -> bool| pairs().filter(|(s, t)| same(*s, *t)).count() as f64;
-    let both = count(&|s, t| of(s) == of(t));
-    let (found, known) = (count(&|s, t| of(s).0 == of(t).0), count(&|s, t| of(s).1 == of(t).1));
-    let expected = found * known / pairs().count() as f64;
-    let index = (both - expected) / (0.5 * (found + known) - expected);
+    // Tasks of no kind are one more.
+    let index = rand_index(&fit, |t| if t < 200 { t % KINDS } else { KINDS });
     println!("\nAdjusted Rand index {index:.3}");
     assert!(index >= 0.95);
     Ok(())

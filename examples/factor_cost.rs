@@ -1,15 +1,12 @@
 //! What an E-step of the engine of factors costs among many tasks: processor time and memory at d features and k factors,
 //! `cargo run --release --example factor_cost -- FEATURES RANK TASKS...`; 20, 3, 1,000 and 10,000 where nothing is said.
 
-use cognate::{Mean, Posterior, Prior, Quadratic, Quadratics, Relatedness};
-use nalgebra::{DMatrix, DVector};
+#[path = "../benches/common/memory.rs"]
+mod memory;
 
-/// Most memory this process has had, in MB.
-fn peak_mb() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM")).and_then(|line| line.split_whitespace().nth(1));
-    line.and_then(|kb| kb.parse::<f64>().ok()).map_or(f64::NAN, |kb| kb / 1000.0)
-}
+use cognate::{Mean, Posterior, Prior, Quadratic, Quadratics, Relatedness};
+use memory::peak_mb;
+use nalgebra::{DMatrix, DVector};
 
 /// Seconds of processor time that this process has had, in hundredths.
 fn processor_seconds() -> f64 {

@@ -120,9 +120,7 @@ pub(crate) fn climb(
             stop = reason;
             break;
         }
-        let next = structure.update(&found.posterior)?; //                                        M-step: prior and its graph
-        dispersion = likelihood.update(data, &found.posterior, &dispersion);
-        (prior, quadratics) = (next, Some(found.quadratics));
+        (prior, dispersion, quadratics) = moved((likelihood, structure, data), found, &dispersion)?; // M-step: prior and its graph
     }
     match structure.smooth() {
         Some(smooth) => finish(likelihood, structure, smooth, data, (prior, dispersion, quadratics), trace, options, progress),
@@ -133,6 +131,16 @@ pub(crate) fn climb(
             Ok(Climbed { prior, dispersion, trace, stop, quadratics })
         }
     }
+}
+
+/// The M-step, and the quadratics from which the next E-step begins.
+fn moved(
+    (likelihood, structure, data): (&dyn Likelihood, &mut dyn Structure, &Observations),
+    found: Approximation,
+    dispersion: &Dispersion,
+) -> Result<(Prior, Dispersion, Option<Quadratics>)> {
+    let prior = structure.update(&found.posterior)?;
+    Ok((prior, likelihood.update(data, &found.posterior, dispersion), Some(found.quadratics)))
 }
 
 /// A start on its way: its prior, dispersion and quadratics, and how high it was last.
@@ -153,8 +161,7 @@ fn best_start(
             for _ in 0..STEPS {
                 let found = likelihood.posterior(data, dispersion, prior, (quadratics.as_ref(), ROUGHLY))?;
                 *height = step(&found, structure.log_prior(prior) + likelihood.log_prior(dispersion)).log_posterior;
-                *dispersion = likelihood.update(data, &found.posterior, dispersion);
-                (*prior, *quadratics) = (structure.update(&found.posterior)?, Some(found.quadratics));
+                (*prior, *dispersion, *quadratics) = moved((likelihood, structure, data), found, dispersion)?;
             }
         }
         begun.sort_by(|a, b| b.3.total_cmp(&a.3));

@@ -1,8 +1,11 @@
 //! Clusters of tasks that nobody has named: against brute force, and found where they are.
 
+#[path = "common/agreement.rs"]
+mod agreement;
 #[path = "common/command.rs"]
 mod command;
 
+use agreement::rand_index;
 use cognate::{
     Binomial, Clusters, Design, Exchangeable, Family, FeatureCovariance, Fit, Gamma, Gaussian, Generalised, Inference, Intervals, Mean,
     Mixture, Model, Normal, Poisson, Posterior, Prior, Quadratic, Quadratics, Relatedness, Rows,
@@ -230,18 +233,6 @@ fn bounds_are_exact_where_clusters_do_not_vary() {
         total += (of(0) + of(1)).ln();
     }
     assert!((found.log_likelihood - total).abs() < 1e-9, "{} and {total}", found.log_likelihood);
-}
-
-/// Adjusted Rand index of the likeliest clusters, none being one more (Hubert and Arabie 1985).
-fn rand_index(fit: &Fit, kind: impl Fn(usize) -> usize) -> f64 {
-    let tasks = fit.tasks().len();
-    let of = |t: usize| (fit.cluster_of(t), kind(t));
-    let pairs = || (0..tasks).flat_map(|t| (0..t).map(move |s| (s, t)));
-    let count = |same: &dyn Fn(usize, usize) -> bool| pairs().filter(|(s, t)| same(*s, *t)).count() as f64;
-    let both = count(&|s, t| of(s) == of(t));
-    let (found, known) = (count(&|s, t| of(s).0 == of(t).0), count(&|s, t| of(s).1 == of(t).1));
-    let expected = found * known / pairs().count() as f64;
-    (both - expected) / (0.5 * (found + known) - expected)
 }
 
 #[test]

@@ -27,14 +27,18 @@ impl Posterior<'_> {
     /// How much the prior, and not the rows, decides each coefficient of the mean: the diagonal of (J + P)^-1 P; empty for a flat mean.
     pub(crate) fn mean_prior_shares(&self) -> Vec<f64> {
         let precision = &self.inner.mean_precision;
-        (0..precision.nrows()).map(|k| self.mean_covariance.row(k).dot(&precision.row(k))).collect()
+        if precision.is_empty() {
+            return Vec::new();
+        }
+        let covariance = self.mean_covariance();
+        (0..precision.nrows()).map(|k| covariance.row(k).dot(&precision.row(k))).collect()
     }
 
     /// A root of the covariance of the mean, none of its columns where it is given.
     pub(crate) fn mean_root(&self) -> DMatrix<f64> {
         match self.inner.mean {
             Mean::Given(_) => DMatrix::zeros(self.inner.mean_features.len(), 0),
-            _ => linalg::semidefinite_factor(&self.mean_covariance),
+            _ => linalg::semidefinite_factor(self.mean_covariance()),
         }
     }
 }

@@ -23,10 +23,12 @@ pub(crate) struct Mixed {
     mixture: Mixture,
     /// Features of the components' means.
     features: Vec<usize>,
-    /// Rows of the means' coordinates: positions of the common mean among the component features, and S over these.
+    /// Positions among these of those of the common mean and of the varying ones, and S over them.
     common: Vec<usize>,
+    varying: Vec<usize>,
     spread: DMatrix<f64>,
-    covariance: OnceLock<DMatrix<f64>>,
+    /// Of (common mean, positions), and of the common mean alone, once asked for.
+    covariances: OnceLock<(DMatrix<f64>, DMatrix<f64>)>,
 }
 
 /// Sums over tasks of what they say of the mean m of a component, each times its membership, over the component features.
@@ -39,6 +41,29 @@ pub(crate) struct Said {
     pub information: DMatrix<f64>,
     /// Products of scores.
     pub outer: DMatrix<f64>,
+}
+
+impl Said {
+    /// Nothing about p features.
+    fn nothing(p: usize) -> Self {
+        Said { count: 0.0, score: DVector::zeros(p), information: DMatrix::zeros(p, p), outer: DMatrix::zeros(p, p) }
+    }
+
+    fn plus(self, other: Said) -> Self {
+        Said {
+            count: self.count + other.count,
+            score: self.score + other.score,
+            information: self.information + other.information,
+            outer: self.outer + other.outer,
+        }
+    }
+
+    /// About some of the features.
+    fn of(&self, features: &[usize]) -> Self {
+        let [mut information, outer] = [&self.information, &self.outer].map(|all| all.select_rows(features).select_columns(features));
+        linalg::symmetrise(&mut information);
+        Said { count: self.count, score: self.score.select_rows(features), information, outer }
+    }
 }
 
 impl Mixed {
@@ -62,19 +87,27 @@ impl Mixed {
         let features = prior.component_features();
         let said = components.iter().enumerate().map(|(c, own)| own.said(&memberships, c, &features)).collect();
         let place = |feature: &usize| features.iter().position(|own| own == feature).expect("all are there");
+        let [common, varying] = [&prior.mean_features, &prior.varying].map(|own| own.iter().map(place).collect::<Vec<usize>>());
         let mut spread = DMatrix::zeros(features.len(), mixture.spread.ncols());
-        prior.varying.iter().enumerate().for_each(|(k, feature)| spread.row_mut(place(feature)).copy_from(&mixture.spread.row(k)));
-        let common: Vec<usize> = prior.mean_features.iter().map(place).collect();
+        varying.iter().enumerate().for_each(|(k, place)| spread.row_mut(*place).copy_from(&mixture.spread.row(k)));
         let mut mean = DVector::zeros(quadratics.features());
         if let Mean::Given(values) | Mean::Estimated(values) = &prior.mean {
             prior.mean_features.iter().zip(values.iter()).for_each(|(feature, value)| mean[*feature] = *value);
         }
-        let mixed =
-            Mixed { components, memberships, said, mixture: mixture.clone(), features, common, spread, covariance: OnceLock::new() };
-        let m = prior.mean_features.len();
-        let covariance = mixed.coordinates_covariance(prior).view((0, 0), (m, m)).into_owned();
+        let mixed = Mixed {
+            components,
+            memberships,
+            said,
+            mixture: mixture.clone(),
+            features,
+            common,
+            varying,
+            spread,
+            covariances: OnceLock::new(),
+        };
         Ok(Outcome {
-            mean: MeanEstimate { mean, covariance, log_volume: 0.0 },
+            // Its covariance is found where it is asked for.
+            mean: MeanEstimate { mean, covariance: DMatrix::zeros(0, 0), log_volume: 0.0 },
             deviations: DMatrix::zeros(prior.factor.ncols(), tasks),
             log_likelihood,
             log_likelihood_error: 0.0,
@@ -147,24 +180,22 @@ impl Mixed {
     }
 
     /// d log-likelihood / d covariance of a component about its mean.
-    fn slope_of(&self, prior: &Prior, component: usize) -> DMatrix<f64> {
-        let varying: Vec<usize> =
-            prior.varying.iter().map(|f| self.features.iter().position(|own| own == f).expect("all are there")).collect();
+    fn slope_of(&self, component: usize) -> DMatrix<f64> {
         let said = &self.said[component];
-        (&said.outer - &said.information).select_rows(&varying).select_columns(&varying) * 0.5
+        (&said.outer - &said.information).select_rows(&self.varying).select_columns(&self.varying) * 0.5
     }
 
     /// d log-likelihood / dK.
-    pub(crate) fn slope(&self, prior: &Prior) -> DMatrix<f64> {
-        let q = prior.varying.len();
+    pub(crate) fn slope(&self) -> DMatrix<f64> {
+        let q = self.varying.len();
         let scales = self.mixture.scales.iter().enumerate();
-        scales.fold(DMatrix::zeros(q, q), |sum, (c, scale)| sum + self.slope_of(prior, c) * scale.powi(2))
+        scales.fold(DMatrix::zeros(q, q), |sum, (c, scale)| sum + self.slope_of(c) * scale.powi(2))
     }
 
     /// d log-likelihood / d log s of each cluster.
     pub(crate) fn scale_slopes(&self, prior: &Prior) -> Vec<f64> {
         let k = prior.feature_covariance();
-        self.mixture.scales.iter().enumerate().map(|(c, scale)| 2.0 * scale.powi(2) * self.slope_of(prior, c).dot(&k)).collect()
+        self.mixture.scales.iter().enumerate().map(|(c, scale)| 2.0 * scale.powi(2) * self.slope_of(c).dot(&k)).collect()
     }
 
     /// d log-likelihood / d (common mean, positions).
@@ -172,39 +203,28 @@ impl Mixed {
         let (m, r) = (self.common.len(), self.spread.ncols());
         let mut score = DVector::zeros(m + r * self.mixture.clusters());
         for (c, said) in self.said.iter().enumerate() {
-            self.add_score(&said.score, c, 1.0, &mut score);
+            self.add_score(&said.score, c, &mut score);
         }
         score
     }
 
-    fn add_score(&self, own: &DVector<f64>, component: usize, weight: f64, score: &mut DVector<f64>) {
+    /// Adds the score of the mean of a component in (common mean, positions).
+    fn add_score(&self, own: &DVector<f64>, component: usize, score: &mut DVector<f64>) {
         let (m, r) = (self.common.len(), self.spread.ncols());
-        self.common.iter().enumerate().for_each(|(j, place)| score[j] += weight * own[*place]);
+        self.common.iter().enumerate().for_each(|(j, place)| score[j] += own[*place]);
         if component < self.mixture.clusters() {
-            let moved = self.spread.tr_mul(own) * weight;
             let mut cluster = score.rows_mut(m + r * component, r);
-            cluster += moved;
+            cluster += self.spread.tr_mul(own);
         }
     }
 
-    /// The information on (common mean, positions) were the memberships known, the priors of both included.
+    /// The information on (common mean, positions) were the memberships known, the priors of both included: sum over the components of Z' A Z with Z =
+    /// d m_c / d (common mean, positions).
     pub(crate) fn coordinates_information(&self, prior: &Prior) -> DMatrix<f64> {
-        let mut all = self.spelt_out(|said| &said.information);
-        let m = self.common.len();
-        if !prior.mean_precision.is_empty() {
-            let mut corner = all.view_mut((0, 0), (m, m));
-            corner += &prior.mean_precision;
-        }
-        (m..all.nrows()).for_each(|k| all[(k, k)] += 1.0);
-        all
-    }
-
-    /// Sum over the components of Z' A Z with Z = d m_c / d (common mean, positions).
-    fn spelt_out(&self, of: impl Fn(&Said) -> &DMatrix<f64>) -> DMatrix<f64> {
         let (m, r, k) = (self.common.len(), self.spread.ncols(), self.mixture.clusters());
         let mut all = DMatrix::zeros(m + r * k, m + r * k);
         for (c, said) in self.said.iter().enumerate() {
-            let own = of(said);
+            let own = &said.information;
             let mut corner = all.view_mut((0, 0), (m, m));
             corner += own.select_rows(&self.common).select_columns(&self.common);
             if c < k {
@@ -215,38 +235,59 @@ impl Mixed {
                 all.view_mut((m + r * c, m + r * c), (r, r)).copy_from(&self.spread.tr_mul(&half));
             }
         }
+        if !prior.mean_precision.is_empty() {
+            let mut corner = all.view_mut((0, 0), (m, m));
+            corner += &prior.mean_precision;
+        }
+        (m..all.nrows()).for_each(|j| all[(j, j)] += 1.0);
         all
     }
 
     /// Covariance of (common mean, positions), 0 where they are given: the inverse of the observed information, which not knowing the memberships lowers by the variance of the
     /// score over them (Louis 1982); where that leaves none, as away from a maximum, by the information of known memberships.
-    pub(crate) fn coordinates_covariance(&self, prior: &Prior) -> &DMatrix<f64> {
-        self.covariance.get_or_init(|| {
-            let known = self.coordinates_information(prior);
-            let size = known.nrows();
-            if matches!(prior.mean, Mean::Given(_)) {
-                return DMatrix::zeros(size, size);
-            }
-            let tasks = self.memberships.ncols();
-            let unsure: Vec<usize> = (0..tasks).filter(|t| self.memberships.column(*t).max() < 1.0 - 1e-6).collect();
-            let lost = unsure.par_chunks(CHUNK).map(|chunk| {
-                let mut lost = DMatrix::zeros(size, size);
-                for t in chunk {
-                    let mut mean = DVector::zeros(size);
-                    for (c, share, own) in self.of(*t) {
-                        let mut score = DVector::zeros(size);
-                        self.add_score(&own.score(*t).select_rows(&self.features), c, 1.0, &mut score);
-                        lost.ger(share, &score, &score, 1.0);
-                        mean.axpy(share, &score, 1.0);
-                    }
-                    lost.ger(-1.0, &mean, &mean, 1.0);
-                }
-                lost
-            });
-            let lost = lost.collect::<Vec<_>>().into_iter().fold(DMatrix::zeros(size, size), |sum, own| sum + own);
-            let sound = |information: DMatrix<f64>| linalg::cholesky(information).map(|factor| linalg::inverse_of_cholesky(&factor));
-            sound(&known - lost).or_else(|| sound(known)).unwrap_or_else(|| DMatrix::zeros(size, size))
+    fn coordinates_covariance(&self, prior: &Prior) -> &DMatrix<f64> {
+        &self.covariances(prior).0
+    }
+
+    /// That of the common mean.
+    pub(crate) fn mean_covariance(&self, prior: &Prior) -> &DMatrix<f64> {
+        &self.covariances(prior).1
+    }
+
+    fn covariances(&self, prior: &Prior) -> &(DMatrix<f64>, DMatrix<f64>) {
+        self.covariances.get_or_init(|| {
+            let all = self.observed_covariance(prior);
+            let m = self.common.len();
+            let own = all.view((0, 0), (m, m)).into_owned();
+            (all, own)
         })
+    }
+
+    fn observed_covariance(&self, prior: &Prior) -> DMatrix<f64> {
+        let known = self.coordinates_information(prior);
+        let size = known.nrows();
+        if matches!(prior.mean, Mean::Given(_)) {
+            return DMatrix::zeros(size, size);
+        }
+        let tasks = self.memberships.ncols();
+        let unsure: Vec<usize> = (0..tasks).filter(|t| self.memberships.column(*t).max() < 1.0 - 1e-6).collect();
+        let lost = unsure.par_chunks(CHUNK).map(|chunk| {
+            let mut lost = DMatrix::zeros(size, size);
+            for t in chunk {
+                let mut mean = DVector::zeros(size);
+                for (c, share, own) in self.of(*t) {
+                    let mut score = DVector::zeros(size);
+                    self.add_score(&own.score(*t).select_rows(&self.features), c, &mut score);
+                    lost.ger(share, &score, &score, 1.0);
+                    mean.axpy(share, &score, 1.0);
+                }
+                lost.ger(-1.0, &mean, &mean, 1.0);
+            }
+            lost
+        });
+        let lost = lost.collect::<Vec<_>>().into_iter().fold(DMatrix::zeros(size, size), |sum, own| sum + own);
+        let sound = |information: DMatrix<f64>| linalg::cholesky(information).map(|factor| linalg::inverse_of_cholesky(&factor));
+        sound(&known - lost).or_else(|| sound(known)).unwrap_or_else(|| DMatrix::zeros(size, size))
     }
 
     /// A draw of all task parameters: T x d.
@@ -377,7 +418,7 @@ impl Posterior<'_> {
         let sums: Vec<Said> = each
             .par_chunks(CHUNK)
             .map(|tasks| {
-                let mut sum = Said { count: 0.0, score: DVector::zeros(p), information: DMatrix::zeros(p, p), outer: DMatrix::zeros(p, p) };
+                let mut sum = Said::nothing(p);
                 for t in tasks.iter().copied() {
                     let weight = memberships[(component, t)];
                     if weight <= NOTHING {
@@ -401,16 +442,6 @@ impl Posterior<'_> {
                 sum
             })
             .collect();
-        let zero = Said { count: 0.0, score: DVector::zeros(p), information: DMatrix::zeros(p, p), outer: DMatrix::zeros(p, p) };
-        let all = sums.into_iter().fold(zero, |sum, own| Said {
-            count: sum.count + own.count,
-            score: sum.score + own.score,
-            information: sum.information + own.information,
-            outer: sum.outer + own.outer,
-        });
-        let mut information = all.information.select_rows(features).select_columns(features);
-        linalg::symmetrise(&mut information);
-        let outer = all.outer.select_rows(features).select_columns(features);
-        Said { count: all.count, score: all.score.select_rows(features), information, outer }
+        sums.into_iter().fold(Said::nothing(p), Said::plus).of(features)
     }
 }

@@ -162,14 +162,14 @@ impl<'a> Posterior<'a> {
         let mut prior = given.clone();
         let seen = Seen::new(quadratics, &mut prior)?;
         let data = seen.quadratics();
-        let outcome = match (data.joint(), &prior.relatedness) {
-            _ if let Some(mixture) = &prior.mixture => Mixed::solve(data, &prior, mixture)?,
-            (Some(Joint::Complete(complete)), _) => Kronecker::solve(complete, &prior)?,
-            (Some(Joint::Partial(partial)), _) => Tied::solve(partial, data, &prior)?,
+        let outcome = match (&prior.mixture, data.joint(), &prior.relatedness) {
+            (Some(mixture), _, _) => Mixed::solve(data, &prior, mixture)?,
+            (None, Some(Joint::Complete(complete)), _) => Kronecker::solve(complete, &prior)?,
+            (None, Some(Joint::Partial(partial)), _) => Tied::solve(partial, data, &prior)?,
             _ if !prior.unrelated.is_empty() => Apart::solve(data, &prior)?,
-            (None, Relatedness::Zero | Relatedness::Identity | Relatedness::Diagonal(_)) => Block::solve(data, &prior)?,
-            (None, Relatedness::Dense(_) | Relatedness::Graph(_)) => Coupled::solve(data, &prior)?,
-            (None, Relatedness::LowRank { .. }) => LowRank::solve(data, &prior)?,
+            (None, None, Relatedness::Zero | Relatedness::Identity | Relatedness::Diagonal(_)) => Block::solve(data, &prior)?,
+            (None, None, Relatedness::Dense(_) | Relatedness::Graph(_)) => Coupled::solve(data, &prior)?,
+            (None, None, Relatedness::LowRank { .. }) => LowRank::solve(data, &prior)?,
         };
         let Outcome { mean, deviations, log_likelihood, log_likelihood_error, engine } = outcome;
         Ok(Posterior {
@@ -257,7 +257,7 @@ impl<'a> Posterior<'a> {
 
     /// Covariance of the common mean over the mean features, of several groups one after another.
     pub fn mean_covariance(&self) -> &DMatrix<f64> {
-        &self.mean_covariance
+        self.mixed().map_or(&self.mean_covariance, |mixed| mixed.mean_covariance(&self.prior))
     }
 
     /// Posterior mean of u_t and its covariance given the common mean and all hyperparameters (what lme4 calls the

@@ -151,7 +151,7 @@ impl Posterior<'_> {
             Engine::Block(block) => return block.slope().clone(),
             Engine::Coupled(coupled) => coupled,
             Engine::Apart(apart) => return self.slope_in_parts(apart),
-            Engine::Mixed(mixed) => return mixed.slope(&self.prior),
+            Engine::Mixed(mixed) => return mixed.slope(),
             Engine::Kronecker(kronecker) => return kronecker.slope(self.data(), &self.inner, (&self.mean, &self.mean_covariance)),
             Engine::Tied(tied) => return tied.slope(self.data(), &self.inner, (&self.mean, &self.mean_covariance), &self.deviations),
             Engine::LowRank(factors) => return factors.slope(self.data(), &self.inner, &self.scores(), &self.mean_covariance),

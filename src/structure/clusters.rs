@@ -301,20 +301,8 @@ impl Smooth for Clusters {
         slope
     }
 
-    fn carried(&self, prior: &Prior) -> usize {
-        self.space.len(prior)
-    }
-
-    fn reference(&self, prior: &Prior) -> Option<f64> {
-        self.space.reference(prior)
-    }
-
-    fn snap(&self, prior: &Prior) -> Option<Prior> {
-        self.space.snap(prior)
-    }
-
-    fn release(&self, posterior: &Posterior) -> Option<Prior> {
-        self.space.release(posterior)
+    fn of_features(&self) -> Option<&dyn Smooth> {
+        Some(&self.space)
     }
 }
 

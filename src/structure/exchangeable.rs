@@ -48,32 +48,6 @@ impl Structure for Exchangeable {
     }
 
     fn smooth(&self) -> Option<&dyn Smooth> {
-        Some(self)
-    }
-}
-
-impl Smooth for Exchangeable {
-    fn coordinates(&self, prior: &Prior) -> Vec<f64> {
-        self.space.coordinates(prior)
-    }
-
-    fn at(&self, point: &[f64], like: &Prior) -> Option<Prior> {
-        Some(self.space.at(point, like))
-    }
-
-    fn slope(&self, posterior: &Posterior) -> Vec<f64> {
-        self.space.slope(posterior)
-    }
-
-    fn reference(&self, prior: &Prior) -> Option<f64> {
-        self.space.reference(prior)
-    }
-
-    fn snap(&self, prior: &Prior) -> Option<Prior> {
-        self.space.snap(prior)
-    }
-
-    fn release(&self, posterior: &Posterior) -> Option<Prior> {
-        self.space.release(posterior)
+        Some(&self.space)
     }
 }

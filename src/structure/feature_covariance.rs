@@ -1,6 +1,6 @@
 //! How far tasks vary, shared by all structures: the shapes K may take, and the scales of groups of tasks.
 
-use super::Setting;
+use super::{Setting, Smooth};
 use crate::error::{Error, Result};
 use crate::linalg;
 use crate::posterior::Posterior;
@@ -139,13 +139,6 @@ impl FactorSpace {
         }
     }
 
-    /// The free elements of L, and the logarithms of the scales of groups.
-    pub(crate) fn coordinates(&self, prior: &Prior) -> Vec<f64> {
-        let mut point = self.of_factor(&prior.factor);
-        point.extend(prior.groups.coordinates());
-        point
-    }
-
     fn of_factor(&self, factor: &DMatrix<f64>) -> Vec<f64> {
         let q = factor.nrows();
         match self.kind {
@@ -178,15 +171,6 @@ impl FactorSpace {
         factor
     }
 
-    /// d log-likelihood / d coordinates.
-    pub(crate) fn slope(&self, posterior: &Posterior) -> Vec<f64> {
-        let mut slope = self.slope_of_factor(posterior);
-        let deviations = posterior.prior().groups.deviations();
-        let inside = |(own, deviation): (f64, f64)| if Groups::is_at_an_end(deviation, own) { 0.0 } else { own };
-        slope.extend(posterior.scale_slopes().into_iter().zip(deviations).map(|((own, _), deviation)| inside((own, deviation))));
-        slope
-    }
-
     /// 2 G L, by L' (2 G L) = T (F - I) where L determines it.
     fn slope_of_factor(&self, posterior: &Posterior) -> Vec<f64> {
         let factor = &posterior.prior().factor;
@@ -217,45 +201,6 @@ impl FactorSpace {
                 self.lower(q).into_iter().map(|(a, b)| slope[(a, b)] * self.sizes[a]).collect()
             }
         }
-    }
-
-    /// Log density, in the coordinates and up to a constant, of flat standard deviations, scales of groups log-normal about their start (of a factor of e: few
-    /// tasks a group say next to nothing of them) and uniform correlations; none where the diagonal of L has a
-    /// negative element. A row i of a part of n is its standard deviation times a direction in i dimensions, whose last element c has the density
-    /// c^(n - i + 1) under uniform correlations.
-    pub(crate) fn reference(&self, prior: &Prior) -> Option<f64> {
-        let factor = &prior.factor;
-        let q = factor.nrows();
-        // At a variance of 0 rounding decides the sign.
-        if (0..q).any(|a| factor[(a, a)] < -1e-9 * self.sizes[a]) {
-            return None;
-        }
-        let mut log_density: f64 = -0.5 * prior.groups.deviations().iter().map(|own| own * own).sum::<f64>();
-        if self.kind != FeatureCovariance::Full {
-            return Some(log_density);
-        }
-        for part in self.parts(q) {
-            for (i, a) in part.iter().enumerate().skip(1) {
-                log_density += (part.len() - i) as f64 * factor[(*a, *a)].max(0.0).ln() - part.len() as f64 * factor.row(*a).norm().ln();
-            }
-        }
-        Some(log_density)
-    }
-
-    /// The prior with rows of L of next to no variance set to 0; none where there is no such row.
-    pub(crate) fn snap(&self, prior: &Prior) -> Option<Prior> {
-        let factor = &prior.factor;
-        let small = |a: usize| factor.row(a).norm() < 3e-3 * self.sizes[a] && factor.row(a).norm() > 0.0;
-        let rows: Vec<usize> = (0..factor.nrows()).filter(|a| small(*a)).collect();
-        let mut snapped = factor.clone();
-        rows.iter().for_each(|a| snapped.row_mut(*a).fill(0.0));
-        (!rows.is_empty()).then(|| Prior { factor: snapped, ..prior.clone() })
-    }
-
-    /// Where K is singular and the likelihood would gain by leaving the boundary (G not negative semidefinite on the null
-    /// space of K), a prior off it. The gain promised by a step of optimal length must exceed 1e-6.
-    pub(crate) fn release(&self, posterior: &Posterior) -> Option<Prior> {
-        Some(Prior { factor: self.released(posterior)?, ..posterior.prior().clone() })
     }
 
     fn released(&self, posterior: &Posterior) -> Option<DMatrix<f64>> {
@@ -303,6 +248,67 @@ impl FactorSpace {
         let mut lifted = factor.clone();
         places.iter().for_each(|a| lifted[(*a, *a)] = 0.1 * self.sizes[*a]);
         lifted
+    }
+}
+
+impl Smooth for FactorSpace {
+    /// The free elements of L, and the logarithms of the scales of groups.
+    fn coordinates(&self, prior: &Prior) -> Vec<f64> {
+        let mut point = self.of_factor(&prior.factor);
+        point.extend(prior.groups.coordinates());
+        point
+    }
+
+    fn at(&self, point: &[f64], like: &Prior) -> Option<Prior> {
+        Some(self.at(point, like))
+    }
+
+    /// d log-likelihood / d coordinates.
+    fn slope(&self, posterior: &Posterior) -> Vec<f64> {
+        let mut slope = self.slope_of_factor(posterior);
+        let deviations = posterior.prior().groups.deviations();
+        let inside = |(own, deviation): (f64, f64)| if Groups::is_at_an_end(deviation, own) { 0.0 } else { own };
+        slope.extend(posterior.scale_slopes().into_iter().zip(deviations).map(|((own, _), deviation)| inside((own, deviation))));
+        slope
+    }
+
+    /// Log density, in the coordinates and up to a constant, of flat standard deviations, scales of groups log-normal about their start (of a factor of e: few
+    /// tasks a group say next to nothing of them) and uniform correlations; none where the diagonal of L has a
+    /// negative element. A row i of a part of n is its standard deviation times a direction in i dimensions, whose last element c has the density
+    /// c^(n - i + 1) under uniform correlations.
+    fn reference(&self, prior: &Prior) -> Option<f64> {
+        let factor = &prior.factor;
+        let q = factor.nrows();
+        // At a variance of 0 rounding decides the sign.
+        if (0..q).any(|a| factor[(a, a)] < -1e-9 * self.sizes[a]) {
+            return None;
+        }
+        let mut log_density: f64 = -0.5 * prior.groups.deviations().iter().map(|own| own * own).sum::<f64>();
+        if self.kind != FeatureCovariance::Full {
+            return Some(log_density);
+        }
+        for part in self.parts(q) {
+            for (i, a) in part.iter().enumerate().skip(1) {
+                log_density += (part.len() - i) as f64 * factor[(*a, *a)].max(0.0).ln() - part.len() as f64 * factor.row(*a).norm().ln();
+            }
+        }
+        Some(log_density)
+    }
+
+    /// The prior with rows of L of next to no variance set to 0; none where there is no such row.
+    fn snap(&self, prior: &Prior) -> Option<Prior> {
+        let factor = &prior.factor;
+        let small = |a: usize| factor.row(a).norm() < 3e-3 * self.sizes[a] && factor.row(a).norm() > 0.0;
+        let rows: Vec<usize> = (0..factor.nrows()).filter(|a| small(*a)).collect();
+        let mut snapped = factor.clone();
+        rows.iter().for_each(|a| snapped.row_mut(*a).fill(0.0));
+        (!rows.is_empty()).then(|| Prior { factor: snapped, ..prior.clone() })
+    }
+
+    /// Where K is singular and the likelihood would gain by leaving the boundary (G not negative semidefinite on the null
+    /// space of K), a prior off it. The gain promised by a step of optimal length must exceed 1e-6.
+    fn release(&self, posterior: &Posterior) -> Option<Prior> {
+        Some(Prior { factor: self.released(posterior)?, ..posterior.prior().clone() })
     }
 }
 

@@ -128,19 +128,7 @@ impl Smooth for Full {
         self.space.slope(posterior).into_iter().chain(lower).collect()
     }
 
-    fn carried(&self, prior: &Prior) -> usize {
-        self.space.len(prior)
-    }
-
-    fn reference(&self, prior: &Prior) -> Option<f64> {
-        self.space.reference(prior)
-    }
-
-    fn snap(&self, prior: &Prior) -> Option<Prior> {
-        self.space.snap(prior)
-    }
-
-    fn release(&self, posterior: &Posterior) -> Option<Prior> {
-        self.space.release(posterior)
+    fn of_features(&self) -> Option<&dyn Smooth> {
+        Some(&self.space)
     }
 }

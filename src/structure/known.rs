@@ -229,16 +229,13 @@ impl Smooth for Known {
         slope
     }
 
-    fn reference(&self, prior: &Prior) -> Option<f64> {
-        self.space.reference(prior)
+    fn of_features(&self) -> Option<&dyn Smooth> {
+        Some(&self.space)
     }
 
-    fn snap(&self, prior: &Prior) -> Option<Prior> {
-        self.space.snap(prior)
-    }
-
-    fn release(&self, posterior: &Posterior) -> Option<Prior> {
-        self.space.release(posterior)
+    /// The strength of the relations too.
+    fn carried(&self, prior: &Prior) -> usize {
+        self.coordinates(prior).len()
     }
 }
 

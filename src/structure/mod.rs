@@ -178,16 +178,22 @@ pub trait Smooth {
     /// d (log-likelihood + log prior) / d coordinates at the posterior's prior.
     fn slope(&self, posterior: &Posterior) -> Vec<f64>;
 
+    /// The coordinates of how far tasks vary, where these begin with them: what is carried, the reference prior and the boundaries are theirs
+    /// unless something else is said.
+    fn of_features(&self) -> Option<&dyn Smooth> {
+        None
+    }
+
     /// How many of the coordinates, the first ones, have an uncertainty that intervals carry: all but those of a learned Sigma.
     fn carried(&self, prior: &Prior) -> usize {
-        self.coordinates(prior).len()
+        self.of_features().map_or_else(|| self.coordinates(prior).len(), |own| own.carried(prior))
     }
 
     /// Log density, in the carried coordinates and up to a constant, of the prior over which intervals average: flat for standard
     /// deviations (Gelman 2006), uniform for correlations (Lewandowski, Kurowicka and Joe 2009). None where the coordinates are a mirror image of
     /// others that give the same prior.
-    fn reference(&self, _prior: &Prior) -> Option<f64> {
-        Some(0.0)
+    fn reference(&self, prior: &Prior) -> Option<f64> {
+        self.of_features().map_or(Some(0.0), |own| own.reference(prior))
     }
 
     /// About -d^2 log posterior / d coordinate^2 at the prior, where it is much the same for all coordinates.
@@ -196,13 +202,13 @@ pub trait Smooth {
     }
 
     /// The prior with what is all but on a boundary put on it, if anything is.
-    fn snap(&self, _prior: &Prior) -> Option<Prior> {
-        None
+    fn snap(&self, prior: &Prior) -> Option<Prior> {
+        self.of_features()?.snap(prior)
     }
 
     /// A better prior off a boundary at which the coordinates are stationary, if the Karush-Kuhn-Tucker conditions fail there.
-    fn release(&self, _posterior: &Posterior) -> Option<Prior> {
-        None
+    fn release(&self, posterior: &Posterior) -> Option<Prior> {
+        self.of_features()?.release(posterior)
     }
 }
 

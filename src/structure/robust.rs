@@ -169,23 +169,11 @@ impl Smooth for Robust {
         slope
     }
 
-    fn carried(&self, prior: &Prior) -> usize {
-        self.within().carried(prior)
-    }
-
-    fn reference(&self, prior: &Prior) -> Option<f64> {
-        self.within().reference(prior)
+    fn of_features(&self) -> Option<&dyn Smooth> {
+        Some(self.within())
     }
 
     fn curvature(&self, prior: &Prior) -> Option<f64> {
         self.within().curvature(prior)
-    }
-
-    fn snap(&self, prior: &Prior) -> Option<Prior> {
-        self.within().snap(prior)
-    }
-
-    fn release(&self, posterior: &Posterior) -> Option<Prior> {
-        self.within().release(posterior)
     }
 }

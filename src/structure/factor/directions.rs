@@ -106,8 +106,7 @@ impl Structure for Directions {
         let scaled = parts.scaled();
         let spread = &scaled * scaled.transpose() / self.spread + DMatrix::identity(k, k);
         let Some(root) = linalg::cholesky(spread) else { return f64::NEG_INFINITY };
-        let of_uniquenesses: f64 = parts.uniquenesses.iter().map(|own| own.ln() + 1.0 / own - 1.0).sum();
-        -0.5 * (tasks as f64 * linalg::log_determinant(&root) + self.strength * of_uniquenesses)
+        parts.log_prior_of_uniquenesses(self.strength) - 0.5 * tasks as f64 * linalg::log_determinant(&root)
     }
 
     fn relates(&self) -> bool {
@@ -116,9 +115,8 @@ impl Structure for Directions {
 
     fn parameters(&self, prior: &Prior) -> usize {
         let Some(parts) = Parts::of(prior) else { return self.space.len(prior) };
-        let tasks = parts.loadings.ncols();
         let k = parts.loadings.row_iter().filter(|row| row.norm() > 0.0).count();
-        self.space.len(prior) + tasks * (k + 1) - k * k.saturating_sub(1) / 2 - 1
+        self.space.len(prior) + parts.free(k)
     }
 
     fn smooth(&self) -> Option<&dyn Smooth> {
@@ -177,19 +175,7 @@ impl Smooth for Directions {
         slope
     }
 
-    fn carried(&self, prior: &Prior) -> usize {
-        self.space.len(prior)
-    }
-
-    fn reference(&self, prior: &Prior) -> Option<f64> {
-        self.space.reference(prior)
-    }
-
-    fn snap(&self, prior: &Prior) -> Option<Prior> {
-        self.space.snap(prior)
-    }
-
-    fn release(&self, posterior: &Posterior) -> Option<Prior> {
-        self.space.release(posterior)
+    fn of_features(&self) -> Option<&dyn Smooth> {
+        Some(&self.space)
     }
 }

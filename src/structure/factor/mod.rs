@@ -119,6 +119,11 @@ impl Parts {
         strengths
     }
 
+    /// How many numbers Sigma has for k factors: their turns and its scale are none.
+    fn free(&self, k: usize) -> usize {
+        self.loadings.ncols() * (k + 1) - k * k.saturating_sub(1) / 2 - 1
+    }
+
     fn log_prior_of_uniquenesses(&self, strength: f64) -> f64 {
         -0.5 * strength * self.uniquenesses.iter().map(|own| own.ln() + 1.0 / own - 1.0).sum::<f64>()
     }
@@ -169,8 +174,7 @@ impl Structure for Factor {
 
     fn parameters(&self, prior: &Prior) -> usize {
         let Some(parts) = Parts::of(prior) else { return self.space.len(prior) };
-        let (k, tasks) = parts.loadings.shape();
-        self.space.len(prior) + tasks * (k + 1) - k * k.saturating_sub(1) / 2 - 1
+        self.space.len(prior) + parts.free(parts.loadings.nrows())
     }
 
     fn smooth(&self) -> Option<&dyn Smooth> {
@@ -215,19 +219,7 @@ impl Smooth for Factor {
         slope
     }
 
-    fn carried(&self, prior: &Prior) -> usize {
-        self.space.len(prior)
-    }
-
-    fn reference(&self, prior: &Prior) -> Option<f64> {
-        self.space.reference(prior)
-    }
-
-    fn snap(&self, prior: &Prior) -> Option<Prior> {
-        self.space.snap(prior)
-    }
-
-    fn release(&self, posterior: &Posterior) -> Option<Prior> {
-        self.space.release(posterior)
+    fn of_features(&self) -> Option<&dyn Smooth> {
+        Some(&self.space)
     }
 }
