@@ -54,14 +54,14 @@ pub use model::{
     VarianceComponent, VarianceTest, Visibility,
 };
 pub use posterior::Posterior;
-pub use prior::{Groups, Mean, Mixture, Prior, Relatedness, TaskScales};
+pub use prior::{Groups, KernelShape, Mean, Mixture, Prior, Relatedness, TaskKernel, TaskScales};
 pub use quadratic::{Quadratic, Quadratics, Statistics};
 pub use scores::{Coverage, Outcome, Reliability, Scores, Summary, TaskScores, wilson_interval};
 pub use structure::{
-    CandidateRule, Clusters, EdgeMethod, Exchangeable, Factor, FeatureCovariance, Full, Graph, Independent, Known, KnownRelation, Pooled,
-    Robust, Smooth, Structure, edge_scores,
+    CandidateRule, Clusters, EdgeMethod, Exchangeable, Factor, FeatureCovariance, Full, Graph, Independent, Kernel, Known, KnownRelation,
+    Pooled, Robust, Smooth, Structure, edge_scores,
 };
-pub use tasks::{Coordinates, Design, INTERCEPT, Rows, Summaries, TargetUnit, Tasks};
+pub use tasks::{Coordinates, DescriptorValues, Descriptors, Design, INTERCEPT, Rows, Summaries, TargetUnit, Tasks};
 
 /// The code in README.md is compiled and run with the tests.
 #[cfg(doctest)]

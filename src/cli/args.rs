@@ -1,5 +1,6 @@
 //! The flags, each once (those of one subject are beside it).
 
+use super::descriptors::DescriptorArgs;
 use super::edges::{EdgeArgs, EdgesArg};
 use super::evidence::EvidenceArgs;
 use super::graph::GraphArgs;
@@ -164,6 +165,8 @@ pub(super) struct ModelArgs {
     /// target and covariance
     #[arg(long, value_name = "FILE", conflicts_with = "graph")]
     covariance: Option<PathBuf>,
+    #[command(flatten)]
+    descriptors: DescriptorArgs,
     /// Seed of whatever is drawn (edges, folds)
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -236,7 +239,7 @@ pub(super) struct FitArgs {
     #[command(flatten)]
     pub uncertainty: UncertaintyArgs,
     /// How tasks may be related: independent (each alone), pooled (all the same), pooled-intercepts (the same but for their
-    /// intercepts), known (neighbours or a covariance from a file), exchangeable (random effects), clusters (--groups of tasks that
+    /// intercepts), known (neighbours or a covariance from a file), kernel (--descriptors of the tasks), exchangeable (random effects), clusters (--groups of tasks that
     /// nobody has named), factor (few factors that tasks share: any number of tasks), graph (a learned sparse task graph), full (any
     /// task covariance)
     #[arg(long, default_value = "exchangeable", value_parser = structure::NAMES)]
@@ -295,6 +298,9 @@ pub(super) struct PredictArgs {
     pub model: PathBuf,
     /// CSV table (.gz too; - for stdin)
     pub data: PathBuf,
+    /// Descriptors of tasks that the fit has not seen, as in fit, for a model of the structure kernel
+    #[arg(long, value_name = "FILE")]
+    pub descriptors: Option<PathBuf>,
     /// File to write instead of stdout
     #[arg(short, long)]
     pub output: Option<PathBuf>,
@@ -402,7 +408,8 @@ impl ModelArgs {
             ("--noise", matches!(self.noise, NoiseArg::Task) && self.own_family().is_some_and(|family| family.dispersion().is_empty())),
             ("--inference", self.inference.is_some() && self.own_family().is_none() && table.family_column.is_none()),
         ];
-        given.into_iter().chain(self.shape.idle(structure)).filter(|(_, idle)| *idle).map(|(flag, _)| flag).collect()
+        let others = self.shape.idle(structure).into_iter().chain(self.descriptors.idle(structure));
+        given.into_iter().chain(others).filter(|(_, idle)| *idle).map(|(flag, _)| flag).collect()
     }
 
     /// Flags given that mean nothing to any of these structures.
@@ -417,11 +424,11 @@ impl ModelArgs {
 
     /// The files that say what is known of the tasks.
     pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
-        self.search.graph.iter().chain(&self.covariance).map(PathBuf::as_path)
+        self.search.graph.iter().chain(&self.covariance).chain(&self.descriptors.descriptors).map(PathBuf::as_path)
     }
 
     /// Options of the structures.
-    pub(super) fn options(&self, implied: Option<FeatureCovariance>) -> Result<structure::Options> {
+    pub(super) fn options(&self, table: &DataArgs, implied: Option<FeatureCovariance>) -> Result<structure::Options> {
         self.shape.check()?;
         let asked = self.feature_covariance.map(|kind| match kind {
             Covariance::Scalar => FeatureCovariance::Scalar,
@@ -439,6 +446,8 @@ impl ModelArgs {
             prior_strength: self.shape.prior_strength,
             edges: self.edges.into(),
             seed: self.seed,
+            descriptors: self.descriptors.read(&table.columns()?.0.task)?,
+            kernel: self.descriptors.shape(),
             nearest: self.search.nearest()?,
             clusters: self.shape.groups,
             rank: self.shape.rank,

@@ -9,6 +9,7 @@ macro_rules! note {
 
 mod args;
 mod demo;
+mod descriptors;
 mod edges;
 mod evidence;
 mod graph;

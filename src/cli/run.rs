@@ -2,6 +2,7 @@
 
 use super::args::{Cli, Command, CompareArgs, DataArgs, FitArgs, Format, ModelArgs, PredictArgs, TasksArgs};
 use super::demo;
+use super::descriptors;
 use super::edges;
 use super::graph;
 use super::progress::Progress;
@@ -18,7 +19,7 @@ use crate::scores::Outcome;
 use crate::structure::{self, FeatureCovariance, KnownRelation, Structure};
 use crate::tasks::{Design, Tasks};
 use statrs::distribution::{ContinuousCDF, Normal};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What goes to stdout, and what makes the command fail all the same.
 pub(super) struct Output {
@@ -166,7 +167,7 @@ pub(super) fn structure(
     design: &Design,
     quiet: bool,
 ) -> Result<Box<dyn Structure>> {
-    let options = args.model.options(implied)?;
+    let options = args.model.options(&args.table, implied)?;
     let structure = structure::by_name(&args.structure, &options)?;
     let idle_evidence = (args.evidence.is_exact() && !structure.has_marginal()).then_some("--evidence");
     for flag in args.model.idle(&args.table, structure.as_ref()).into_iter().chain(idle_evidence).filter(|_| !quiet) {
@@ -211,7 +212,7 @@ pub(super) fn conclude(
 fn compare(args: &CompareArgs, quiet: bool, progress: &Progress) -> Result<String> {
     args.model.check_columns(&args.table)?;
     let (table, implied) = table(&args.table, &args.model, quiet, progress)?;
-    let options = args.model.options(implied)?;
+    let options = args.model.options(&args.table, implied)?;
     note_strangers(options.relation.as_ref(), table.rows.names(), quiet);
     let rungs = structure::rungs(&args.structures, &options)?;
     let names: Vec<&str> =
@@ -282,9 +283,13 @@ fn tasks(args: &TasksArgs) -> Result<String> {
 }
 
 fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> Result<String> {
-    let (fit, schema): (Fit, Schema) = Fit::load_with(&args.model)?;
+    let (mut fit, schema): (Fit, Schema) = Fit::load_with(&args.model)?;
     check_interval(args.interval)?;
-    check_output(args.output.as_deref(), &[&args.model, &args.data])?;
+    let read: Vec<&Path> = [&args.model, &args.data].into_iter().chain(&args.descriptors).map(PathBuf::as_path).collect();
+    check_output(args.output.as_deref(), &read)?;
+    if let Some(path) = &args.descriptors {
+        fit.place(&descriptors::read(path, &schema.task)?)?;
+    }
     if args.score && fit.tasks().are_estimates() {
         return Err(Error::Arguments("--score needs targets, and a model of summaries has none; leave --score out".into()));
     }

@@ -1,6 +1,7 @@
 //! From a CSV table to rows: which columns are what, how text becomes numbers, and what is refused.
 
 mod cells;
+mod descriptors;
 mod families;
 mod queries;
 mod relation;
@@ -121,6 +122,7 @@ pub struct Table {
     pub empty_tasks: Vec<String>,
 }
 
+pub use descriptors::read_descriptors;
 pub use relation::read_relation;
 pub use stream::{Summed, sum};
 pub use summaries::{SummaryTable, read_summaries};

@@ -216,6 +216,14 @@ impl TaskGraph {
         }
     }
 
+    /// The same tasks and edges with other elements: those on the diagonal, then those of the edges in ascending order.
+    pub(crate) fn with_precisions(&self, values: &[f64]) -> TaskGraph {
+        let mut graph = self.clone();
+        (0..self.len()).for_each(|t| graph.set_diagonal(t, values[t]));
+        self.edges().zip(&values[self.len()..]).for_each(|((s, t, _), value)| graph.set_precision(s, t, *value));
+        graph
+    }
+
     /// The same tasks with the same precisions and no edge.
     pub fn without_edges(&self) -> TaskGraph {
         TaskGraph { graph: self.graph.filter_map(|_, node| Some(node.clone()), |_, _| None) }

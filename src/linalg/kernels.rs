@@ -7,7 +7,7 @@ use faer::linalg::matmul::matmul;
 use faer::linalg::triangular_inverse::invert_lower_triangular;
 use faer::linalg::triangular_solve::{solve_lower_triangular_in_place, solve_upper_triangular_in_place};
 use faer::{Accum, MatMut, MatRef, Par};
-use nalgebra::DMatrix;
+use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;
 
 /// Replaces the lower triangle of the n x n matrix `a` by its Cholesky factor; false where it is not positive
@@ -80,6 +80,13 @@ pub(crate) fn solve_lower_transpose(l: &[f64], n: usize, right: &mut [f64]) {
             b[k] = (b[k] - dot) / l[k * n + k];
         }
     }
+}
+
+/// The solution of L L' x = right in its place.
+pub(crate) fn solve_cholesky_vector(factor: &DMatrix<f64>, right: &mut DVector<f64>) {
+    let n = factor.nrows();
+    solve_lower(factor.as_slice(), n, right.as_mut_slice());
+    solve_lower_transpose(factor.as_slice(), n, right.as_mut_slice());
 }
 
 /// tr (L L')^-1, the sum of squares of L^-1; `inverse` is n x n and lost. O(n^3 / 3).

@@ -13,7 +13,8 @@ mod vectors;
 
 pub use inverses::invert_each;
 pub(crate) use kernels::{
-    Operand, cholesky_in_place, multiply_add, product, solve_lower, solve_lower_transpose, subtract_gram, trace_of_inverse,
+    Operand, cholesky_in_place, multiply_add, product, solve_cholesky_vector, solve_lower, solve_lower_transpose, subtract_gram,
+    trace_of_inverse,
 };
 pub(crate) use lbfgs::Lbfgs;
 pub(crate) use normal::normal;

@@ -4,6 +4,7 @@ use super::clusters::Memberships;
 use super::groups::expand_mean;
 use super::intervals::Carried;
 use super::loadings::Loadings;
+use super::newcomers::Newcomers;
 use super::sites::Sites;
 use super::{Standardise, Visibility, intercepts};
 use crate::em::{Climbed, Step, Stop};
@@ -88,6 +89,9 @@ pub struct Fit {
     /// Where they are not the sums of the tasks.
     #[serde(default)]
     pub(super) sites: Option<Sites>,
+    /// Tasks without rows.
+    #[serde(default)]
+    pub(super) newcomers: Option<Newcomers>,
     #[serde(default)]
     pub(super) memberships: Option<Memberships>,
     #[serde(default)]
@@ -148,6 +152,7 @@ impl Fit {
         let memberships = Memberships::of(posterior, &prior);
         let mut fit = Fit {
             memberships,
+            newcomers: None,
             family: plan.family,
             families: plan.families,
             inference: plan.inference,
@@ -205,6 +210,8 @@ impl Fit {
                 own.values.len() == tasks
                     && own.values.iter().chain([&own.degrees_of_freedom]).all(|value| value.is_finite() && *value > 0.0)
             })
+            && self.prior.kernel.as_ref().is_none_or(|kernel| kernel.is_consistent(tasks))
+            && self.newcomers.as_ref().is_none_or(|own| own.are_consistent(p, self.prior.groups.len()))
             && self.memberships.as_ref().is_none_or(|own| own.is_consistent((p, tasks), &self.prior))
             && self.carried.average.as_ref().is_none_or(|average| average.is_consistent((p, tasks), (&self.prior, &self.dispersion)))
             && self.covariances.shape() == (p * p, tasks)
@@ -214,9 +221,9 @@ impl Fit {
             && numbers.iter().chain(&scales).all(|list| list.iter().all(|v| v.is_finite()))
     }
 
-    /// Whether the relatedness of the tasks was learned (factor, graph and full), not given.
+    /// Whether the relatedness of the tasks was learned pair by pair (factor, graph and full), not given or a kernel's.
     pub fn learns_relatedness(&self) -> bool {
-        self.prior.relatedness.is_learned() && self.structure != "known"
+        self.prior.relatedness.is_learned() && self.structure != "known" && self.prior.kernel.is_none()
     }
 
     /// Name of the family.

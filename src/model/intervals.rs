@@ -6,7 +6,7 @@ use super::hyperparameters::Hyperparameters;
 use super::mixture::{self, Estimates, Mixture, integrate, upright};
 use crate::error::{Error, Result};
 use crate::likelihood::{Approximation, Dispersion, Likelihood, Observations};
-use crate::prior::{Mean, Prior, Relatedness};
+use crate::prior::{Mean, Prior, Relatedness, TaskKernel};
 use crate::structure::Structure;
 use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;
@@ -82,6 +82,43 @@ pub(super) struct Average {
     pub feature_covariance: DMatrix<f64>,
     /// Each value of the dispersion.
     pub dispersion: Vec<f64>,
+    /// The points, where tasks without rows may be placed by them.
+    #[serde(default)]
+    pub kernels: Vec<WeighedKernel>,
+}
+
+/// A kernel of the tasks with the hyperparameters beside it, and its share of the average.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct WeighedKernel {
+    pub weight: f64,
+    pub rates: Vec<f64>,
+    pub nugget: f64,
+    #[serde(with = "crate::linalg::record::matrix")]
+    pub factor: DMatrix<f64>,
+    pub dispersion: Vec<f64>,
+}
+
+impl WeighedKernel {
+    pub(super) fn of(weight: f64, prior: &Prior, dispersion: &Dispersion) -> Option<Self> {
+        let TaskKernel { rates, nugget, .. } = prior.kernel.clone()?;
+        Some(WeighedKernel { weight, rates, nugget, factor: prior.factor.clone(), dispersion: dispersion.values.clone() })
+    }
+
+    /// That prior, and the dispersion.
+    pub(super) fn at(&self, prior: &Prior, dispersion: &Dispersion) -> Option<(Prior, Dispersion)> {
+        let kernel = TaskKernel { rates: self.rates.clone(), nugget: self.nugget, scale: 1.0, ..prior.kernel.clone()? };
+        let relatedness = kernel.relatedness()?;
+        let prior = Prior { kernel: Some(kernel), relatedness, factor: self.factor.clone(), ..prior.clone() };
+        Some((prior, Dispersion { values: self.dispersion.clone(), ..dispersion.clone() }))
+    }
+
+    fn is_consistent(&self, prior: &Prior, dispersion: &Dispersion) -> bool {
+        let numbers = [&self.rates[..], &[self.nugget, self.weight], self.factor.as_slice(), &self.dispersion];
+        prior.kernel.as_ref().is_some_and(|kernel| kernel.rates.len() == self.rates.len())
+            && self.factor.shape() == prior.factor.shape()
+            && self.dispersion.len() == dispersion.values.len()
+            && numbers.iter().all(|list| list.iter().all(|value| value.is_finite()))
+    }
 }
 
 impl Average {
@@ -92,6 +129,7 @@ impl Average {
         self.deviations.shape() == (features * features, tasks)
             && self.feature_covariance.shape() == (q, q)
             && self.dispersion.len() == dispersion.values.len()
+            && self.kernels.iter().all(|own| own.is_consistent(prior, dispersion))
             && numbers.iter().all(|list| list.iter().all(|value| value.is_finite()))
     }
 }

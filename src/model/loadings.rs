@@ -63,7 +63,8 @@ const ANY_TURN: f64 = 0.5;
 impl Loadings {
     /// Those of a posterior's prior.
     pub(super) fn of(posterior: &Posterior) -> Option<Loadings> {
-        let Relatedness::LowRank { loadings, uniquenesses } = &posterior.prior().relatedness else { return None };
+        let prior = posterior.prior();
+        let (Relatedness::LowRank { loadings, uniquenesses }, None) = (&prior.relatedness, &prior.kernel) else { return None };
         let (tasks, k) = loadings.shape();
         let shares: Vec<f64> = loadings.column_iter().map(|own| own.norm_squared() / tasks as f64).collect();
         let strengths: Vec<f64> =

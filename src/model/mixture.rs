@@ -2,7 +2,7 @@
 
 use super::groups::expand_mean;
 use super::hyperparameters::{Hyperparameters, Place};
-use super::intervals::Average;
+use super::intervals::{Average, WeighedKernel};
 use super::normalise;
 use crate::linalg;
 use crate::prior::Prior;
@@ -282,6 +282,10 @@ pub(super) fn integrate(target: &Hyperparameters, estimates: &Estimates) -> Opti
             deviations: sums.deviations * scale,
             feature_covariance: sums.features * scale,
             dispersion: sums.dispersion.iter().map(|value| value * scale).collect(),
+            kernels: weighed
+                .iter()
+                .filter_map(|(_, place, weight)| WeighedKernel::of(weight * scale, &place.prior, &place.dispersion))
+                .collect(),
         },
     })
 }

@@ -11,6 +11,7 @@ mod intercepts;
 mod intervals;
 mod loadings;
 mod mixture;
+mod newcomers;
 mod null;
 mod predict;
 mod separation;
@@ -32,7 +33,7 @@ pub use visibility::Visibility;
 
 use crate::em::{self, Step};
 use crate::error::{Error, Result};
-use crate::likelihood::{Gaussian, Inference, Likelihood, Observations, STILL, units_are_missing};
+use crate::likelihood::{Dispersion, Gaussian, Inference, Likelihood, Observations, STILL, units_are_missing};
 use crate::linalg;
 use crate::posterior::{Posterior, trace_along};
 use crate::prior::{Groups, Mean, Mixture, Prior, Relatedness};
@@ -266,6 +267,9 @@ impl Model {
         }
         let (likelihood, structure) = (self.likelihood.as_ref(), self.structure.as_ref());
         fit.carry(self.intervals, Origin { likelihood, structure, data: &data, prior, found: &found });
+        if let Some(descriptors) = self.structure.descriptors().filter(|_| !tasks.has_own_units()) {
+            fit.place(descriptors)?;
+        }
         Ok(fit)
     }
 
@@ -369,7 +373,9 @@ fn total_curvature(data: &Observations, features: &[usize], group: usize) -> DMa
 /// largest first.
 fn normalise(prior: Prior, tasks: usize) -> Prior {
     let mixture = prior.mixture.as_ref().map(Mixture::sorted);
-    let prior = Prior { relatedness: prior.relatedness.in_principal_form(), mixture, ..prior };
+    // The factors of a kernel are its descriptors.
+    let relatedness = if prior.kernel.is_some() { prior.relatedness } else { prior.relatedness.in_principal_form() };
+    let prior = Prior { relatedness, mixture, ..prior };
     let trace = match &prior.relatedness {
         Relatedness::Dense(sigma) => Some(sigma.trace()),
         Relatedness::Graph(graph) => trace_along(graph),
@@ -388,9 +394,14 @@ impl Fit {
 
     /// What the rows said: sums, or for a family what it kept of them.
     fn quadratics(&self) -> Result<Quadratics> {
+        self.quadratics_at(self.dispersion())
+    }
+
+    /// As [`Fit::quadratics`], sums at another dispersion.
+    fn quadratics_at(&self, dispersion: &Dispersion) -> Result<Quadratics> {
         match &self.sites {
             Some(sites) => sites.quadratics(),
-            None => Ok(Gaussian::default().quadratics(&Observations::new(self.tasks(), self.coordinates()), self.dispersion())),
+            None => Ok(Gaussian::default().quadratics(&Observations::new(self.tasks(), self.coordinates()), dispersion)),
         }
     }
 }

@@ -300,6 +300,13 @@ impl Fit {
                 let covariance = nalgebra::DMatrixView::from_slice(self.covariances.column(t).data.into_slice(), z.len(), z.len());
                 (z.dot(&self.coefficients.column(t)), z.dot(&(covariance * &z)), self.dispersion.block(t))
             }
+            None if self.prior.kernel.is_some() => {
+                let (own, covariance) = self.newcomers.as_ref().and_then(|own| own.get(task, group)).ok_or_else(|| {
+                    let problem = "is not of the fit and has no descriptors there; give them by --descriptors FILE (Fit::place)";
+                    Error::Arguments(format!("task '{task}' {problem}"))
+                })?;
+                (z.dot(&own), z.dot(&(covariance * &z)), self.dispersion.common_block(group))
+            }
             None => {
                 if !self.prior.free.is_empty() || self.structure == "independent" || self.tasks.has_own_units() {
                     return Err(Error::UnknownTask { task: task.into(), structure: self.structure.clone() });

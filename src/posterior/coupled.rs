@@ -139,6 +139,20 @@ impl Coupled {
         }
     }
 
+    /// Covariance of sum_t weight_t b_t, by r columns of the joint system.
+    pub(crate) fn combined(&self, weights: &[(usize, f64)]) -> DMatrix<f64> {
+        let r = self.rank;
+        let mut solved = DMatrix::zeros(self.crosses.len() * r, r);
+        for (t, weight) in weights {
+            (0..r).for_each(|k| solved[(t * r + k, k)] += weight);
+        }
+        self.system.solve(&mut solved, r).expect("the system has been solved for the means");
+        let mut all = DMatrix::zeros(r, r);
+        weights.iter().for_each(|(t, weight)| all += solved.rows(t * r, r) * *weight);
+        linalg::symmetrise(&mut all);
+        all
+    }
+
     /// tr Cov(b_s, b_t).
     pub(crate) fn trace(&self, s: usize, t: usize) -> f64 {
         let r = self.rank;

@@ -49,6 +49,16 @@ impl Engine {
         }
     }
 
+    /// Covariance of sum_t weight_t b_t given the mean.
+    pub(super) fn combined(&self, weights: &[(usize, f64)]) -> DMatrix<f64> {
+        if let Engine::Coupled(coupled) = self {
+            return coupled.combined(weights);
+        }
+        let pairs = weights.iter().flat_map(|first| weights.iter().map(move |second| (first, second)));
+        let each = pairs.map(|((s, first), (t, second))| self.covariance(*s, *t) * (first * second));
+        each.reduce(|all, own| all + own).unwrap_or_default()
+    }
+
     /// tr Cov(b_s, b_t) given the mean.
     pub(super) fn trace(&self, s: usize, t: usize) -> f64 {
         match self {

@@ -61,16 +61,29 @@ impl Grouped {
 
     /// A_t z.
     pub(crate) fn parameters(&self, task: usize, z: &DVector<f64>) -> DVector<f64> {
-        let mut w = DVector::zeros(self.features);
-        self.places(task).for_each(|(place, feature, scale)| w[feature] += scale * z[place]);
-        w
+        self.spread(&self.places(task), z)
     }
 
     /// A_t C A_t'.
     pub(crate) fn covariance(&self, task: usize, of: &DMatrix<f64>) -> DMatrix<f64> {
+        self.spread_covariance(&self.places(task), of)
+    }
+
+    /// Both for a task without rows, of a group and with a scale of all.
+    pub(crate) fn newcomer(&self, (group, scale): (usize, f64), z: &DVector<f64>, of: &DMatrix<f64>) -> (DVector<f64>, DMatrix<f64>) {
+        let places = places((self.features, &self.with_mean), group, scale);
+        (self.spread(&places, z), self.spread_covariance(&places, of))
+    }
+
+    fn spread(&self, places: &[(usize, usize, f64)], z: &DVector<f64>) -> DVector<f64> {
+        let mut w = DVector::zeros(self.features);
+        places.iter().for_each(|(place, feature, scale)| w[*feature] += scale * z[*place]);
+        w
+    }
+
+    fn spread_covariance(&self, places: &[(usize, usize, f64)], of: &DMatrix<f64>) -> DMatrix<f64> {
         let mut all = DMatrix::zeros(self.features, self.features);
-        let places: Vec<_> = self.places(task).collect();
-        for (b, other, factor) in &places {
+        for (b, other, factor) in places {
             places.iter().for_each(|(a, feature, scale)| all[(*feature, *other)] += scale * factor * of[(*a, *b)]);
         }
         all
@@ -86,8 +99,8 @@ impl Grouped {
         of.view((0, 0), (self.features, self.features)) * self.scales[task].powi(2)
     }
 
-    fn places(&self, task: usize) -> impl Iterator<Item = (usize, usize, f64)> {
-        places((self.features, &self.with_mean), self.groups.of(task), self.scales[task]).into_iter()
+    fn places(&self, task: usize) -> Vec<(usize, usize, f64)> {
+        places((self.features, &self.with_mean), self.groups.of(task), self.scales[task])
     }
 }
 

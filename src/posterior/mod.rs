@@ -15,6 +15,7 @@ mod low_rank;
 mod mean;
 mod mixed;
 mod moments;
+mod newcomer;
 mod scales;
 mod seen;
 mod sparse;

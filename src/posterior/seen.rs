@@ -118,6 +118,14 @@ impl<'a> Seen<'a> {
         }
     }
 
+    /// Parameters and their covariance of a task without rows, of a group and with a scale.
+    pub(super) fn newcomer(&self, at: (usize, f64), z: DVector<f64>, of: DMatrix<f64>) -> (DVector<f64>, DMatrix<f64>) {
+        match &self.grouped {
+            None => (z, of),
+            Some(grouped) => grouped.newcomer(at, &z, &of),
+        }
+    }
+
     /// The deviation of a task from the mean of its group.
     pub(super) fn deviation(&self, task: usize, z: DVector<f64>) -> DVector<f64> {
         match &self.grouped {

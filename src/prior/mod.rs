@@ -1,8 +1,11 @@
 //! What is believed of the task parameters before the rows: a mean, a relatedness of tasks and a feature covariance.
 
+mod kernel;
 mod mixture;
 mod task_scales;
 
+pub(crate) use kernel::Tie;
+pub use kernel::{KernelShape, TaskKernel};
 pub use mixture::Mixture;
 pub use task_scales::TaskScales;
 
@@ -43,6 +46,9 @@ pub struct Prior {
     /// A scale for every task; none where all are 1.
     #[serde(default)]
     pub task_scales: Option<TaskScales>,
+    /// What Sigma is made of where it follows from descriptors of the tasks.
+    #[serde(default)]
+    pub kernel: Option<TaskKernel>,
 }
 
 /// Groups of tasks: w_t = mean_g + s_g u_t for a task t of group g, with Sigma and K those of U. All tasks are one group of scale 1
@@ -211,6 +217,7 @@ impl Prior {
             groups: Groups::default(),
             mixture: None,
             task_scales: None,
+            kernel: None,
             mean_precision: flat(),
         }
     }
@@ -260,7 +267,8 @@ impl Prior {
     /// The same prior with Sigma times `scale`, where it is learned, and K divided by it.
     pub(crate) fn with_sigma_times(mut self, scale: f64) -> Self {
         self.related_columns().into_iter().for_each(|k| self.factor.column_mut(k).unscale_mut(scale.sqrt()));
-        Prior { relatedness: self.relatedness.scaled(scale), ..self }
+        let kernel = self.kernel.take().map(|kernel| TaskKernel { scale: kernel.scale * scale, ..kernel });
+        Prior { relatedness: self.relatedness.scaled(scale), kernel, ..self }
     }
 
     /// L's diagonal, where L is square and diagonal.

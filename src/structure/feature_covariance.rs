@@ -126,6 +126,11 @@ impl FactorSpace {
         Ok(Prior { factor, relatedness, groups: rescaled(posterior), ..posterior.prior().clone() })
     }
 
+    /// How many features vary, once a fit has begun.
+    pub(crate) fn size(&self) -> usize {
+        self.sizes.len()
+    }
+
     /// How many coordinates there are.
     pub(crate) fn len(&self, prior: &Prior) -> usize {
         self.elements(prior.varying.len()) + prior.groups.scaled().len()

@@ -11,6 +11,7 @@ mod full;
 mod graph;
 mod independent;
 mod inverse;
+mod kernel;
 mod known;
 mod moments;
 mod natural;
@@ -29,6 +30,7 @@ pub use feature_covariance::FeatureCovariance;
 pub use full::Full;
 pub use graph::{EdgeMethod, Graph};
 pub use independent::Independent;
+pub use kernel::Kernel;
 pub use known::{Known, KnownRelation};
 pub use nodewise::edge_scores;
 pub use pooled::Pooled;
@@ -39,8 +41,10 @@ use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
 use crate::likelihood::{Dispersion, Likelihood, Observations};
 use crate::posterior::Posterior;
-use crate::prior::{Groups, Mean, Prior, Relatedness};
+use crate::prior::{Groups, KernelShape, Mean, Prior, Relatedness};
+use crate::tasks::Descriptors;
 use nalgebra::DMatrix;
+use std::sync::Arc;
 
 /// What a structure starts from.
 pub struct Setting<'a> {
@@ -82,6 +86,7 @@ impl Setting<'_> {
             groups: self.groups.clone(),
             mixture: None,
             task_scales: None,
+            kernel: None,
             mean_precision: self.mean_precision.clone(),
         }
     }
@@ -148,6 +153,11 @@ pub trait Structure: std::fmt::Debug + Send + Sync {
 
     /// Where edges were looked for, if they are learned.
     fn candidates(&self) -> Option<&CandidateRule> {
+        None
+    }
+
+    /// Descriptors of tasks, where it knows of them, those without rows among them.
+    fn descriptors(&self) -> Option<&Descriptors> {
         None
     }
 
@@ -225,6 +235,10 @@ pub struct Options {
     pub seed: u64,
     /// What `known` knows; a graph names the candidate edges of `graph`.
     pub relation: Option<KnownRelation>,
+    /// Descriptors of the tasks, for `kernel`.
+    pub descriptors: Option<Arc<Descriptors>>,
+    /// How relatedness depends on them.
+    pub kernel: KernelShape,
     /// How many nearest tasks of each are candidates of `graph`.
     pub nearest: Option<usize>,
     /// How many clusters there are.
@@ -236,7 +250,8 @@ pub struct Options {
 }
 
 /// Names of all structures, simple to rich.
-pub const NAMES: [&str; 9] = ["independent", "pooled", "pooled-intercepts", "known", "exchangeable", "clusters", "factor", "graph", "full"];
+pub const NAMES: [&str; 10] =
+    ["independent", "pooled", "pooled-intercepts", "known", "kernel", "exchangeable", "clusters", "factor", "graph", "full"];
 
 /// Clusters where nobody says how many.
 const FEWEST_CLUSTERS: usize = 2;
@@ -249,7 +264,7 @@ const FEWEST_CLUSTERS: usize = 2;
 /// ```
 ///
 /// # Errors
-/// [`Error::Arguments`] for a name not in [`NAMES`], a size that it cannot have, and for `known` without a relation.
+/// [`Error::Arguments`] for a name not in [`NAMES`], a size that it cannot have, for `known` without a relation and for `kernel` without descriptors.
 pub fn by_name(name: &str, options: &Options) -> Result<Box<dyn Structure>> {
     let covariance = options.feature_covariance;
     let (name, size) = rungs::named(name)?;
@@ -265,6 +280,13 @@ pub fn by_name(name: &str, options: &Options) -> Result<Box<dyn Structure>> {
                 )
             })?;
             Box::new(Known::new(covariance.unwrap_or(FeatureCovariance::Diagonal), relation))
+        }
+        "kernel" => {
+            let descriptors = options.descriptors.clone().ok_or_else(|| {
+                let problem = "the structure 'kernel' needs a table of descriptors, a row a task; give --descriptors FILE";
+                Error::Arguments(problem.into())
+            })?;
+            Box::new(Kernel::new(covariance.unwrap_or(FeatureCovariance::Diagonal), options.kernel, descriptors))
         }
         "clusters" => {
             let count = size.or(options.clusters).unwrap_or(FEWEST_CLUSTERS);

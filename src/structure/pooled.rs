@@ -61,6 +61,7 @@ impl Structure for Pooled {
             groups: setting.groups.clone(),
             mixture: None,
             task_scales: None,
+            kernel: None,
         };
         Ok((prior, None))
     }

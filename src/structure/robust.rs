@@ -7,6 +7,7 @@ use crate::likelihood::Dispersion;
 use crate::posterior::Posterior;
 use crate::prior::{Prior, TaskScales};
 use crate::structure::{CandidateRule, FeatureCovariance};
+use crate::tasks::Descriptors;
 
 /// EM steps until the degrees of freedom stand, at most.
 const STEPS: usize = 40;
@@ -75,6 +76,10 @@ impl Structure for Robust {
         Ok((Prior { task_scales: Some(TaskScales::new(setting.names.len())), ..prior }, fixed))
     }
 
+    fn starts(&mut self, base: &dyn Fn() -> Result<Posterior<'static>>) -> Result<Vec<Prior>> {
+        self.inner.starts(base)
+    }
+
     fn update(&mut self, posterior: &Posterior) -> Result<Prior> {
         let prior = self.inner.update(posterior)?;
         let Some(scales) = &posterior.prior().task_scales else { return Ok(prior) };
@@ -113,6 +118,10 @@ impl Structure for Robust {
 
     fn candidates(&self) -> Option<&CandidateRule> {
         self.inner.candidates()
+    }
+
+    fn descriptors(&self) -> Option<&Descriptors> {
+        self.inner.descriptors()
     }
 
     fn relates(&self) -> bool {

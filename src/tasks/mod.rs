@@ -2,6 +2,7 @@
 
 mod alike;
 mod coordinates;
+mod descriptors;
 mod design;
 mod rows;
 mod shared;
@@ -10,6 +11,8 @@ mod sums;
 
 pub(crate) use alike::Alike;
 pub use coordinates::{Coordinates, TargetUnit};
+pub(crate) use descriptors::Points;
+pub use descriptors::{DescriptorValues, Descriptors};
 pub use design::Design;
 pub use rows::Rows;
 pub(crate) use shared::SharedRows;

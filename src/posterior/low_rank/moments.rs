@@ -3,7 +3,7 @@
 use super::super::coupled::whitened;
 use super::super::{Engine, Posterior};
 use super::LowRank;
-use super::passes::scatter;
+use super::passes::{gathered, scatter};
 use crate::linalg;
 use crate::prior::{Prior, Relatedness};
 use crate::quadratic::Quadratics;
@@ -37,6 +37,12 @@ impl FactorMoments {
 }
 
 impl LowRank {
+    /// Of Z lambda with the loadings lambda of a task without rows: mean, covariance given the mean, and how a unit of the mean moves it back.
+    pub(crate) fn newcomer(&self, loadings: &[f64]) -> (DVector<f64>, DMatrix<f64>, DMatrix<f64>) {
+        let mean = gathered(&self.scores, loadings, self.rank).column(0).into_owned();
+        (mean, self.of_factors(loadings, loadings), gathered(&self.answer, loadings, self.rank))
+    }
+
     /// G = 1/2 sum_st Sigma_st (s_s s_t' - P_st), the part of the factors by sums over tasks for each of them. O(T (q^3 + k^2 r q) + k (k r)^2 q).
     pub(crate) fn slope(
         &self,
