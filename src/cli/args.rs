@@ -1,15 +1,15 @@
 //! The flags, each once (those of one subject are beside it).
 
-use super::descriptors::DescriptorArgs;
 use super::edges::{EdgeArgs, EdgesArg};
 use super::evidence::EvidenceArgs;
 use super::graph::GraphArgs;
 use super::intervals::UncertaintyArgs;
+use super::known::KnownArgs;
 use super::shape::ShapeArgs;
 use super::simulate::SimulateArgs;
 use super::statistics::{StatisticsArgs, SumArgs};
 use super::summaries::SummaryArgs;
-use crate::csv::{self, Columns, Uses, Varying};
+use crate::csv::{Columns, Uses, Varying};
 use crate::error::{Error, Result};
 use crate::formula::Formula;
 use crate::likelihood::{self, CorrelatedGaussian, FAMILY_NAMES, Family, Gaussian, Generalised, Inference, Likelihood, Noise};
@@ -161,12 +161,8 @@ pub(super) struct ModelArgs {
     edges: EdgesArg,
     #[command(flatten)]
     search: EdgeArgs,
-    /// For the structure known instead the covariance of the tasks, as a square CSV matrix with names, or with the columns source,
-    /// target and covariance
-    #[arg(long, value_name = "FILE", conflicts_with = "graph")]
-    covariance: Option<PathBuf>,
     #[command(flatten)]
-    descriptors: DescriptorArgs,
+    known: KnownArgs,
     /// Seed of whatever is drawn (edges, folds)
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -298,7 +294,7 @@ pub(super) struct PredictArgs {
     pub model: PathBuf,
     /// CSV table (.gz too; - for stdin)
     pub data: PathBuf,
-    /// Descriptors of tasks that the fit has not seen, as in fit, for a model of the structure kernel
+    /// Descriptors of tasks that the fit has not seen, as in fit
     #[arg(long, value_name = "FILE")]
     pub descriptors: Option<PathBuf>,
     /// File to write instead of stdout
@@ -402,13 +398,12 @@ impl ModelArgs {
             ("--candidates", self.search.candidates.is_some() && structure.name() != "graph"),
             ("--graph-features", table.graph_features.is_some() && !structure.relates()),
             ("--edges", !matches!(self.edges, EdgesArg::Auto) && structure.name() != "graph"),
-            ("--covariance", self.covariance.is_some() && structure.name() != "known"),
             ("--reml", self.reml && (!structure.has_marginal() || structure.name() == "clusters")),
             ("--noise", matches!(self.noise, NoiseArg::Task) && self.own_family().is_none() && table.shares_rows()),
             ("--noise", matches!(self.noise, NoiseArg::Task) && self.own_family().is_some_and(|family| family.dispersion().is_empty())),
             ("--inference", self.inference.is_some() && self.own_family().is_none() && table.family_column.is_none()),
         ];
-        let others = self.shape.idle(structure).into_iter().chain(self.descriptors.idle(structure));
+        let others = self.shape.idle(structure).into_iter().chain(self.known.idle(structure));
         given.into_iter().chain(others).filter(|(_, idle)| *idle).map(|(flag, _)| flag).collect()
     }
 
@@ -424,7 +419,7 @@ impl ModelArgs {
 
     /// The files that say what is known of the tasks.
     pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
-        self.search.graph.iter().chain(&self.covariance).chain(&self.descriptors.descriptors).map(PathBuf::as_path)
+        self.search.graph.iter().chain(self.known.files()).map(PathBuf::as_path)
     }
 
     /// Options of the structures.
@@ -435,10 +430,9 @@ impl ModelArgs {
             Covariance::Diagonal => FeatureCovariance::Diagonal,
             Covariance::Full => FeatureCovariance::Full,
         });
-        let relation = match (self.search.known()?, &self.covariance) {
-            (Some(edges), _) => Some(KnownRelation::Graph(edges)),
-            (None, Some(path)) => Some(KnownRelation::Covariance(csv::read_relation(csv::open(path)?, &path.display().to_string())?)),
-            (None, None) => None,
+        let relation = match self.search.known()? {
+            Some(edges) => Some(KnownRelation::Graph(edges)),
+            None => self.known.covariance()?,
         };
         Ok(structure::Options {
             relation,
@@ -446,8 +440,8 @@ impl ModelArgs {
             prior_strength: self.shape.prior_strength,
             edges: self.edges.into(),
             seed: self.seed,
-            descriptors: self.descriptors.read(&table.columns()?.0.task)?,
-            kernel: self.descriptors.shape(),
+            descriptors: self.known.descriptors(&table.columns()?.0.task)?,
+            kernel: self.known.shape(),
             nearest: self.search.nearest()?,
             clusters: self.shape.groups,
             rank: self.shape.rank,

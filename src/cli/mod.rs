@@ -9,11 +9,11 @@ macro_rules! note {
 
 mod args;
 mod demo;
-mod descriptors;
 mod edges;
 mod evidence;
 mod graph;
 mod intervals;
+mod known;
 mod progress;
 mod run;
 mod shape;

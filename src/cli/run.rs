@@ -2,9 +2,9 @@
 
 use super::args::{Cli, Command, CompareArgs, DataArgs, FitArgs, Format, ModelArgs, PredictArgs, TasksArgs};
 use super::demo;
-use super::descriptors;
 use super::edges;
 use super::graph;
+use super::known;
 use super::progress::Progress;
 use super::simulate;
 use super::statistics;
@@ -18,6 +18,7 @@ use crate::report;
 use crate::scores::Outcome;
 use crate::structure::{self, FeatureCovariance, KnownRelation, Structure};
 use crate::tasks::{Design, Tasks};
+use nalgebra::{DMatrix, DVector};
 use statrs::distribution::{ContinuousCDF, Normal};
 use std::path::{Path, PathBuf};
 
@@ -263,23 +264,28 @@ fn tasks(args: &TasksArgs) -> Result<String> {
     let names = fit.tasks().design().features();
     let deviations = if args.deviations { Some(fit.deviations()?) } else { None };
     let header = ["task", "feature", "estimate", "sd", "low", "high", "own_share"].map(String::from).to_vec();
+    let lines = |task: &str, estimate: &DVector<f64>, covariance: &DMatrix<f64>, share: &str| {
+        let of = |k: usize| {
+            let (value, sd) = (estimate[k], covariance[(k, k)].max(0.0).sqrt());
+            let numbers = [value, sd, value - reach * sd, value + reach * sd].map(|v| v.to_string());
+            [vec![task.to_string(), names[k].clone()], numbers.to_vec(), vec![share.to_string()]].concat()
+        };
+        (0..names.len()).map(of).collect::<Vec<_>>()
+    };
     let rows = (0..fit.tasks().len()).flat_map(|t| {
         let (estimate, covariance) = match &deviations {
             Some(all) => all[t].clone(),
             None => (fit.coefficients(t), fit.covariance(t)),
         };
         let share = fit.own_share(t).map(|s| s.to_string()).unwrap_or_default();
-        let task = &fit.tasks().names()[t];
-        (0..names.len())
-            .map(|k| {
-                let value = estimate[k];
-                let sd = covariance[(k, k)].max(0.0).sqrt();
-                let numbers = [value, sd, value - reach * sd, value + reach * sd].map(|v| v.to_string());
-                [vec![task.clone(), names[k].clone()], numbers.to_vec(), vec![share.clone()]].concat()
-            })
-            .collect::<Vec<_>>()
+        lines(&fit.tasks().names()[t], &estimate, &covariance, &share)
     });
-    csv_text(std::iter::once(header).chain(rows))
+    let newcomers = fit.newcomers();
+    let placed = newcomers.iter().filter(|_| !args.deviations).flat_map(|task| {
+        let (estimate, covariance) = fit.newcomer(task).expect("it is one of them");
+        lines(task, &estimate, &covariance, "0")
+    });
+    csv_text(std::iter::once(header).chain(rows).chain(placed))
 }
 
 fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> Result<String> {
@@ -288,7 +294,7 @@ fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> Result<Strin
     let read: Vec<&Path> = [&args.model, &args.data].into_iter().chain(&args.descriptors).map(PathBuf::as_path).collect();
     check_output(args.output.as_deref(), &read)?;
     if let Some(path) = &args.descriptors {
-        fit.place(&descriptors::read(path, &schema.task)?)?;
+        fit.place(&known::read_descriptors(path, &schema.task)?)?;
     }
     if args.score && fit.tasks().are_estimates() {
         return Err(Error::Arguments("--score needs targets, and a model of summaries has none; leave --score out".into()));

@@ -114,7 +114,7 @@ pub(crate) enum Tie {
 }
 
 /// How many nearest tasks one depends on where not all are taken.
-pub(crate) const NEAREST: usize = 15;
+pub(crate) const NEAREST: usize = 10;
 
 impl TaskKernel {
     /// At those points, every task depending on all others.
@@ -122,10 +122,14 @@ impl TaskKernel {
         TaskKernel { shape, rates, nugget, scale: 1.0, points, nearest: None }
     }
 
-    /// Where every task depends on its nearest ones only, as near as they are at these rates. O(T^2 descriptors).
-    pub(crate) fn with_nearest(self, names: &[String]) -> Self {
-        let nearest = Some(Arc::new(Nearest::of(&self.scaled(), names)));
+    /// Where every task depends on those nearest ones only.
+    pub(crate) fn with_nearest(self, nearest: Option<Arc<Nearest>>) -> Self {
         TaskKernel { nearest, ..self }
+    }
+
+    /// The nearest ones of every task at these rates. O(T^2 descriptors).
+    pub(crate) fn nearest(&self, names: &[String]) -> Option<Arc<Nearest>> {
+        Some(Arc::new(Nearest::of(&self.scaled(), names)))
     }
 
     /// The descriptors and where they put the tasks.
@@ -465,13 +469,22 @@ impl Nearest {
     }
 }
 
-/// The order in which tasks depend on earlier ones: along the widest direction of the points, so that neighbours depend on neighbours.
+/// The order in which tasks depend on earlier ones: from the middle on always the farthest from all before it (Guinness 2018). O(T^2 descriptors).
 fn ordered(scaled: &DMatrix<f64>) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..scaled.ncols()).collect();
-    let (_, directions) = linalg::symmetric_eigen(&(scaled * scaled.transpose()));
-    if directions.ncols() > 0 {
-        let along = directions.column(directions.ncols() - 1).tr_mul(scaled);
-        order.sort_by(|s, t| along[*s].total_cmp(&along[*t]).then(s.cmp(t)));
+    let size = scaled.nrows();
+    let column = |t: usize| &scaled.as_slice()[t * size..(t + 1) * size];
+    let square = |t: usize, at: &[f64]| column(t).iter().zip(at).map(|(a, b)| (a - b) * (a - b)).sum::<f64>();
+    let middle = scaled.column_mean();
+    let mut left: Vec<(usize, f64)> = (0..scaled.ncols()).map(|t| (t, -square(t, middle.as_slice()))).collect();
+    let mut order = Vec::with_capacity(left.len());
+    while let Some(place) = (0..left.len()).max_by(|i, j| left[*i].1.total_cmp(&left[*j].1)) {
+        let (next, _) = left.swap_remove(place);
+        let first = order.is_empty();
+        order.push(next);
+        left.iter_mut().for_each(|(t, far)| {
+            let away = square(*t, column(next));
+            *far = if first { away } else { far.min(away) };
+        });
     }
     order
 }

@@ -263,6 +263,7 @@ pub fn fit_json(fit: &Fit) -> Value {
         "warnings": fit.warnings(),
     });
     all["clusters"] = clusters(fit);
+    all["kernel"] = super::kernel::kernel_json(fit);
     all["task_scales"] = fit.task_scales().map_or(
         Value::Null,
         |own| json!({"degrees_of_freedom": number(own.degrees_of_freedom), "scales": named(tasks.names(), own.values.iter().copied())}),

@@ -2,6 +2,7 @@
 
 mod clusters;
 mod json;
+mod kernel;
 mod loadings;
 mod scores;
 mod text;

@@ -179,6 +179,7 @@ impl Display for Fit {
 
         super::clusters::write_clusters(self, out)?;
         super::clusters::write_scales(self, out)?;
+        super::kernel::write_kernel(self, out)?;
 
         match (self.intervals(), self.intervals_reason()) {
             (Intervals::Full, _) => writeln!(out, "\nIntervals (95 %) carry the uncertainty of the variances and the noise")?,

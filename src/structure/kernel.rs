@@ -118,17 +118,17 @@ impl Structure for Kernel {
         let (posterior, points) = (base()?, self.points.clone().expect("it has started"));
         let like = posterior.prior();
         if let Some(kernel) = &like.kernel {
-            let nearer = kernel.clone().with_nearest(&self.names);
+            let nearer = kernel.clone().with_nearest(kernel.nearest(&self.names));
             let found = nearer.relatedness().map(|relatedness| Prior { relatedness, kernel: Some(nearer), ..like.clone() });
             return Ok(vec![found.unwrap_or_else(|| like.clone())]);
         }
         let lengths: &[f64] = if self.shape == KernelShape::Linear { &[1.0] } else { &LENGTHS };
-        let at = |length: &f64| {
+        let at = |length: f64| {
             let rates = vec![self.centre() / length; points.names().len()];
-            let kernel = TaskKernel::new(self.shape, Arc::clone(&points), rates, NUGGET);
-            Self::begun(if self.is_dense() { kernel } else { kernel.with_nearest(&self.names) }, like)
+            TaskKernel::new(self.shape, Arc::clone(&points), rates, NUGGET)
         };
-        let starts: Vec<Prior> = lengths.iter().filter_map(at).collect();
+        let nearest = if self.is_dense() { None } else { at(1.0).nearest(&self.names) };
+        let starts: Vec<Prior> = lengths.iter().filter_map(|length| Self::begun(at(*length).with_nearest(nearest.clone()), like)).collect();
         if starts.is_empty() {
             return Err(Error::NotPositiveDefinite {
                 matrix: "the task covariance Sigma".into(),
@@ -296,7 +296,8 @@ mod tests {
         let (prior, _) = structure.start(&setting).unwrap();
         let mut kernel = TaskKernel::new(shape, structure.points.clone().unwrap(), vec![0.8, 1.7], 0.3);
         kernel.scale = 1.3;
-        let kernel = if by_nearest { kernel.with_nearest(tasks.names()) } else { kernel };
+        let nearest = if by_nearest { kernel.nearest(tasks.names()) } else { None };
+        let kernel = kernel.with_nearest(nearest);
         let prior = Kernel::begun(kernel, &prior).unwrap();
         (structure, prior, likelihood.quadratics(&data, &Dispersion::shared(0.3)), descriptors)
     }
