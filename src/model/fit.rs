@@ -47,6 +47,7 @@ pub(crate) struct Plan {
     pub dropped: Vec<String>,
     pub edge_probabilities: Option<TaskGraph>,
     pub candidates: Option<CandidateRule>,
+    pub prior_strength: Option<f64>,
 }
 
 /// A fitted model: parameters with uncertainty, hyperparameters, task graph, and the statistics it was fitted from.
@@ -81,6 +82,8 @@ pub struct Fit {
     pub(super) edge_probabilities: Option<TaskGraph>,
     #[serde(default)]
     pub(super) candidates: Option<CandidateRule>,
+    #[serde(default)]
+    pub(super) prior_strength: Option<f64>,
     pub(super) visibility: Option<Visibility>,
     #[serde(default)]
     pub(super) loadings: Option<Loadings>,
@@ -177,6 +180,7 @@ impl Fit {
             dropped: plan.dropped,
             edge_probabilities: plan.edge_probabilities,
             candidates: plan.candidates,
+            prior_strength: plan.prior_strength,
             visibility,
             loadings: Loadings::of(posterior),
             warnings: Vec::new(),
@@ -219,6 +223,11 @@ impl Fit {
             && self.mean_covariance.shape() == (self.mean.len(), self.mean.len())
             && coordinates.centre.len() + usize::from(self.tasks.design().has_intercept()) == p
             && numbers.iter().chain(&scales).all(|list| list.iter().all(|v| v.is_finite()))
+    }
+
+    /// Strength nu of the inverse-Wishart prior on Sigma of the structure full, learned unless it was given: in directions, as many as would say as much.
+    pub fn prior_strength(&self) -> Option<f64> {
+        self.prior_strength
     }
 
     /// Whether the relatedness of the tasks was learned pair by pair (factor, graph and full), not given or a kernel's.

@@ -258,6 +258,7 @@ impl Model {
             dropped,
             edge_probabilities: self.structure.edge_probabilities().cloned(),
             candidates: self.structure.candidates().cloned(),
+            prior_strength: self.structure.prior_strength(),
         };
         let exact = self.exact_evidence && self.structure.has_marginal();
         let evidence = exact.then(|| self.likelihood.evidence(&data, &found, &climbed.dispersion)).transpose()?;

@@ -445,6 +445,11 @@ impl Posterior<'_> {
         &self.deviations
     }
 
+    /// The variances of the elements of b_t given the mean.
+    pub(crate) fn whitened_variances(&self, task: usize) -> DVector<f64> {
+        self.engine.covariance(task, task).diagonal()
+    }
+
     /// As [`Posterior::task_moment`] without the posterior covariances given the mean: the moment of the posterior means.
     pub(crate) fn task_moment_of_means(&self) -> DMatrix<f64> {
         let mut moment = self.deviations.transpose() * &self.deviations;

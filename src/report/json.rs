@@ -263,6 +263,7 @@ pub fn fit_json(fit: &Fit) -> Value {
         "warnings": fit.warnings(),
     });
     all["clusters"] = clusters(fit);
+    all["prior_strength"] = fit.prior_strength().into();
     all["kernel"] = super::kernel::kernel_json(fit);
     all["task_scales"] = fit.task_scales().map_or(
         Value::Null,

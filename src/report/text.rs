@@ -194,6 +194,10 @@ impl Display for Fit {
             spread.sort_by(f64::total_cmp);
             let (least, most) = (figure(spread[0]), figure(spread[spread.len() - 1]));
             writeln!(out, "\nVariance of each task, times those above: {least} to {most}, median {}", figure(spread[spread.len() / 2]))?;
+            if let Some(strength) = self.prior_strength() {
+                let directions = prior.related_directions();
+                writeln!(out, "  strength of the prior on the task covariance: {} ({directions} directions vary)", figure(strength))?;
+            }
         }
         if let Some(loadings) = self.loadings() {
             out.write_str(&super::loadings_text(loadings, tasks.names()))?;

@@ -1,6 +1,8 @@
 //! Any task covariance under an inverse-Wishart prior: for few tasks, or as a yardstick for the graph.
 
+use super::exchangeable::Exchangeable;
 use super::feature_covariance::{FactorSpace, FeatureCovariance};
+use super::strength;
 use super::{Setting, Smooth, Structure};
 use crate::error::Result;
 use crate::likelihood::Dispersion;
@@ -9,8 +11,12 @@ use crate::posterior::Posterior;
 use crate::prior::{Prior, Relatedness};
 use nalgebra::DMatrix;
 
-/// Sigma ~ inverse-Wishart about I: log prior -nu/2 (log |Sigma| + tr Sigma^-1). M-step Sigma = (M + nu I) / (r + nu).
-/// The default strength is nu = T + 1.
+/// Sigma ~ inverse-Wishart about I: log prior -nu/2 (log |Sigma| + tr Sigma^-1). M-step Sigma = (M + nu I) / (r + nu), the mean of Sigma given M under nu + T + 1
+/// degrees of freedom.
+///
+/// Unless it is given, the strength nu is learned at the exchangeable fit: with M_k the posterior moment of a direction k, the one at which Sigma made of all other
+/// directions makes M_k likeliest, sum_k log N(M_k | (sum_j M_j - M_k + nu I) / (r - 1 + nu)); where rows decide fewer directions than there are tasks, at least T + 1.
+/// Unrelated tasks have a strength without bound, up to a hundred directions a task.
 ///
 /// ```
 /// use cognate::{FeatureCovariance, Full, Structure};
@@ -20,16 +26,17 @@ use nalgebra::DMatrix;
 pub struct Full {
     space: FactorSpace,
     asked: Option<f64>,
-    strength: f64,
+    /// nu, once it is known.
+    strength: Option<f64>,
 }
 
 impl Full {
-    /// With K of that shape and the default strength.
+    /// With K of that shape and a strength that is learned.
     pub fn new(covariance: FeatureCovariance) -> Self {
-        Full { space: FactorSpace::new(covariance), asked: None, strength: 0.0 }
+        Full { space: FactorSpace::new(covariance), asked: None, strength: None }
     }
 
-    /// With another strength nu (`None`: T + 1).
+    /// With that strength nu (`None`: learned).
     pub fn with_strength(mut self, strength: Option<f64>) -> Self {
         self.asked = strength;
         self
@@ -52,26 +59,32 @@ impl Structure for Full {
         Some(self.space.kind)
     }
 
+    fn base(&self) -> Option<Box<dyn Structure>> {
+        Some(Box::new(Exchangeable::new(self.space.kind)))
+    }
+
     fn start(&mut self, setting: &Setting) -> Result<(Prior, Option<Dispersion>)> {
-        let tasks = setting.names.len();
-        self.strength = self.asked.unwrap_or(tasks as f64 + 1.0);
-        let relatedness = Relatedness::Dense(DMatrix::identity(tasks, tasks));
-        let prior = setting.prior(setting.learned_mean(), relatedness, self.space.start(setting));
-        Ok((prior, None))
+        self.strength = self.asked;
+        Ok((setting.prior(setting.learned_mean(), Relatedness::Identity, self.space.start(setting)), None))
     }
 
     fn update(&mut self, posterior: &Posterior) -> Result<Prior> {
         let related = posterior.related();
         let (tasks, r) = (related.tasks(), related.prior().factor.ncols() as f64);
-        let moment = related.task_moment() + DMatrix::identity(tasks, tasks) * self.strength;
-        let relatedness = Relatedness::Dense(moment / (r + self.strength));
-        self.space.step_at(posterior, relatedness)
+        let strength = *self.strength.get_or_insert_with(|| strength::learned(related));
+        let moment = related.task_moment() + DMatrix::identity(tasks, tasks) * strength;
+        self.space.step_at(posterior, Relatedness::Dense(moment / (r + strength)))
     }
 
     fn log_prior(&self, prior: &Prior) -> f64 {
-        let Some(root) = linalg::cholesky(Self::sigma(prior).clone()) else { return f64::NEG_INFINITY };
+        let (Relatedness::Dense(sigma), Some(strength)) = (&prior.relatedness, self.strength) else { return 0.0 };
+        let Some(root) = linalg::cholesky(sigma.clone()) else { return f64::NEG_INFINITY };
         let trace = linalg::inverse_of_cholesky(&root).trace();
-        -0.5 * self.strength * (linalg::log_determinant(&root) + trace - root.nrows() as f64)
+        -0.5 * strength * (linalg::log_determinant(&root) + trace - root.nrows() as f64)
+    }
+
+    fn prior_strength(&self) -> Option<f64> {
+        self.strength
     }
 
     fn relates(&self) -> bool {
@@ -84,7 +97,7 @@ impl Structure for Full {
     }
 
     fn smooth(&self) -> Option<&dyn Smooth> {
-        Some(self)
+        self.strength.is_some().then_some(self)
     }
 }
 
@@ -118,11 +131,12 @@ impl Smooth for Full {
         let related = posterior.related();
         let (tasks, r) = (root.nrows(), related.prior().factor.ncols() as f64);
         // d / dC = C^-T (C^-1 (M + nu I) C^-T - (r + nu) I), lower triangle.
-        let mut inner = related.task_moment() + DMatrix::identity(tasks, tasks) * self.strength;
+        let strength = self.strength.unwrap_or_default();
+        let mut inner = related.task_moment() + DMatrix::identity(tasks, tasks) * strength;
         linalg::solve_lower_matrix(&root, &mut inner);
         let mut inner = inner.transpose();
         linalg::solve_lower_matrix(&root, &mut inner);
-        (0..tasks).for_each(|t| inner[(t, t)] -= r + self.strength);
+        (0..tasks).for_each(|t| inner[(t, t)] -= r + strength);
         let slope = root.transpose().solve_upper_triangular(&inner).unwrap_or(inner);
         let lower = (0..tasks).flat_map(|b| (b..tasks).map(move |a| (a, b))).map(|(a, b)| slope[(a, b)]);
         self.space.slope(posterior).into_iter().chain(lower).collect()

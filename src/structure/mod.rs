@@ -21,6 +21,7 @@ mod refit;
 mod robust;
 mod rungs;
 mod spike_slab;
+mod strength;
 
 pub use candidates::CandidateRule;
 pub use clusters::Clusters;
@@ -153,6 +154,11 @@ pub trait Structure: std::fmt::Debug + Send + Sync {
 
     /// Where edges were looked for, if they are learned.
     fn candidates(&self) -> Option<&CandidateRule> {
+        None
+    }
+
+    /// Strength nu of the prior on Sigma, where it is learned from the data or may be.
+    fn prior_strength(&self) -> Option<f64> {
         None
     }
 

@@ -120,6 +120,10 @@ impl Structure for Robust {
         self.inner.candidates()
     }
 
+    fn prior_strength(&self) -> Option<f64> {
+        self.inner.prior_strength()
+    }
+
     fn descriptors(&self) -> Option<&Descriptors> {
         self.inner.descriptors()
     }
