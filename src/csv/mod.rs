@@ -2,6 +2,7 @@
 
 mod cells;
 mod families;
+mod numbers;
 mod queries;
 mod relation;
 mod sides;
