@@ -138,6 +138,18 @@ proptest! {
     }
 }
 
+#[cfg(not(feature = "parquet"))]
+#[test]
+fn a_parquet_file_is_refused_where_it_cannot_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("t.parquet"), b"PAR1\x15\x04 and so on").unwrap();
+    let (status, out, err) = cognate(folder.path(), &["fit", "t.parquet", "--task", "site", "--target", "y"]);
+    assert!(status == 1 && out.is_empty() && err.contains("--features parquet"), "{err}");
+    // A CSV file whose first column has that name is one.
+    std::fs::write(folder.path().join("t.csv"), "PAR1,x,y\na,1,2\na,2,3\nb,1,1\nb,3,2\nb,4,4\n").unwrap();
+    assert_eq!(cognate(folder.path(), &["fit", "t.csv", "--task", "PAR1", "--target", "y", "--structure", "pooled"]).0, 0);
+}
+
 fn cognate(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
     let run = command::cognate(folder, arguments);
     (run.status, run.out, run.err)
