@@ -140,7 +140,7 @@ fn quotient(units: u64, places: usize) -> f64 {
     // doubles, a multiple of 2^9 here, can lie so near, they are rounded as all bits are (Lemire 2021).
     let zeros = units.leading_zeros();
     let (reciprocal, scale) = RECIPROCALS[places];
-    let high = (u128::from(units << (zeros & 63)) * u128::from(reciprocal) >> 64) as u64;
+    let high = ((u128::from(units << (zeros & 63)) * u128::from(reciprocal)) >> 64) as u64;
     if high.wrapping_add(2) & 511 > 2 {
         return (high >> 1 | 1) as i64 as f64 * f64::from_bits(scale - (u64::from(zeros) << 52));
     }
