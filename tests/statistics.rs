@@ -5,6 +5,7 @@ mod command;
 
 use cognate::csv::{Columns, Varying, read, sum};
 use cognate::{Design, Exchangeable, FeatureCovariance, Fit, Gaussian, Intervals, Model, Rows, Tasks};
+use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::fmt::Write as _;
@@ -69,15 +70,84 @@ fn one_pass_has_the_bits_of_the_rows() {
     }
 }
 
+fn on<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
+}
+
 #[test]
 fn the_thread_count_does_not_change_a_bit() {
     let text = table(60_000, 3);
-    let on = |threads: usize| {
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| sum(text.as_bytes(), &columns()).unwrap().tasks)
+    let summed = |threads: usize| on(threads, || sum(text.as_bytes(), &columns()).unwrap().tasks);
+    let one = summed(1);
+    assert_eq!(one, summed(2));
+    assert_eq!(one, summed(5));
+}
+
+/// More rows than are held before they are added, of tasks in order, in turn and at random, with new tasks to the end: every task's sums are those of its rows
+/// in the order of the table.
+#[test]
+fn rows_held_and_added_together_have_the_bits_of_the_rows() {
+    let (tasks, rows) = (3_000, 120_000);
+    let mut random = ChaCha8Rng::seed_from_u64(5);
+    let mut text = |task: &mut dyn FnMut(usize, &mut ChaCha8Rng) -> usize| {
+        let mut text = format!("site,{},y,w\n", (0..12).map(|k| format!("x{k}")).collect::<Vec<_>>().join(","));
+        for i in 0..rows {
+            let _ = write!(text, "site {}", task(i, &mut random));
+            (0..13).for_each(|_| write!(text, ",{}", random.random_range(-3.0..3.0)).unwrap());
+            let _ = writeln!(text, ",{}", [1.0, 0.3][i % 2]);
+        }
+        text
     };
-    let one = on(1);
-    assert_eq!(one, on(2));
-    assert_eq!(one, on(5));
+    let weighted = Columns { weights: Some("w".into()), ..columns() };
+    for text in
+        [text(&mut |i, _| i * tasks / rows), text(&mut |i, _| i * 7 % tasks), text(&mut |i, random| random.random_range(0..1 + i / 40))]
+    {
+        assert!(text.len() > 24 << 20, "more than one stretch is read");
+        let (summed, rows) = both_ways(&text, &weighted);
+        assert_eq!(summed.unwrap(), rows);
+        assert_eq!(on(3, || sum(text.as_bytes(), &weighted).unwrap().tasks), rows);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Whatever the numbers of rows, features and tasks, at whatever thread count.
+    #[test]
+    fn one_pass_has_the_bits_of_the_rows_of_any_table(
+        features in 0usize..24, tasks in 1usize..40, rows in 1usize..400, run in 1usize..60, threads in 1usize..4, weighted: bool, seed: u64,
+    ) {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let names: Vec<String> = (0..features).map(|k| format!(",x{k}")).collect();
+        let mut text = format!("site{},y,w\n", names.concat());
+        let mut task = 0;
+        for _ in 0..rows {
+            if random.random_range(0..run) == 0 {
+                task = random.random_range(0..tasks);
+            }
+            let _ = write!(text, "{task}");
+            for _ in 0..=features {
+                let number: f64 = random.random_range(-2.0..2.0) * 10f64.powi(random.random_range(-6..7));
+                let _ = if random.random() { write!(text, ",{number}") } else { write!(text, ",{number:.3}") };
+            }
+            let _ = writeln!(text, ",{}", if weighted { random.random_range(0.1..2.0) } else { 1.0 });
+        }
+        let asked = Columns { features: Some((0..features).map(|k| format!("x{k}")).collect()), weights: Some("w".into()), ..columns() };
+        let (summed, rows) = on(threads, || both_ways(&text, &asked));
+        prop_assert_eq!(summed.unwrap(), rows);
+    }
+}
+
+#[cfg(not(feature = "parquet"))]
+#[test]
+fn a_parquet_file_is_refused_where_it_cannot_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("t.parquet"), b"PAR1\x15\x04 and so on").unwrap();
+    let (status, out, err) = cognate(folder.path(), &["fit", "t.parquet", "--task", "site", "--target", "y"]);
+    assert!(status == 1 && out.is_empty() && err.contains("--features parquet"), "{err}");
+    // A CSV file whose first column has that name is one.
+    std::fs::write(folder.path().join("t.csv"), "PAR1,x,y\na,1,2\na,2,3\nb,1,1\nb,3,2\nb,4,4\n").unwrap();
+    assert_eq!(cognate(folder.path(), &["fit", "t.csv", "--task", "PAR1", "--target", "y", "--structure", "pooled"]).0, 0);
 }
 
 fn cognate(folder: &Path, arguments: &[&str]) -> (i32, String, String) {

@@ -56,7 +56,7 @@ fn table(args: &DataArgs, model: &ModelArgs, quiet: bool, progress: &Progress) -
     }
     let (columns, implied) = args.columns()?;
     let columns = Columns { own_units: args.targets.is_some() && model.is_gaussian(), ..columns };
-    let table = csv::read(progress.watch(csv::open(&args.data)?), &source_name(&args.data), &columns)?;
+    let table = csv::read(progress.watch(csv::open_columns(&args.data, columns.needed().as_deref())?), &source_name(&args.data), &columns)?;
     if !quiet {
         let left_out = (table.missing_targets, table.dropped, table.empty_tasks.as_slice());
         note_left_out(left_out, &table.schema, args.targets.is_some());
@@ -303,7 +303,8 @@ fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> Result<Strin
         let problem = "--format json prints scores, and needs --score and -o FILE for the predictions; add them, or leave --format out";
         return Err(Error::Arguments(problem.into()));
     }
-    let queries = csv::read_queries(progress.watch(csv::open(&args.data)?), &source_name(&args.data), &schema)?;
+    let queries =
+        csv::read_queries(progress.watch(csv::open_columns(&args.data, Some(&schema.needed()))?), &source_name(&args.data), &schema)?;
     let known: std::collections::HashMap<&str, usize> =
         fit.tasks().names().iter().enumerate().map(|(t, name)| (name.as_str(), t)).collect();
     let mut records = vec![["row", "task", "mean", "sd", "lower", "upper"].map(String::from).to_vec()];

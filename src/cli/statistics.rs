@@ -40,10 +40,11 @@ impl SumArgs {
 /// The sums of a table for a Gaussian model: in one pass where it is plain, else by way of its rows.
 pub(super) fn sum(args: &DataArgs, columns: &Columns, progress: &Progress) -> Result<Summed> {
     let is_file = args.data.is_file();
-    if let Some(summed) = is_file.then(|| csv::open(&args.data)).transpose()?.and_then(|input| csv::sum(progress.watch(input), columns)) {
+    let open = || csv::open_columns(&args.data, columns.needed().as_deref());
+    if let Some(summed) = is_file.then(open).transpose()?.and_then(|input| csv::sum(progress.watch(input), columns)) {
         return Ok(summed);
     }
-    let table = csv::read(progress.watch(csv::open(&args.data)?), &source_name(&args.data), columns)?;
+    let table = csv::read(progress.watch(open()?), &source_name(&args.data), columns)?;
     let Table { rows, design, schema, missing_targets, dropped, empty_tasks } = table;
     Ok(Summed { tasks: rows.tasks(&design), schema, missing_targets, dropped, empty_tasks })
 }

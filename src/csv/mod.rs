@@ -3,6 +3,10 @@
 mod cells;
 mod descriptors;
 mod families;
+mod numbers;
+mod open;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod queries;
 mod relation;
 mod sides;
@@ -17,12 +21,10 @@ use crate::tasks::{Design, INTERCEPT, Rows};
 use cells::{Cells, MISSING_CODE, is_missing, number};
 use families::FamilyColumn;
 pub(crate) use families::Uses;
-use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 use sides::Sides;
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::io::Read;
 
 /// Which columns of a table play which part.
 #[derive(Clone, Debug, Default)]
@@ -123,27 +125,10 @@ pub struct Table {
 }
 
 pub use descriptors::read_descriptors;
+pub use open::{open, open_columns};
 pub use relation::read_relation;
 pub use stream::{Summed, sum};
 pub use summaries::{SummaryTable, read_summaries};
-
-/// Opens a table: a path, a path ending in `.gz`, or `-` for standard input (gzip is recognised by its first bytes).
-///
-/// # Errors
-/// [`Error::Io`] where the file cannot be opened.
-pub fn open(path: &Path) -> Result<Box<dyn Read + Send>> {
-    let refused = |source| Error::io(path, source);
-    let mut reader: Box<dyn BufRead + Send> = if path == Path::new("-") {
-        Box::new(BufReader::new(std::io::stdin()))
-    } else {
-        if path.is_dir() {
-            return Err(refused(std::io::Error::other("this is a folder; give a CSV file")));
-        }
-        Box::new(BufReader::with_capacity(1 << 18, std::fs::File::open(path).map_err(refused)?))
-    };
-    let packed = reader.fill_buf().map_err(refused)?.starts_with(&[0x1f, 0x8b]);
-    Ok(if packed { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) })
-}
 
 /// A CSV reader with its header checked.
 struct Source<R> {

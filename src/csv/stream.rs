@@ -5,8 +5,9 @@
 //! that the sums are those of [`Rows::tasks`](crate::Rows::tasks) to the last bit, whatever the thread count.
 
 use super::cells::{Coding, is_missing};
+use super::numbers::{number, plain_number};
 use super::{Columns, Schema, Source, design};
-use crate::tasks::{Alike, INTERCEPT, LARGEST, TaskSums, Tasks};
+use crate::tasks::{Alike, HeldRows, INTERCEPT, LARGEST, TaskSums, Tasks};
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -62,28 +63,29 @@ struct Layout {
 /// assert!(sum("site,x,y\na,red,2\n".as_bytes(), &columns).is_none());
 /// ```
 pub fn sum(mut input: impl Read + Send, columns: &Columns) -> Option<Summed> {
-    let mut buffer = Vec::new();
-    let mut ended = fill(&mut input, &mut buffer)?;
-    let head = buffer.iter().position(|byte| *byte == b'\n')? + 1;
-    let source = Source::new(&buffer[..head], "").ok()?;
+    let mut text = Text::default();
+    text.fill(&mut input)?;
+    let head = text.bytes().iter().position(|byte| *byte == b'\n')? + 1;
+    let source = Source::new(&text.bytes()[..head], "").ok()?;
     let (layout, codings) = layout(&source.header, columns)?;
     let features: Vec<String> = codings.iter().map(|coding| coding.column.clone()).collect();
     let design = design(columns, &codings, &features).ok()?;
     let mut sums = Sums::new(&layout);
-    let mut begin = head;
+    text.begin = head;
+    let mut next = Text::default();
     loop {
-        let end = if ended { buffer.len() } else { begin + buffer[begin..].iter().rposition(|byte| *byte == b'\n')? + 1 };
-        let mut next = buffer[end..].to_vec();
-        let (read, added) =
-            rayon::join(|| if ended { Some(true) } else { fill(&mut input, &mut next) }, || sums.add(&buffer[begin..end], &layout));
+        let (lines, rest) = text.lines()?;
+        next.follow(rest);
+        let (read, added) = rayon::join(|| if text.ended { Some(()) } else { next.fill(&mut input) }, || sums.add(lines, &layout));
         added?;
-        if ended {
+        read?;
+        if text.ended {
             break;
         }
-        ended = read?;
-        (buffer, begin) = (next, 0);
+        std::mem::swap(&mut text, &mut next);
     }
-    let Sums { names, idle, missing_targets, dropped, rows, alike, sets, .. } = sums;
+    sums.tasks.add_all(&sums.held);
+    let Sums { names, idle, missing_targets, dropped, rows, alike, tasks, .. } = sums;
     let known: HashSet<&String> = names.iter().collect();
     let empty_tasks = idle.into_iter().filter(|name| !known.contains(name)).collect();
     let alike = if features.is_empty() || names.len() < 2 { Vec::new() } else { alike.tasks(rows) };
@@ -94,19 +96,58 @@ pub fn sum(mut input: impl Read + Send, columns: &Columns) -> Option<Summed> {
         codings,
         ..Schema::default()
     };
-    let tasks = TaskSums::joined(sets, names.len()).tasks(&columns.target, names, &design).with_alike(alike);
+    let tasks = tasks.tasks(&columns.target, names, &design).with_alike(alike);
     (rows > 0).then_some(Summed { tasks, schema, missing_targets, dropped, empty_tasks })
 }
 
-/// Reads on until there are some parts, or the input ends: then true, and the last line is a whole one. None where it cannot be read.
-fn fill(input: &mut impl Read, buffer: &mut Vec<u8>) -> Option<bool> {
-    let wanted = (PART * PARTS) as u64;
-    let read = input.by_ref().take(wanted).read_to_end(buffer).ok()?;
-    let ended = (read as u64) < wanted;
-    if ended && buffer.last().is_some_and(|byte| *byte != b'\n') {
-        buffer.push(b'\n');
+/// A stretch of the input.
+#[derive(Default)]
+struct Text {
+    buffer: Vec<u8>,
+    begin: usize,
+    end: usize,
+    ended: bool,
+}
+
+impl Text {
+    fn bytes(&self) -> &[u8] {
+        &self.buffer[self.begin..self.end]
     }
-    Some(ended)
+
+    /// Reads on until there are some parts, or the input ends: then the last line is a whole one. None where it cannot be read.
+    fn fill(&mut self, input: &mut impl Read) -> Option<()> {
+        let wanted = self.end + PART * PARTS;
+        self.buffer.resize(self.buffer.len().max(wanted + 1), 0);
+        while self.end < wanted {
+            match input.read(&mut self.buffer[self.end..wanted]) {
+                Ok(0) => {
+                    self.ended = true;
+                    if self.bytes().last().is_some_and(|byte| *byte != b'\n') {
+                        self.buffer[self.end] = b'\n';
+                        self.end += 1;
+                    }
+                    break;
+                }
+                Ok(count) => self.end += count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => return None,
+            }
+        }
+        Some(())
+    }
+
+    /// The whole lines, and what has begun after them; none where there is no whole line.
+    fn lines(&self) -> Option<(&[u8], &[u8])> {
+        let end = if self.ended { self.bytes().len() } else { self.bytes().iter().rposition(|byte| *byte == b'\n')? + 1 };
+        Some(self.bytes().split_at(end))
+    }
+
+    /// Nothing but these first bytes.
+    fn follow(&mut self, bytes: &[u8]) {
+        self.buffer.resize(self.buffer.len().max(bytes.len()), 0);
+        self.buffer[..bytes.len()].copy_from_slice(bytes);
+        (self.begin, self.end) = (0, bytes.len());
+    }
 }
 
 /// What every column is; none where that is not for this reader to say.
@@ -139,12 +180,12 @@ fn layout(header: &[String], columns: &Columns) -> Option<(Layout, Vec<Coding>)>
     Some((layout, features.into_iter().map(|column| Coding { column, levels: None }).collect()))
 }
 
-/// The rows of a part: features, target and weight of each one after another, and its task.
+/// The rows of a part, and what was met beside them.
 #[derive(Default)]
 struct Part<'a> {
+    rows: HeldRows,
+    /// Tasks that no stretch before had; their numbers go on from the known ones.
     names: Vec<&'a str>,
-    tasks: Vec<u32>,
-    numbers: Vec<f64>,
     /// Rows whose features are looked at for being those of other tasks, with their hashes.
     hashes: Vec<(u64, u32)>,
     idle: Vec<&'a str>,
@@ -164,17 +205,17 @@ struct Sums {
     dropped: u64,
     rows: usize,
     alike: Alike,
-    /// Task t is in set t % n.
-    sets: Vec<TaskSums>,
+    /// Rows not yet added, in the order of the table.
+    held: Vec<HeldRows>,
+    tasks: TaskSums,
 }
 
 impl Sums {
     fn new(layout: &Layout) -> Self {
-        let sets = (0..rayon::current_num_threads()).map(|_| TaskSums::new(layout.features)).collect();
-        Sums { sets, ..Sums::default() }
+        Sums { tasks: TaskSums::new(layout.features), ..Sums::default() }
     }
 
-    /// Adds whole lines; none where one is not plain.
+    /// Takes up whole lines; none where one is not plain.
     fn add(&mut self, lines: &[u8], layout: &Layout) -> Option<()> {
         let mut pieces = Vec::new();
         let mut begin = 0;
@@ -184,14 +225,17 @@ impl Sums {
             pieces.push(&lines[begin..end]);
             begin = end;
         }
-        let mask = Alike::mask(self.rows);
-        let parts: Vec<Part> = pieces.into_par_iter().map(|piece| parse(piece, layout, mask)).collect::<Option<_>>()?;
-        let mut numbered = Vec::with_capacity(parts.len());
-        for part in &parts {
+        let (mask, known) = (Alike::mask(self.rows), self.names.len() as u32);
+        let parts: Vec<Part> = pieces.into_par_iter().map(|piece| parse(piece, layout, mask, &self.numbers)).collect::<Option<_>>()?;
+        for mut part in parts {
             let of_part: Vec<u32> = part.names.iter().map(|name| self.number(name)).collect();
-            self.rows += part.tasks.len();
+            let number = |task: u32| task.checked_sub(known).map_or(task, |own| of_part[own as usize]);
+            if !of_part.is_empty() {
+                part.rows.tasks.iter_mut().for_each(|task| *task = number(*task));
+            }
+            self.rows += part.rows.tasks.len();
             let mask = Alike::mask(self.rows);
-            part.hashes.iter().for_each(|(hash, task)| self.alike.note_hash(*hash, of_part[*task as usize], mask));
+            part.hashes.iter().for_each(|(hash, task)| self.alike.note_hash(*hash, number(*task), mask));
             for name in &part.idle {
                 if !self.idle_known.contains(*name) {
                     self.idle_known.insert(name.to_string());
@@ -200,15 +244,13 @@ impl Sums {
             }
             self.missing_targets += part.missing_targets;
             self.dropped += part.dropped;
-            numbered.push((part, of_part));
+            self.held.push(part.rows);
         }
-        let (count, tasks) = (self.sets.len(), self.names.len());
-        self.sets.par_iter_mut().enumerate().for_each(|(set, sums)| {
-            sums.resize((tasks + count - 1 - set) / count);
-            numbered
-                .iter()
-                .for_each(|(part, of_part)| Arch::new().dispatch(Fold { part, of_part, sums: &mut *sums, own: (set, count), layout }));
-        });
+        self.tasks.resize(self.names.len());
+        if self.tasks.are_worth_adding(&self.held) {
+            self.tasks.add_all(&self.held);
+            self.held.clear();
+        }
         Some(())
     }
 
@@ -223,118 +265,127 @@ impl Sums {
     }
 }
 
-/// Adds the rows of a part whose tasks are in one set.
-struct Fold<'a> {
-    part: &'a Part<'a>,
-    of_part: &'a [u32],
-    sums: &'a mut TaskSums,
-    own: (usize, usize),
-    layout: &'a Layout,
+/// The rows of some whole lines; none where one is not plain.
+fn parse<'a>(lines: &'a [u8], layout: &Layout, mask: u64, known: &FxHashMap<String, u32>) -> Option<Part<'a>> {
+    let (mut part, stretches) = Arch::new().dispatch(Parse { lines, layout, mask })?;
+    // Looked up together, names are waited for together.
+    let found: Vec<Option<u32>> = stretches.iter().map(|name| known.get(*name).copied()).collect();
+    let mut local: FxHashMap<&str, u32> = FxHashMap::default();
+    let number = |(name, found): (&&'a str, Option<u32>)| {
+        found.unwrap_or_else(|| {
+            *local.entry(name).or_insert_with(|| {
+                part.names.push(name);
+                (known.len() + part.names.len() - 1) as u32
+            })
+        })
+    };
+    let numbers: Vec<u32> = stretches.iter().zip(found).map(number).collect();
+    let tasks = part.rows.tasks.iter_mut().chain(part.hashes.iter_mut().map(|(_, task)| task));
+    tasks.for_each(|task| *task = numbers[*task as usize]);
+    Some(part)
 }
 
-impl NullaryFnOnce for Fold<'_> {
-    type Output = ();
+/// Reads lines; tasks are numbers of stretches of rows, whose names come with them.
+struct Parse<'a, 'b> {
+    lines: &'a [u8],
+    layout: &'b Layout,
+    mask: u64,
+}
+
+impl<'a> NullaryFnOnce for Parse<'a, '_> {
+    type Output = Option<(Part<'a>, Vec<&'a str>)>;
 
     #[inline(always)]
-    fn call(self) {
-        let (d, (set, count)) = (self.layout.features, self.own);
-        for (row, task) in self.part.numbers.chunks_exact(d + 2).zip(&self.part.tasks) {
-            let task = self.of_part[*task as usize] as usize;
-            if task % count == set {
-                self.sums.begin(task / count, &row[..d], row[d]);
-                self.sums.add(task / count, &row[..d], row[d], row[d + 1]);
+    fn call(self) -> Self::Output {
+        let Parse { lines, layout, mask } = self;
+        let (d, last) = (layout.features, layout.roles.len() - 1);
+        let mut part = Part::default();
+        // As many rows as there would be if all lines were as long as the first.
+        let first = lines.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let expected = lines.len() / first.max(2 * layout.roles.len());
+        part.rows.numbers.reserve(expected * (d + 2));
+        part.rows.tasks.reserve(expected);
+        let mut stretches = Vec::with_capacity(expected);
+        let mut latest: Option<&[u8]> = None;
+        let mut at = 0;
+        while at < lines.len() {
+            if let [b'\n', ..] | [b'\r', b'\n', ..] = lines[at..] {
+                at += if lines[at] == b'\n' { 1 } else { 2 };
+                continue;
             }
-        }
-    }
-}
-
-/// The rows of some whole lines; none where one is not plain.
-fn parse<'a>(lines: &'a [u8], layout: &Layout, mask: u64) -> Option<Part<'a>> {
-    let (d, last) = (layout.features, layout.roles.len() - 1);
-    let mut part = Part::default();
-    let mut local: FxHashMap<&str, u32> = FxHashMap::default();
-    let mut latest: (&[u8], u32) = (b"", u32::MAX);
-    let mut at = 0;
-    while at < lines.len() {
-        if let [b'\n', ..] | [b'\r', b'\n', ..] = lines[at..] {
-            at += if lines[at] == b'\n' { 1 } else { 2 };
-            continue;
-        }
-        let start = part.numbers.len();
-        part.numbers.resize(start + d + 2, 1.0);
-        let row = &mut part.numbers[start..];
-        let (mut task, mut target_missing, mut gap): (&[u8], bool, bool) = (b"", false, false);
-        for (column, role) in layout.roles.iter().enumerate() {
-            let (cell, value);
-            (cell, value, at) = next_cell(lines, at, !matches!(role, Role::Task | Role::Unused))?;
-            let ends = lines[at - 1] == b'\n';
-            if ends != (column == last) {
+            let start = part.rows.numbers.len();
+            part.rows.numbers.resize(start + d + 2, 1.0);
+            let row = &mut part.rows.numbers[start..];
+            let (mut task, mut target_missing, mut gap): (&[u8], bool, bool) = (b"", false, false);
+            for (column, role) in layout.roles.iter().enumerate() {
+                let (cell, value);
+                (cell, value, at) = next_cell(lines, at, !matches!(role, Role::Task | Role::Unused))?;
+                let ends = lines[at - 1] == b'\n';
+                if ends != (column == last) {
+                    return None;
+                }
+                let place = match role {
+                    Role::Task => {
+                        task = cell;
+                        continue;
+                    }
+                    Role::Unused => {
+                        std::str::from_utf8(cell).ok()?;
+                        continue;
+                    }
+                    Role::Target => d,
+                    Role::Weight => d + 1,
+                    Role::Feature(k) => *k,
+                };
+                match value {
+                    Some(value) => row[place] = value,
+                    None => match number(cell)? {
+                        Some(value) => row[place] = value,
+                        None if *role == Role::Target => target_missing = true,
+                        None => gap = true,
+                    },
+                }
+            }
+            let weight = row[d + 1];
+            if layout.weighted && !(weight > 1.0 / LARGEST && weight < LARGEST) {
                 return None;
             }
-            let place = match role {
-                Role::Task => {
-                    task = cell;
-                    continue;
+            let seen = latest == Some(task);
+            let name = if seen { "" } else { std::str::from_utf8(task).ok()?.trim() };
+            let unnamed = !seen && is_missing(name);
+            if ((gap && !target_missing) || unnamed) && !layout.drop_missing {
+                return None;
+            }
+            if target_missing || gap || unnamed {
+                if target_missing {
+                    part.missing_targets += 1
+                } else {
+                    part.dropped += 1
                 }
-                Role::Unused => {
-                    std::str::from_utf8(cell).ok()?;
-                    continue;
+                if !seen && !unnamed {
+                    part.idle.push(name);
                 }
-                Role::Target => d,
-                Role::Weight => d + 1,
-                Role::Feature(k) => *k,
-            };
-            match value {
-                Some(value) => row[place] = value,
-                None => match number(cell)? {
-                    Some(value) => row[place] = value,
-                    None if *role == Role::Target => target_missing = true,
-                    None => gap = true,
-                },
+                part.rows.numbers.truncate(start);
+                continue;
             }
-        }
-        let weight = row[d + 1];
-        if layout.weighted && !(weight > 1.0 / LARGEST && weight < LARGEST) {
-            return None;
-        }
-        let seen = latest.1 != u32::MAX && latest.0 == task;
-        let name = if seen { "" } else { std::str::from_utf8(task).ok()?.trim() };
-        let unnamed = !seen && is_missing(name);
-        if ((gap && !target_missing) || unnamed) && !layout.drop_missing {
-            return None;
-        }
-        if target_missing || gap || unnamed {
-            if target_missing {
-                part.missing_targets += 1
-            } else {
-                part.dropped += 1
+            if !seen {
+                stretches.push(name);
+                latest = Some(task);
             }
-            if !seen && !unnamed {
-                part.idle.push(name);
+            let stretch = stretches.len() as u32 - 1;
+            let hash = Alike::hash(&part.rows.numbers[start..start + d]);
+            if hash & mask == 0 {
+                part.hashes.push((hash, stretch));
             }
-            part.numbers.truncate(start);
-            continue;
+            part.rows.tasks.push(stretch);
         }
-        if !seen {
-            let next = part.names.len() as u32;
-            let number = *local.entry(name).or_insert(next);
-            if number == next {
-                part.names.push(name);
-            }
-            latest = (task, number);
-        }
-        let hash = Alike::hash(&part.numbers[start..start + d]);
-        if hash & mask == 0 {
-            part.hashes.push((hash, latest.1));
-        }
-        part.tasks.push(latest.1);
+        Some((part, stretches))
     }
-    Some(part)
 }
 
 /// The cell that begins here, its number where that is a plain one and was asked for, and where the next begins; none where it is quoted
 /// in more than the plainest way.
-#[inline]
+#[inline(always)]
 fn next_cell(lines: &[u8], begin: usize, is_number: bool) -> Option<(&[u8], Option<f64>, usize)> {
     if lines[begin] == b'"' {
         let inside = &lines[begin + 1..];
@@ -357,143 +408,5 @@ fn next_cell(lines: &[u8], begin: usize, is_number: bool) -> Option<(&[u8], Opti
         [b',' | b'\n', ..] => Some((&lines[begin..end], None, end + 1)),
         [b'\r', b'\n', ..] => Some((&lines[begin..end], None, end + 2)),
         _ => None,
-    }
-}
-
-/// A decimal number and where the next cell begins; the number itself only where it has at most 19 digits, as all have that were
-/// printed to be read back.
-#[inline]
-fn plain_number(lines: &[u8], begin: usize) -> Option<(Option<f64>, usize)> {
-    let negative = lines[begin] == b'-';
-    let first = begin + usize::from(negative);
-    let (mut at, mut units, mut places) = (first, 0u64, 0);
-    let mut byte = digits(lines, &mut at, &mut units)?;
-    if byte == b'.' {
-        at += 1;
-        let point = at;
-        while let Some(eight) = lines.get(at..).and_then(|rest| rest.first_chunk()).and_then(eight_digits) {
-            units = units.wrapping_mul(100_000_000).wrapping_add(eight);
-            at += 8;
-        }
-        byte = digits(lines, &mut at, &mut units)?;
-        places = at - point;
-    }
-    if byte != b',' && byte != b'\n' {
-        return None;
-    }
-    let count = if places > 0 || lines[at - 1] == b'.' { at - first - 1 } else { at - first };
-    let value = (1..=19).contains(&count).then(|| quotient(units, places));
-    Some((value.map(|value| f64::from_bits(value.to_bits() | u64::from(negative) << 63)), at + 1))
-}
-
-/// Appends the digits from here, and returns the byte after them.
-#[inline]
-fn digits(lines: &[u8], at: &mut usize, units: &mut u64) -> Option<u8> {
-    loop {
-        let byte = *lines.get(*at)?;
-        let digit = byte.wrapping_sub(b'0');
-        if digit >= 10 {
-            return Some(byte);
-        }
-        *units = units.wrapping_mul(10).wrapping_add(u64::from(digit));
-        *at += 1;
-    }
-}
-
-/// The number that eight digits are (Mula 2014); none where one is no digit.
-#[inline]
-fn eight_digits(text: &[u8; 8]) -> Option<u64> {
-    let digits = u64::from_le_bytes(*text).wrapping_sub(0x3030_3030_3030_3030);
-    if (digits | digits.wrapping_add(0x7676_7676_7676_7676)) & 0x8080_8080_8080_8080 != 0 {
-        return None;
-    }
-    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
-    let (high, low) = (pairs & 0x0000_00ff_0000_00ff, (pairs >> 16) & 0x0000_00ff_0000_00ff);
-    Some((high.wrapping_mul(0x000f_4240_0000_0064).wrapping_add(low.wrapping_mul(0x0000_2710_0000_0001))) >> 32)
-}
-
-/// The double nearest to `units` / 10^`places`, of at most 19 places.
-#[inline]
-fn quotient(units: u64, places: usize) -> f64 {
-    const POWERS: [u64; 20] = {
-        let mut powers = [1; 20];
-        let mut k = 1;
-        while k < 20 {
-            powers[k] = 10 * powers[k - 1];
-            k += 1;
-        }
-        powers
-    };
-    let power = POWERS[places];
-    if units <= 1 << 53 {
-        // Both are doubles, and their quotient is rounded once (Clinger 1990).
-        return units as f64 / power as f64;
-    }
-    // At least 55 bits of the quotient, the last of them set where some are cut off: then its rounding is that of the whole.
-    let shift = (55 + power.ilog2() as i32 - units.ilog2() as i32).max(0);
-    let shifted = u128::from(units) << shift;
-    let whole = shifted / u128::from(power);
-    let nearest = (whole as u64 | u64::from(whole * u128::from(power) != shifted)) as f64;
-    nearest * f64::from_bits((1023 - shift as u64) << 52)
-}
-
-/// The number of a cell, none where it is missing; nothing at all where it is neither.
-fn number(cell: &[u8]) -> Option<Option<f64>> {
-    let text = std::str::from_utf8(cell).ok()?.trim();
-    match text.parse::<f64>() {
-        Ok(value) if value.abs() <= LARGEST => Some(Some(value)),
-        _ => is_missing(text).then_some(None),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_those_of_the_standard_library() {
-        let mut state = 7u64;
-        let mut random = || {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            state >> 5
-        };
-        let mut texts: Vec<String> = [
-            "0",
-            "-0",
-            "00.10",
-            "5.",
-            ".5",
-            "9007199254740993",
-            "0.9007199254740993",
-            ".0009007199254740993",
-            "9999999999999999999",
-            "1.5e3",
-        ]
-        .map(String::from)
-        .to_vec();
-        for k in 0..200_000 {
-            let digits = (random() % 10u64.pow(1 + (k % 18) as u32)).to_string();
-            let point = random() as usize % (digits.len() + 1);
-            texts.push(format!("{}{}.{}", ["", "-"][k % 2], &digits[..point], &digits[point..]));
-            // Halfway between two doubles, or nearly so.
-            texts.push(format!("{}", (random() % (1 << 40)) as f64 / f64::from(1 << 20) + 2f64.powi(-21)));
-            texts.push(format!("{}", f64::from_bits((random() % (1 << 62)) | (1 << 61))));
-        }
-        for text in texts {
-            let line = format!("{text},");
-            let (found, end) = match plain_number(line.as_bytes(), 0) {
-                Some((Some(value), end)) => (value, end),
-                Some((None, end)) => (number(&line.as_bytes()[..end - 1]).unwrap_or_default().unwrap_or(f64::NAN), end),
-                None => continue,
-            };
-            let expected: f64 = text.parse().unwrap_or(f64::NAN);
-            assert!(
-                expected.to_bits() == found.to_bits() || expected.is_nan() || expected.abs() > LARGEST,
-                "{text}: {expected:e}, {found:e}"
-            );
-            assert_eq!(end, line.len());
-        }
-        assert_eq!(eight_digits(b"12345678"), Some(12_345_678));
-        assert!(eight_digits(b"1234567,").is_none() && eight_digits(b".2345678").is_none() && eight_digits(b"123:5678").is_none());
     }
 }

@@ -1,8 +1,10 @@
 //! The waist of the house: a task's rows become one quadratic, and quadratics add.
 
 mod joint;
+mod rows;
 
 pub(crate) use joint::{Complete, Joint, Partial, Sums};
+pub(crate) use rows::RowBlock;
 
 use crate::error::{Error, Result};
 use crate::linalg;

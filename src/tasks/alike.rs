@@ -17,11 +17,16 @@ pub(crate) struct Alike {
 }
 
 impl Alike {
-    /// Of the features of a row.
+    /// Of the features of a row; four at a time, for one waits for the one before.
+    #[inline(always)]
     pub(crate) fn hash(x: &[f64]) -> u64 {
-        let mut hasher = FxHasher::default();
-        x.iter().for_each(|value| hasher.write_u64(value.to_bits()));
-        hasher.finish()
+        let mut hashers = [(); 4].map(|()| FxHasher::default());
+        for four in x.chunks(hashers.len()) {
+            hashers.iter_mut().zip(four).for_each(|(hasher, value)| hasher.write_u64(value.to_bits()));
+        }
+        let [mut all, others @ ..] = hashers;
+        others.iter().for_each(|hasher| all.write_u64(hasher.finish()));
+        all.finish()
     }
 
     /// The hashes of which some number of rows keeps those without these bits.

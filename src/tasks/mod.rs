@@ -17,7 +17,7 @@ pub use design::Design;
 pub use rows::Rows;
 pub(crate) use shared::SharedRows;
 pub use summaries::Summaries;
-pub(crate) use sums::TaskSums;
+pub(crate) use sums::{HeldRows, TaskSums};
 
 use crate::error::{Error, Result};
 use crate::quadratic::{Quadratics, Statistics};

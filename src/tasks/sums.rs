@@ -2,7 +2,8 @@
 
 use super::{Design, Tasks};
 use crate::error::{Error, Result};
-use crate::quadratic::Statistics;
+use crate::quadratic::{RowBlock, Statistics};
+use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
 
 /// The statistics of numbered tasks, each about its first row.
@@ -13,6 +14,16 @@ pub(crate) struct TaskSums {
     shift: Vec<f64>,
     statistics: Vec<Statistics>,
     row: Vec<f64>,
+}
+
+/// Tasks whose rows are added by one piece of parallel work, at most.
+const TASKS: usize = 16;
+
+/// Rows of numbered tasks that are still to be added: features, target and weight of each one after another.
+#[derive(Default)]
+pub(crate) struct HeldRows {
+    pub tasks: Vec<u32>,
+    pub numbers: Vec<f64>,
 }
 
 impl TaskSums {
@@ -28,7 +39,6 @@ impl TaskSums {
     }
 
     /// Makes a row the shift of its task, where it has none.
-    #[inline(always)]
     pub(crate) fn begin(&mut self, task: usize, x: &[f64], y: f64) {
         if !self.begun[task] {
             self.begun[task] = true;
@@ -39,7 +49,6 @@ impl TaskSums {
     }
 
     /// Adds a row of a task that was begun.
-    #[inline(always)]
     pub(crate) fn add(&mut self, task: usize, x: &[f64], y: f64, weight: f64) {
         let shift = &self.shift[task * (self.features + 1)..(task + 1) * (self.features + 1)];
         for ((cell, value), shift) in self.row.iter_mut().zip(x).zip(shift) {
@@ -48,18 +57,36 @@ impl TaskSums {
         self.statistics[task].add_row(&self.row, y - shift[self.features], weight);
     }
 
-    /// The tasks, task t of several sets of sums being task t / n of set t % n.
-    pub(crate) fn joined(sets: Vec<TaskSums>, tasks: usize) -> TaskSums {
-        let features = sets.first().map_or(0, |set| set.features);
-        let mut all = TaskSums::new(features);
-        let count = sets.len();
-        let mut sets: Vec<_> = sets.into_iter().map(|set| (set.shift, set.statistics.into_iter())).collect();
-        for t in 0..tasks {
-            let (shift, statistics) = &mut sets[t % count];
-            all.shift.extend_from_slice(&shift[t / count * (features + 1)..(t / count + 1) * (features + 1)]);
-            all.statistics.extend(statistics.next());
+    /// Whether so many rows are held that adding them reads and writes every sum for several of them: as many numbers as half of the sums have.
+    pub(crate) fn are_worth_adding(&self, held: &[HeldRows]) -> bool {
+        let sums = self.statistics.len() * (self.features + 2) * (self.features + 3) / 2;
+        held.iter().map(|rows| rows.numbers.len()).sum::<usize>() >= sums / 2
+    }
+
+    /// Adds rows, those of every task in their order, whatever the thread count; tasks that are new begin with their first.
+    pub(crate) fn add_all(&mut self, held: &[HeldRows]) {
+        let width = self.features + 2;
+        let mut ends = vec![0; self.statistics.len() + 1];
+        held.iter().flat_map(|rows| &rows.tasks).for_each(|task| ends[*task as usize + 1] += 1);
+        (1..ends.len()).for_each(|t| ends[t] += ends[t - 1]);
+        // Places of the rows of every task one after another; what was its begin is its end in the end.
+        let mut places = vec![(0u32, 0u32); ends[ends.len() - 1]];
+        for (part, rows) in held.iter().enumerate() {
+            for (row, task) in rows.tasks.iter().enumerate() {
+                let end = &mut ends[*task as usize];
+                places[*end] = (part as u32, row as u32);
+                *end += 1;
+            }
         }
-        all
+        let place = |(part, row): &(u32, u32)| &held[*part as usize].numbers[*row as usize * width..(*row as usize + 1) * width];
+        let tasks = self.statistics.par_iter_mut().zip(&mut self.begun).zip(self.shift.par_chunks_exact_mut(width - 1));
+        tasks.enumerate().with_max_len(TASKS).for_each_init(RowBlock::default, |block, (t, ((statistics, begun), shift))| {
+            let own = &places[if t == 0 { 0 } else { ends[t - 1] }..ends[t]];
+            if let Some(first) = own.first().filter(|_| !std::mem::replace(begun, true)) {
+                shift.copy_from_slice(&place(first)[..width - 1]);
+            }
+            statistics.add_rows(own.iter().map(place), shift, block);
+        });
     }
 
     /// Named tasks.
