@@ -135,6 +135,12 @@ pub trait Structure: std::fmt::Debug + Send + Sync {
     /// How many free parameters the prior has.
     fn parameters(&self, prior: &Prior) -> usize;
 
+    /// Gain below which it counts as at its optimum, where fits are at theirs below `given`: less where another structure holds what it finds, and so rests
+    /// on the place of the optimum and not on its height.
+    fn tolerance(&self, given: f64) -> f64 {
+        given
+    }
+
     /// Coordinates for a quasi-Newton finish, where the log posterior is smooth in them; none while a discrete choice (an edge set)
     /// is still to make.
     fn smooth(&self) -> Option<&dyn Smooth> {
@@ -165,6 +171,15 @@ pub trait Structure: std::fmt::Debug + Send + Sync {
     fn has_marginal(&self) -> bool {
         true
     }
+}
+
+/// How a log posterior bends: about -d^2 log posterior / d coordinate^2.
+#[derive(Clone, Debug, Default)]
+pub struct Information {
+    /// Of every coordinate by itself, positive.
+    pub each: Vec<f64>,
+    /// Directions in which it bends much less than that says, a step of each for every coordinate, and how much along it.
+    pub along: Vec<(Vec<f64>, f64)>,
 }
 
 /// A structure as a point of R^k.
@@ -198,6 +213,11 @@ pub trait Smooth {
 
     /// About -d^2 log posterior / d coordinate^2 at the prior, where it is much the same for all coordinates.
     fn curvature(&self, _prior: &Prior) -> Option<f64> {
+        None
+    }
+
+    /// How the log posterior bends at the posterior's prior, where that is known: the units in which a finish moves.
+    fn information(&self, _posterior: &Posterior) -> Option<Information> {
         None
     }
 
