@@ -236,7 +236,7 @@ fn finish(
     const RELEASES: usize = 20;
     let (mut prior, mut dispersion, mut quadratics, mut known) = start;
     let is_exact = |found: &Approximation| likelihood.inference().is_none() && found.posterior.log_likelihood_error() == 0.0;
-    let (mut stop, tolerance) = (Stop::IterationLimit, structure.tolerance(options.tolerance));
+    let mut stop = Stop::IterationLimit;
     for round in 0..RELEASES {
         let own = smooth.coordinates(&prior);
         let noise = likelihood.coordinates(&dispersion);
@@ -262,9 +262,9 @@ fn finish(
         // Units of far away are poor ones: they are taken again on the way.
         let on_the_way = round == 0 && units.curvature().is_some();
         let gain = match (on_the_way, Posterior::is_estimated_for(&prior)) {
-            (true, _) => tolerance.max(ON_THE_WAY),
-            (false, true) => tolerance.max(ESTIMATED),
-            (false, false) => tolerance,
+            (true, _) => options.tolerance.max(ON_THE_WAY),
+            (false, true) => options.tolerance.max(ESTIMATED),
+            (false, false) => options.tolerance * if units.curvature().is_some() { FURTHER } else { 1.0 },
         };
         let search = Lbfgs { memory: 30, evaluations, gain, curvature: units.curvature().or(smooth.curvature(&prior)) };
         let found = search.minimise(point, |point| {
@@ -430,6 +430,10 @@ impl Means {
 
 /// Gain below which a finish is near enough to its end to take its units once more.
 const ON_THE_WAY: f64 = 1.0;
+
+/// How much less than the tolerance may be left to gain where steps are in known units and the last ones cost little. Sizes of factors rest on the place where
+/// their directions are found, not on its height.
+const FURTHER: f64 = 1e-2;
 
 /// Gain below which a fit by estimated slopes is at its optimum: beyond it searches went on for minutes without a gain of .01.
 const ESTIMATED: f64 = 0.05;

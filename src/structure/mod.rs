@@ -135,12 +135,6 @@ pub trait Structure: std::fmt::Debug + Send + Sync {
     /// How many free parameters the prior has.
     fn parameters(&self, prior: &Prior) -> usize;
 
-    /// Gain below which it counts as at its optimum, where fits are at theirs below `given`: less where another structure holds what it finds, and so rests
-    /// on the place of the optimum and not on its height.
-    fn tolerance(&self, given: f64) -> f64 {
-        given
-    }
-
     /// Coordinates for a quasi-Newton finish, where the log posterior is smooth in them; none while a discrete choice (an edge set)
     /// is still to make.
     fn smooth(&self) -> Option<&dyn Smooth> {

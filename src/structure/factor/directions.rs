@@ -172,12 +172,6 @@ impl Structure for Directions {
         self.space.len(prior) + parts.free(k)
     }
 
-    /// With the gain of other fits, log posteriors of sizes at the directions found were .0005 (300 tasks) to .003 (2,000) from those at the optimum, with this one
-    /// .00004 at most.
-    fn tolerance(&self, given: f64) -> f64 {
-        1e-2 * given
-    }
-
     fn smooth(&self) -> Option<&dyn Smooth> {
         Some(self)
     }
