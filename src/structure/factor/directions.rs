@@ -132,7 +132,7 @@ impl Structure for Directions {
     fn update(&mut self, posterior: &Posterior) -> Result<Prior> {
         let Some(parts) = Parts::of(posterior.prior()) else { return Ok(self.begun(posterior)) };
         self.steps += 1;
-        if self.steps % 3 == 0 {
+        if self.steps.is_multiple_of(3) {
             return Ok(self.space.step(posterior));
         }
         if self.steps % 3 == 1
