@@ -6,7 +6,7 @@ use crate::linalg::{self, Lbfgs};
 use crate::posterior::Posterior;
 use crate::prior::{Mean, Prior};
 use crate::quadratic::Quadratics;
-use crate::structure::{Setting, Smooth, Structure};
+use crate::structure::{Information, Setting, Smooth, Structure};
 use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +74,8 @@ pub(crate) struct Climbed {
     pub stop: Stop,
     /// Those of the last E-step.
     pub quadratics: Option<Quadratics>,
+    /// The E-step at the prior and the dispersion, where there is one at hand that is exact.
+    found: Option<Approximation>,
 }
 
 /// Change of a coefficient below which quadratics stand for an EM step, which moves the prior by more.
@@ -94,41 +96,47 @@ pub(crate) fn climb(
     let (mut prior, fixed) = structure.start(setting)?;
     let mut dispersion = likelihood.start(data, setting.mean_features);
     let mut trace: Vec<Step> = Vec::new();
+    let mut known = None;
     if let Some(mut base) = structure.base() {
         let integrated = Setting { mean: &prior.mean, ..*setting };
         let climbed = climb(likelihood, base.as_mut(), &integrated, options, progress)?;
-        (prior, dispersion) = (climbed.prior, climbed.dispersion);
+        (prior, dispersion, known) = (climbed.prior, climbed.dispersion, climbed.found);
         let from = climbed.quadratics.as_ref();
         let starts = structure.starts(&|| Ok(likelihood.posterior(data, &dispersion, &prior, (from, ROUGHLY))?.posterior))?;
         if !starts.is_empty() {
             (prior, dispersion) = best_start(likelihood, structure, data, starts, (&dispersion, from))?;
+            known = None;
         }
     }
     if let Some(own) = fixed {
         trace.push(step(&likelihood.posterior(data, &own, &prior, (None, STILL))?, 0.0));
-        return Ok(Climbed { prior, dispersion: own, trace, stop: Stop::Optimum, quadratics: None });
+        return Ok(Climbed { prior, dispersion: own, trace, stop: Stop::Optimum, quadratics: None, found: None });
     }
 
     let mut seen = Seen::default();
     let mut quadratics = None;
     let mut stop = Stop::IterationLimit;
     while trace.len() < options.max_iterations {
-        let found = likelihood.posterior(data, &dispersion, &prior, (quadratics.as_ref(), ROUGHLY))?; //    rows -> quadratics -> E-step
+        let found = match known.take() {
+            Some(found) => found,
+            None => likelihood.posterior(data, &dispersion, &prior, (quadratics.as_ref(), ROUGHLY))?, //    rows -> quadratics -> E-step
+        };
         trace.push(step(&found, structure.log_prior(&prior) + likelihood.log_prior(&dispersion)));
         progress(&trace[trace.len() - 1]);
         if let Some(reason) = seen.reason(structure, &trace, &prior, &dispersion, options) {
             stop = reason;
+            known = Some(found);
             break;
         }
         (prior, dispersion, quadratics) = moved((likelihood, structure, data), found, &dispersion)?; // M-step: prior and its graph
     }
     match structure.smooth() {
-        Some(smooth) => finish(likelihood, structure, smooth, data, (prior, dispersion, quadratics), trace, options, progress),
+        Some(smooth) => finish(likelihood, structure, smooth, data, (prior, dispersion, quadratics, known), trace, options, progress),
         None => {
             if let (Stop::Cycle, Some((best_prior, best_dispersion, _))) = (stop, seen.best) {
                 (prior, dispersion) = (best_prior, best_dispersion);
             }
-            Ok(Climbed { prior, dispersion, trace, stop, quadratics })
+            Ok(Climbed { prior, dispersion, trace, stop, quadratics, found: None })
         }
     }
 }
@@ -220,36 +228,59 @@ fn finish(
     structure: &dyn Structure,
     smooth: &dyn Smooth,
     data: &Observations,
-    start: (Prior, Dispersion, Option<Quadratics>),
+    start: (Prior, Dispersion, Option<Quadratics>, Option<Approximation>),
     mut trace: Vec<Step>,
     options: &Options,
     progress: &dyn Fn(&Step),
 ) -> Result<Climbed> {
     const RELEASES: usize = 20;
-    let (mut prior, mut dispersion, mut quadratics) = start;
+    let (mut prior, mut dispersion, mut quadratics, mut known) = start;
+    let is_exact = |found: &Approximation| likelihood.inference().is_none() && found.posterior.log_likelihood_error() == 0.0;
     let mut stop = Stop::IterationLimit;
-    for _ in 0..RELEASES {
+    for round in 0..RELEASES {
         let own = smooth.coordinates(&prior);
         let noise = likelihood.coordinates(&dispersion);
         let means = Means::of(likelihood, data, (&prior, &dispersion), quadratics.as_ref())?;
+        if round > 0 && known.is_none() && likelihood.inference().is_none() {
+            let found = likelihood.posterior(data, &dispersion, &prior, (quadratics.as_ref(), NEARLY))?;
+            trace.push(step(&found, structure.log_prior(&prior) + likelihood.log_prior(&dispersion)));
+            known = Some(found);
+        }
+        let units = Units::at(smooth, likelihood.information(data, &dispersion), known.as_ref(), own.len() + noise.len() + means.len());
         let point: Vec<f64> = own.iter().copied().chain(noise.iter().copied()).chain(std::iter::repeat_n(0.0, means.len())).collect();
+        let point = units.of(&point);
         let at = |point: &[f64]| {
+            let point = units.back(point);
             let (own_point, rest) = point.split_at(own.len());
             let (noise_point, mean_point) = rest.split_at(noise.len());
             let next = means.at(mean_point, smooth.at(own_point, &prior)?);
             Some((next, likelihood.at(noise_point, &dispersion)))
         };
+        let mut last = known.take().filter(&is_exact).map(|found| (point.clone(), found));
         let evaluations = options.max_iterations.saturating_sub(trace.len());
         let mut path = Path::default();
-        let gain = if Posterior::is_estimated_for(&prior) { options.tolerance.max(ESTIMATED) } else { options.tolerance };
-        let search = Lbfgs { memory: 30, evaluations, gain, curvature: smooth.curvature(&prior) };
+        // Units of far away are poor ones: they are taken again on the way.
+        let on_the_way = round == 0 && units.curvature().is_some();
+        let gain = match (on_the_way, Posterior::is_estimated_for(&prior)) {
+            (true, _) => options.tolerance.max(ON_THE_WAY),
+            (false, true) => options.tolerance.max(ESTIMATED),
+            (false, false) => options.tolerance * if units.curvature().is_some() { FURTHER } else { 1.0 },
+        };
+        let search = Lbfgs { memory: 30, evaluations, gain, curvature: units.curvature().or(smooth.curvature(&prior)) };
         let found = search.minimise(point, |point| {
             let Some((next, noise)) = at(point) else { return Ok(None) };
-            let Ok(found) = likelihood.posterior(data, &noise, &next, (quadratics.as_ref(), NEARLY)) else { return Ok(None) };
+            let before = last.take().filter(|(there, _)| there == point).map(|(_, found)| found);
+            let is_new = before.is_none();
+            let found = match before.map_or_else(|| likelihood.posterior(data, &noise, &next, (quadratics.as_ref(), NEARLY)), Ok) {
+                Ok(found) => found,
+                Err(_) => return Ok(None),
+            };
             quadratics = Some(found.quadratics.clone());
-            trace.push(step(&found, structure.log_prior(&next) + likelihood.log_prior(&noise)));
-            let latest = &trace[trace.len() - 1];
-            progress(latest);
+            let latest = step(&found, structure.log_prior(&next) + likelihood.log_prior(&noise));
+            if is_new {
+                progress(&latest);
+                trace.push(latest.clone());
+            }
             if !latest.log_posterior.is_finite() {
                 return Ok(None);
             }
@@ -259,18 +290,30 @@ fn finish(
             let of_mean = slope.split_off(own.len());
             slope.extend(likelihood.slope(data, &found, &noise)?);
             slope.extend(of_mean);
-            slope.iter_mut().for_each(|v| *v = -*v);
+            let slope: Vec<f64> = units.slope(&slope).into_iter().map(|v| -v).collect();
             let value = match found.posterior.log_likelihood_error() {
                 0.0 => -latest.log_posterior,
                 error => path.value(point, &slope, (-latest.log_posterior, error)),
             };
+            last = Some((point.to_vec(), found));
             Ok::<_, crate::Error>(Some((value, slope)))
         })?;
         if let Some(best) = at(&found.point) {
             (prior, dispersion) = best;
         }
-        let mut here = likelihood.posterior(data, &dispersion, &prior, (quadratics.as_ref(), NEARLY))?;
-        trace.push(step(&here, structure.log_prior(&prior) + likelihood.log_prior(&dispersion)));
+        let before = last.take().filter(|(there, here)| *there == found.point && is_exact(here));
+        let mut here = match before {
+            Some((_, here)) => here,
+            None => {
+                let here = likelihood.posterior(data, &dispersion, &prior, (quadratics.as_ref(), NEARLY))?;
+                trace.push(step(&here, structure.log_prior(&prior) + likelihood.log_prior(&dispersion)));
+                here
+            }
+        };
+        if on_the_way {
+            known = Some(here);
+            continue;
+        }
         if let Some(snapped) = smooth.snap(&prior) {
             let there = likelihood.posterior(data, &dispersion, &snapped, (Some(&here.quadratics), NEARLY))?;
             let tolerance = 10.0 * options.tolerance + here.posterior.log_likelihood_error();
@@ -283,11 +326,66 @@ fn finish(
             Some(released) => prior = released,
             None => {
                 stop = if found.converged { Stop::Optimum } else { Stop::IterationLimit };
+                known = Some(here);
                 break;
             }
         }
     }
-    Ok(Climbed { prior, dispersion, trace, stop, quadratics })
+    Ok(Climbed { prior, dispersion, trace, stop, quadratics, found: known.filter(is_exact) })
+}
+
+/// The coordinates of a finish in units in which the log posterior bends by about 1 in each, and steps along directions in which it bends less: x = y / units
+/// and as much of each direction as further coordinates say.
+#[derive(Default)]
+struct Units {
+    each: Vec<f64>,
+    along: Vec<(Vec<f64>, f64)>,
+}
+
+impl Units {
+    /// From the information of the structure's coordinates at the E-step where the finish begins and of the dispersion's; as they are where either does
+    /// not know.
+    fn at(smooth: &dyn Smooth, of_dispersion: Option<Vec<f64>>, known: Option<&Approximation>, count: usize) -> Self {
+        let own = known.and_then(|found| smooth.information(&found.posterior));
+        let Some((Information { mut each, along }, more)) = own.zip(of_dispersion) else { return Units::default() };
+        each.extend(more);
+        if each.len() != count {
+            return Units::default();
+        }
+        each.iter_mut().for_each(|own| *own = own.sqrt());
+        Units { each, along: along.into_iter().map(|(step, own)| (step, own.sqrt())).collect() }
+    }
+
+    fn of(&self, point: &[f64]) -> Vec<f64> {
+        if self.each.is_empty() {
+            return point.to_vec();
+        }
+        point.iter().zip(&self.each).map(|(own, unit)| own * unit).chain(self.along.iter().map(|_| 0.0)).collect()
+    }
+
+    fn back(&self, point: &[f64]) -> Vec<f64> {
+        if self.each.is_empty() {
+            return point.to_vec();
+        }
+        let mut all: Vec<f64> = point.iter().zip(&self.each).map(|(own, unit)| own / unit).collect();
+        for ((step, unit), own) in self.along.iter().zip(&point[self.each.len()..]) {
+            all.iter_mut().zip(step).for_each(|(cell, step)| *cell += own / unit * step);
+        }
+        all
+    }
+
+    /// The slope in these coordinates.
+    fn slope(&self, slope: &[f64]) -> Vec<f64> {
+        if self.each.is_empty() {
+            return slope.to_vec();
+        }
+        let along = self.along.iter().map(|(step, unit)| step.iter().zip(slope).map(|(step, own)| step * own).sum::<f64>() / unit);
+        slope.iter().zip(&self.each).map(|(own, unit)| own / unit).chain(along).collect()
+    }
+
+    fn curvature(&self) -> Option<f64> {
+        (!self.each.is_empty()).then_some(1.0)
+    }
 }
 
 /// The mean as coordinates of the finish, where a Gaussian posterior does not hold the best one: by Laplace's approximation the
@@ -329,6 +427,13 @@ impl Means {
         if self.len() == 0 { Vec::new() } else { (self.root.transpose() * posterior.mean_score()).as_slice().to_vec() }
     }
 }
+
+/// Gain below which a finish is near enough to its end to take its units once more.
+const ON_THE_WAY: f64 = 1.0;
+
+/// How much less than the tolerance may be left to gain where steps are in known units and the last ones cost little. Sizes of factors rest on the place where
+/// their directions are found, not on its height.
+const FURTHER: f64 = 1e-2;
 
 /// Gain below which a fit by estimated slopes is at its optimum: beyond it searches went on for minutes without a gain of .01.
 const ESTIMATED: f64 = 0.05;

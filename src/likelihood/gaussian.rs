@@ -164,6 +164,14 @@ impl Likelihood for Gaussian {
         Ok(each.collect())
     }
 
+    fn information(&self, data: &Observations, dispersion: &Dispersion) -> Option<Vec<f64>> {
+        Some(match (self.noise_is_known(), dispersion.is_each()) {
+            (true, _) => Vec::new(),
+            (false, true) => data.rows.iter().map(|rows| 0.5 * (rows + dispersion.strength)).collect(),
+            (false, false) => vec![0.5 * data.total_rows()],
+        })
+    }
+
     fn at(&self, point: &[f64], like: &Dispersion) -> Dispersion {
         self.with_values(point.iter().map(|value| value.exp()).collect(), like)
     }

@@ -333,6 +333,11 @@ pub trait Likelihood: std::fmt::Debug + Send + Sync {
     /// As [`Likelihood::posterior`].
     fn slope(&self, data: &Observations, found: &Approximation, dispersion: &Dispersion) -> Result<Vec<f64>>;
 
+    /// About -d^2 (log-likelihood + log prior) / d coordinate^2 of the dispersion, where it is known.
+    fn information(&self, _data: &Observations, _: &Dispersion) -> Option<Vec<f64>> {
+        None
+    }
+
     /// The slope of the log-likelihood in whatever `slope` gives the slope of a Gaussian one in, the quadratics held.
     ///
     /// # Errors

@@ -295,7 +295,18 @@ pub(crate) fn add_gram<S: Simd>(simd: S, target: &mut [S::f64s], columns: &[S::f
     let count = columns.len().checked_div(n).unwrap_or(0);
     for (i, rows) in tiles(count) {
         for (j, wide) in tiles(count).take_while(|(j, _)| *j <= i) {
-            at_size!(rows, wide, gram_tile(simd, target, columns, (n, if lower { i } else { 0 }), i, j));
+            at_size!(rows, wide, gram_tile(simd, target, (columns, columns), (n, if lower { i } else { 0 }), i, j));
+        }
+    }
+}
+
+/// Adds C'D to lower triangles, where it is symmetric; C and D have columns of n cells.
+#[inline(always)]
+pub(crate) fn add_symmetric_product<S: Simd>(simd: S, target: &mut [S::f64s], left: &[S::f64s], right: &[S::f64s], n: usize) {
+    let count = left.len().checked_div(n).unwrap_or(0);
+    for (i, rows) in tiles(count) {
+        for (j, wide) in tiles(count).take_while(|(j, _)| *j <= i) {
+            at_size!(rows, wide, gram_tile(simd, target, (left, right), (n, 0), i, j));
         }
     }
 }
@@ -304,13 +315,13 @@ pub(crate) fn add_gram<S: Simd>(simd: S, target: &mut [S::f64s], columns: &[S::f
 fn gram_tile<S: Simd, const R: usize, const C: usize>(
     simd: S,
     target: &mut [S::f64s],
-    columns: &[S::f64s],
+    (left, right): (&[S::f64s], &[S::f64s]),
     (n, from): (usize, usize),
     i: usize,
     j: usize,
 ) {
-    let left: [&[S::f64s]; R] = from_fn(|a| &columns[(i + a) * n + from..(i + a + 1) * n]);
-    let right: [&[S::f64s]; C] = from_fn(|b| &columns[(j + b) * n + from..(j + b + 1) * n]);
+    let left: [&[S::f64s]; R] = from_fn(|a| &left[(i + a) * n + from..(i + a + 1) * n]);
+    let right: [&[S::f64s]; C] = from_fn(|b| &right[(j + b) * n + from..(j + b + 1) * n]);
     let sums = dots(simd, left, right);
     for a in 0..R {
         for b in (0..C).take_while(|b| j + b <= i + a) {
@@ -361,6 +372,25 @@ pub(crate) fn subtract_product<S: Simd>(simd: S, target: &mut [S::f64s], matrix:
             own = simd.negate_mul_add_e_f64s(*value, *other, own);
         }
         target[i] = simd.negate_mul_add_e_f64s(row[i], x[i], own);
+    }
+}
+
+/// Whole matrices, by columns, of lower triangles.
+#[inline(always)]
+pub(crate) fn unpack<S: Simd>(whole: &mut [S::f64s], lower: &[S::f64s], n: usize) {
+    for i in 0..n {
+        for (j, cell) in lower[triangle(i)..triangle(i + 1)].iter().enumerate() {
+            whole[j * n + i] = *cell;
+            whole[i * n + j] = *cell;
+        }
+    }
+}
+
+/// Adds `weight` times cells to others.
+#[inline(always)]
+pub(crate) fn add_scaled<S: Simd>(simd: S, target: &mut [S::f64s], weight: S::f64s, cells: &[S::f64s]) {
+    for (cell, own) in target.iter_mut().zip(cells) {
+        *cell = simd.mul_add_e_f64s(weight, *own, *cell);
     }
 }
 

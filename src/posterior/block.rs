@@ -56,7 +56,7 @@ impl<'a> Design<'a> {
     }
 
     /// Whether tasks are worth taking side by side.
-    fn is_narrow(&self) -> bool {
+    pub(super) fn is_narrow(&self) -> bool {
         self.quadratics.features() <= linalg::lanes::LARGEST
     }
 

@@ -19,7 +19,7 @@ pub(super) enum Engine {
     Apart(Apart),
     Kronecker(Kronecker),
     Mixed(Mixed),
-    LowRank(LowRank),
+    LowRank(Box<LowRank>),
     Tied(Tied),
 }
 

@@ -27,29 +27,29 @@ pub(super) struct SecondPass<'a> {
 }
 
 /// Some tasks side by side; lanes without a task have one of precision 0.
-struct Group<'a, S: Simd> {
-    simd: S,
-    design: &'a Design<'a>,
+pub(super) struct Group<'a, S: Simd> {
+    pub simd: S,
+    pub design: &'a Design<'a>,
     /// The elements of L, the same in every lane (q x r).
     factor: Cells,
     /// J_t, lower triangles.
-    curvature: Cells,
-    linear: Cells,
+    pub curvature: Cells,
+    pub linear: Cells,
     /// L' J_v,: and L' h_v, times precision and scale (r x (p + 1)).
-    cross: Cells,
+    pub cross: Cells,
     /// The rows that vary of a part of J_t, by columns (q x p); then rows of `cross` (q x r).
     gathered: Cells,
     /// M_t, then its factor.
-    block: Cells,
+    pub block: Cells,
     whole: Cells,
-    reciprocals: Cells,
-    precision: S::f64s,
-    scale: S::f64s,
+    pub reciprocals: Cells,
+    pub precision: S::f64s,
+    pub scale: S::f64s,
 }
 
 impl<'a, S: Simd> Group<'a, S> {
     #[inline(always)]
-    fn new(simd: S, design: &'a Design<'a>) -> Self {
+    pub(super) fn new(simd: S, design: &'a Design<'a>) -> Self {
         let (p, q, r) = design.sizes();
         let mut factor = Cells::new::<S>(q * r);
         factor.get::<S>().iter_mut().zip(design.factor.as_slice()).for_each(|(cell, value)| *cell = simd.splat_f64s(*value));
@@ -72,7 +72,7 @@ impl<'a, S: Simd> Group<'a, S> {
 
     /// Takes up tasks: their quadratics, `cross` and the factor of their blocks; false where one is not positive definite.
     #[inline(always)]
-    fn load(&mut self, tasks: Range<usize>) -> bool {
+    pub(super) fn load(&mut self, tasks: Range<usize>) -> bool {
         let (simd, design, quadratics) = (self.simd, self.design, self.design.quadratics);
         let (p, q, r) = design.sizes();
         let task = |lane: usize| (tasks.start + lane).min(tasks.end - 1);
@@ -135,7 +135,7 @@ impl<'a, S: Simd> Group<'a, S> {
 
     /// L' x_v times `weight`.
     #[inline(always)]
-    fn factor_transpose_times(&mut self, x: &[S::f64s], weight: S::f64s, target: &mut [S::f64s]) {
+    pub(super) fn factor_transpose_times(&mut self, x: &[S::f64s], weight: S::f64s, target: &mut [S::f64s]) {
         let (simd, design, q) = (self.simd, self.design, self.design.varying.len());
         let factor = self.factor.get::<S>();
         for (k, cell) in target.iter_mut().enumerate() {
@@ -153,7 +153,7 @@ impl<'a, S: Simd> Group<'a, S> {
 
     /// Adds L b to what varies of `target`.
     #[inline(always)]
-    fn add_factor_times(&mut self, b: &[S::f64s], target: &mut [S::f64s]) {
+    pub(super) fn add_factor_times(&mut self, b: &[S::f64s], target: &mut [S::f64s]) {
         let (simd, design, q) = (self.simd, self.design, self.design.varying.len());
         let factor = self.factor.get::<S>();
         for (k, value) in b.iter().enumerate() {
@@ -170,7 +170,7 @@ impl<'a, S: Simd> Group<'a, S> {
 }
 
 /// A whole symmetric matrix, by columns, of sums over the lanes of a lower triangle.
-fn sums<S: Simd>(cells: &[S::f64s], n: usize) -> Vec<f64> {
+pub(super) fn sums<S: Simd>(cells: &[S::f64s], n: usize) -> Vec<f64> {
     let mut whole = vec![0.0; n * n];
     for i in 0..n {
         for j in 0..=i {

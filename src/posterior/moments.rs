@@ -58,7 +58,8 @@ impl Posterior<'_> {
         let mut spread: Vec<f64> =
             (0..self.tasks()).map(|t| (related.inner.factor.ncols() + apart.own_columns().len()) as f64 - apart.own_trace(t)).collect();
         if let Engine::LowRank(factors) = &related.engine {
-            (0..self.tasks()).for_each(|t| spread[t] += factors.seen(t) - related.inner.factor.ncols() as f64);
+            let directions = related.inner.factor.ncols() as f64;
+            spread.par_iter_mut().enumerate().for_each(|(t, spread)| *spread += factors.seen(t) - directions);
         } else {
             for (s, t, value) in related.inner.relatedness.precision_elements(self.tasks()).expect("the E-step has factored it") {
                 let tied = value * related.engine.covariance(s, t).trace();
@@ -134,7 +135,7 @@ impl Posterior<'_> {
     /// defined where K is singular too, so a variance at 0 whose element of G is positive does not belong there.
     ///
     /// G = 1/2 sum_st Sigma_st (s_s s_t' - P_st) with s_t = h_t - J_t E(w_t) and P the projected precision of the scores.
-    /// Free from the block engine; O(T^2 r^2 q) from the others.
+    /// Free from the engines of unrelated tasks and of factors; O(T^2 r^2 q) from the others.
     ///
     /// ```
     /// use cognate::{Mean, Posterior, Prior, Quadratic, Quadratics, Relatedness};
@@ -154,7 +155,7 @@ impl Posterior<'_> {
             Engine::Mixed(mixed) => return mixed.slope(),
             Engine::Kronecker(kronecker) => return kronecker.slope(self.data(), &self.inner, (&self.mean, &self.mean_covariance)),
             Engine::Tied(tied) => return tied.slope(self.data(), &self.inner, (&self.mean, &self.mean_covariance), &self.deviations),
-            Engine::LowRank(factors) => return factors.slope(self.data(), &self.inner, &self.scores(), &self.mean_covariance),
+            Engine::LowRank(factors) => return factors.slope().clone(),
         };
         let (data, varying, features) = (self.data(), &self.inner.varying, &self.inner.mean_features);
         let (tasks, q) = (self.tasks(), varying.len());
@@ -288,7 +289,7 @@ impl Posterior<'_> {
         let factor = &self.inner.factor;
         let r = factor.ncols();
         match &self.engine {
-            Engine::Block(_) | Engine::Mixed(_) => {
+            Engine::Block(_) | Engine::LowRank(_) | Engine::Mixed(_) => {
                 DMatrix::identity(r, r) + factor.transpose() * self.covariance_slope() * factor * (2.0 / self.tasks() as f64)
             }
             Engine::Coupled(coupled) => {
@@ -301,7 +302,6 @@ impl Posterior<'_> {
                 self.moment_of(&omega, tied)
             }
             Engine::Apart(apart) => self.moment_in_parts(apart, &apart.related().feature_moment()),
-            Engine::LowRank(factors) => factors.feature_moment().clone(),
             Engine::Kronecker(_) | Engine::Tied(_) => {
                 self.feature_moment_at(&self.inner.relatedness.precision_elements(self.tasks()).expect("the E-step has factored it"))
             }

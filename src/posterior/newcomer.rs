@@ -39,7 +39,7 @@ impl Posterior<'_> {
     fn tied(&self, tie: &Tie) -> (DVector<f64>, DMatrix<f64>, DMatrix<f64>) {
         let r = self.inner.factor.ncols();
         let (mut own, rest) = match (tie, &self.engine) {
-            (Tie::Factors { loadings, rest }, Engine::LowRank(factors)) => (factors.newcomer(loadings.as_slice()), *rest),
+            (Tie::Factors { loadings, rest }, Engine::LowRank(factors)) => (factors.newcomer(loadings), *rest),
             (Tie::Factors { .. }, _) => unreachable!("factors are tied to by their engine"),
             (Tie::Tasks { weights, rest }, engine) => {
                 let mut deviation = DVector::zeros(r);

@@ -455,18 +455,6 @@ impl Quadratics {
         }
     }
 
-    /// The quadratic of one task at `w`.
-    pub(crate) fn value(&self, task: usize, w: &DVector<f64>) -> f64 {
-        let (linear, curvature) = (self.linear(task), self.curvature(task));
-        let pull: f64 = linear.iter().zip(w.iter()).map(|(a, b)| a * b).sum();
-        let bent: f64 = curvature
-            .chunks_exact(w.len().max(1))
-            .zip(w.iter())
-            .map(|(column, v)| v * column.iter().zip(w.iter()).map(|(a, b)| a * b).sum::<f64>())
-            .sum();
-        self.constant[task] + self.precision[task] * (pull - 0.5 * bent)
-    }
-
     /// Residual sum of squares of one task at `w` (unit precision): y'y - 2 linear' w + w' curvature w.
     pub(crate) fn residual(&self, task: usize, w: &[f64]) -> f64 {
         let (d, linear, curvature) = (self.base.features, self.linear(task), self.curvature(task));

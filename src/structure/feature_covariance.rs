@@ -1,6 +1,6 @@
 //! How far tasks vary, shared by all structures: the shapes K may take, and the scales of groups of tasks.
 
-use super::{Setting, Smooth};
+use super::{Information, Setting, Smooth};
 use crate::error::{Error, Result};
 use crate::linalg;
 use crate::posterior::Posterior;
@@ -275,6 +275,30 @@ impl Smooth for FactorSpace {
         let inside = |(own, deviation): (f64, f64)| if Groups::is_at_an_end(deviation, own) { 0.0 } else { own };
         slope.extend(posterior.scale_slopes().into_iter().zip(deviations).map(|((own, _), deviation)| inside((own, deviation))));
         slope
+    }
+
+    /// T s_a^2 (K^-1)_aa a row a of L, twice on its diagonal, with s_a the share that an average task's own rows decide of feature a; of the scales of groups
+    /// that of their slope.
+    fn information(&self, posterior: &Posterior) -> Option<Information> {
+        /// Of the variance at which tasks' rows and the prior say as much, what is added where K is all but singular.
+        const LITTLE: f64 = 0.01;
+        const LEAST: f64 = 5e-3;
+        let (prior, q) = (posterior.prior(), posterior.prior().varying.len());
+        let covariance = prior.feature_covariance();
+        let relative =
+            DMatrix::from_fn(q, q, |a, b| covariance[(a, b)] / (self.sizes[a] * self.sizes[b]) + if a == b { LITTLE } else { 0.0 });
+        let inverse = linalg::inverse_of_cholesky(&linalg::cholesky(relative.clone())?);
+        let own = |a: usize, times: f64| {
+            let share = relative[(a, a)] / (1.0 + relative[(a, a)]);
+            posterior.tasks() as f64 * (times * share * share * inverse[(a, a)]).max(LEAST)
+        };
+        let mut all: Vec<f64> = match self.kind {
+            FeatureCovariance::Scalar => self.parts(q).iter().map(|part| part.len() as f64 * own(part[0], 2.0)).collect(),
+            FeatureCovariance::Diagonal => (0..q).map(|a| own(a, 2.0)).collect(),
+            FeatureCovariance::Full => self.lower(q).into_iter().map(|(a, b)| own(a, if a == b { 2.0 } else { 1.0 })).collect(),
+        };
+        all.extend(posterior.scale_slopes().into_iter().map(|(_, size)| size.max(1.0)));
+        Some(Information { each: all, along: Vec::new() })
     }
 
     /// Log density, in the coordinates and up to a constant, of flat standard deviations, scales of groups log-normal about their start (of a factor of e: few

@@ -183,6 +183,15 @@ pub trait Structure: std::fmt::Debug + Send + Sync {
     }
 }
 
+/// How a log posterior bends: about -d^2 log posterior / d coordinate^2.
+#[derive(Clone, Debug, Default)]
+pub struct Information {
+    /// Of every coordinate by itself, positive.
+    pub each: Vec<f64>,
+    /// Directions in which it bends much less than that says, a step of each for every coordinate, and how much along it.
+    pub along: Vec<(Vec<f64>, f64)>,
+}
+
 /// A structure as a point of R^k.
 pub trait Smooth {
     /// The coordinates of a prior.
@@ -214,6 +223,11 @@ pub trait Smooth {
 
     /// About -d^2 log posterior / d coordinate^2 at the prior, where it is much the same for all coordinates.
     fn curvature(&self, _prior: &Prior) -> Option<f64> {
+        None
+    }
+
+    /// How the log posterior bends at the posterior's prior, where that is known: the units in which a finish moves.
+    fn information(&self, _posterior: &Posterior) -> Option<Information> {
         None
     }
 

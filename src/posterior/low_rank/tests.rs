@@ -5,6 +5,7 @@ use crate::posterior::Posterior;
 use crate::prior::Groups;
 use crate::quadratic::Quadratic;
 use nalgebra::dvector;
+use pulp::{Scalar, WithSimd};
 use rand::SeedableRng;
 
 const TASKS: usize = 6;
@@ -93,6 +94,49 @@ fn every_output_agrees_with_the_dense_engine() {
         }
         for (own, other) in found.scale_slopes().iter().zip(dense.scale_slopes()) {
             assert!((own.0 - other.0).abs() < 1e-9 && (own.1 - other.1).abs() < 1e-9);
+        }
+    }
+}
+
+#[test]
+fn tasks_side_by_side_have_the_sums_of_tasks_one_by_one() {
+    let data = quadratics();
+    let near = |a: &[f64], b: &[f64]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-10 * (1.0 + b.abs()));
+    for prior in priors().into_iter().filter(|prior| prior.unrelated.is_empty() && !prior.groups.are_several()) {
+        let Relatedness::LowRank { loadings, uniquenesses } = &prior.relatedness else { unreachable!() };
+        let scales: Vec<f64> = uniquenesses.iter().map(|own| own.sqrt()).collect();
+        let (design, loadings) = (Design::new(&data, &prior, Some(&scales)), loadings.transpose());
+        let given = Given { design: &design, loadings: &loadings };
+        let side = || FirstPass { given: &given, range: 0..TASKS };
+        let expected = passes::first_pass(&given, 0..TASKS);
+        let firsts = || [Arch::new().dispatch(side()), side().with_simd(Scalar::new())];
+        for first in firsts() {
+            assert!(near(&first.curvatures, &expected.curvatures) && near(&first.linears, &expected.linears));
+            assert!((first.log_determinant - expected.log_determinant).abs() < 1e-11 && first.defined);
+        }
+        let (k, r, m) = (loadings.nrows(), prior.factor.ncols(), prior.mean_features.len());
+        let spread = |n: usize| {
+            let root = DMatrix::from_fn(n, n, |i, j| 0.4 * uneven(i * 7 + j * 3));
+            &root * root.transpose()
+        };
+        let (inverse, of_mean) = (spread(k * r), spread(m));
+        let answer = DMatrix::from_fn(k * r, m, |i, j| 0.3 * uneven(i * 5 + j * 11));
+        let scores = DMatrix::from_fn(r, k, |i, j| uneven(i * 3 + j * 19));
+        for of_mean in [None, Some(&of_mean)] {
+            let joint = Joint { inverse: &inverse, answer: &answer, of_mean };
+            let known = joint.known(&prior, &DVector::from_fn(4, |i, _| uneven(i)), scores.clone());
+            let constants = Constants::of(&known);
+            let expected = passes::second_pass(&given, &known, 0..TASKS);
+            for (number, first) in firsts().into_iter().enumerate() {
+                let kept = first.kept.unwrap();
+                let pass = SecondPass { given: &given, known: &known, constants: &constants, kept, range: 0..TASKS };
+                let second = if number == 0 { Arch::new().dispatch(pass) } else { pass.with_simd(Scalar::new()) };
+                assert!((second.log_likelihood - expected.log_likelihood).abs() < 1e-9);
+                assert!(near(&second.deviations, &expected.deviations) && near(&second.residuals, &expected.residuals));
+                assert!(near(&second.cross, &expected.cross) && near(&second.squares, &expected.squares));
+                assert!(near(&second.information, &expected.information) && near(&second.scores, &expected.scores));
+                assert!(near(&second.within, &expected.within));
+            }
         }
     }
 }

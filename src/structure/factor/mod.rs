@@ -5,7 +5,7 @@ mod directions;
 mod tests;
 
 use super::feature_covariance::{FactorSpace, FeatureCovariance};
-use super::{Setting, Smooth, Structure};
+use super::{Information, Setting, Smooth, Structure};
 use crate::error::Result;
 use crate::likelihood::Dispersion;
 use crate::linalg;
@@ -217,6 +217,18 @@ impl Smooth for Factor {
         }
         slope.extend(along.iter());
         slope
+    }
+
+    /// Of A that of r draws from N(0, A A').
+    fn information(&self, posterior: &Posterior) -> Option<Information> {
+        let mut all = self.space.information(posterior)?;
+        let Some(parts) = Parts::of(posterior.prior()).filter(|_| self.found.is_some()) else { return Some(all) };
+        let (sizes, r) = (self.sizes(&parts), posterior.related().prior().factor.ncols() as f64);
+        let k = sizes.nrows();
+        let inverse = sizes.try_inverse()?;
+        let of_rows = inverse.tr_mul(&inverse);
+        (0..k).for_each(|j| all.each.extend((0..k).map(|i| r * (of_rows[(i, i)] + inverse[(j, i)].powi(2)))));
+        Some(all)
     }
 
     fn of_features(&self) -> Option<&dyn Smooth> {
