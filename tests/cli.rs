@@ -28,6 +28,18 @@ fn folder_with(text: &str) -> TempDir {
     folder
 }
 
+/// For the structure kernel a table of descriptors of the sites.
+fn described(folder: &TempDir, text: &str, structure: &str) -> Vec<&'static str> {
+    if structure != "kernel" {
+        return Vec::new();
+    }
+    let column = text.lines().next().unwrap().split(',').position(|name| name == "site").unwrap();
+    let sites: std::collections::BTreeSet<&str> = text.lines().skip(1).map(|line| line.split(',').nth(column).unwrap()).collect();
+    let lines: Vec<String> = sites.iter().enumerate().map(|(i, site)| format!("{site},{i}")).collect();
+    std::fs::write(folder.path().join("sites.csv"), format!("site,place\n{}\n", lines.join("\n"))).unwrap();
+    vec!["--descriptors", "sites.csv"]
+}
+
 const FIT: [&str; 8] = ["fit", "t.csv", "--task", "site", "--target", "y", "--model", "m.cognate"];
 
 /// Refused: exit 1, one sentence that names the place, nothing on stdout, nothing written.
@@ -107,7 +119,8 @@ fn awkward_but_honest_tables_are_fitted_with_finite_answers() {
     for (what, text) in awkward {
         for structure in cognate::structure::NAMES.into_iter().filter(|name| *name != "known") {
             let folder = folder_with(text);
-            let run = cognate(folder.path(), &[&FIT[..], &["--structure", structure, "--format", "json"]].concat());
+            let descriptors = described(&folder, text, structure);
+            let run = cognate(folder.path(), &[&FIT[..], &["--structure", structure, "--format", "json"], &descriptors].concat());
             if run.status == 1 {
                 assert_eq!((run.err.lines().count(), run.out.len()), (1, 0), "{what}, {structure}: {}", run.err);
                 continue;
@@ -124,7 +137,8 @@ fn awkward_but_honest_tables_are_fitted_with_finite_answers() {
 fn fit_prints_the_keys_of_the_contract() {
     let folder = folder_with(&table());
     for structure in cognate::structure::NAMES.into_iter().filter(|name| *name != "known") {
-        let run = cognate(folder.path(), &[&FIT[..], &["--structure", structure, "--format", "json"]].concat());
+        let descriptors = described(&folder, &table(), structure);
+        let run = cognate(folder.path(), &[&FIT[..], &["--structure", structure, "--format", "json"], &descriptors].concat());
         assert_eq!(run.status, 0, "{structure}: {}", run.err);
         let fit: Value = serde_json::from_str(&run.out).unwrap();
         let keys = "version family structure tasks rows features varying log_likelihood log_likelihood_kind log_posterior parameters aic bic \

@@ -364,7 +364,14 @@ fn all_models() -> Vec<(&'static str, Model)> {
         .map(|name| {
             let chain =
                 cognate::KnownRelation::Graph(vec![("task 0".into(), "task 1".into(), 1.0), ("task 1".into(), "task 2".into(), 0.5)]);
-            let options = cognate::structure::Options { relation: Some(chain), ..Default::default() };
+            let places = cognate::DescriptorValues::Numbers((0..9).map(f64::from).collect());
+            let tasks = (0..9).map(|t| format!("task {t}")).collect();
+            let descriptors = cognate::Descriptors::new(tasks, vec![("place".into(), places)]).unwrap();
+            let options = cognate::structure::Options {
+                relation: Some(chain),
+                descriptors: Some(std::sync::Arc::new(descriptors)),
+                ..Default::default()
+            };
             let structure = cognate::structure::by_name(name, &options).unwrap();
             (name, Model::of(Box::new(Gaussian::default()), structure).intervals(Intervals::PlugIn))
         })

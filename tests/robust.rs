@@ -68,7 +68,7 @@ fn tasks_far_out_are_let_go_and_move_nothing_else() {
         let alone = fit(&without, Gaussian::default(), name, false);
         let plain = fit(&far, Gaussian::default(), name, false);
         let (own, other) = (difference(&robust, &alone), difference(&plain, &alone));
-        assert!(own < 0.4 * other && own < 0.05, "{name}: {own} and {other}");
+        assert!(own < 0.5 * other && own < 0.05, "{name}: {own} and {other}");
     }
 }
 

@@ -4,7 +4,7 @@ use super::clusters::Memberships;
 use super::groups::expand_mean;
 use super::intervals::Carried;
 use super::loadings::Loadings;
-use super::newcomers::Newcomers;
+use super::newcomers::{self, Newcomers};
 use super::sites::Sites;
 use super::{Standardise, Visibility, intercepts};
 use crate::em::{Climbed, Step, Stop};
@@ -109,6 +109,9 @@ pub struct Fit {
     /// d^2 x T, fitted coordinates.
     #[serde(with = "crate::linalg::record::matrix")]
     pub(super) covariances: DMatrix<f64>,
+    /// E[u_t u_t'] of an average task, d x d, where the prior of Sigma takes a part of it from K; else empty.
+    #[serde(default = "newcomers::nothing", with = "crate::linalg::record::matrix")]
+    pub(super) between: DMatrix<f64>,
 }
 
 impl Fit {
@@ -187,6 +190,7 @@ impl Fit {
             own_shares,
             sites: (data.each.is_some() || data.shared.is_some()).then(|| Sites::of(&found.quadratics)),
             carried: Carried::default(),
+            between: newcomers::average_square(posterior),
             mean,
             mean_covariance,
             coefficients,
@@ -219,6 +223,7 @@ impl Fit {
             && self.memberships.as_ref().is_none_or(|own| own.is_consistent((p, tasks), &self.prior))
             && self.carried.average.as_ref().is_none_or(|average| average.is_consistent((p, tasks), (&self.prior, &self.dispersion)))
             && self.covariances.shape() == (p * p, tasks)
+            && (self.between.is_empty() || self.between.shape() == (p, p))
             && self.mean.len() == p * self.prior.groups.len()
             && self.mean_covariance.shape() == (self.mean.len(), self.mean.len())
             && coordinates.centre.len() + usize::from(self.tasks.design().has_intercept()) == p

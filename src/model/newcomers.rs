@@ -1,10 +1,10 @@
-//! Tasks without rows that have a place among those of the fit by their descriptors.
+//! Tasks without rows: those that have a place among those of the fit by their descriptors, and how far any other may be from the mean.
 
 use super::Fit;
 use super::intervals::WeighedKernel;
 use crate::error::{Error, Result};
 use crate::posterior::Posterior;
-use crate::prior::{TaskKernel, TaskScales};
+use crate::prior::{Relatedness, TaskKernel, TaskScales};
 use crate::tasks::Descriptors;
 use nalgebra::{DMatrix, DMatrixView, DVector, DVectorView};
 use rayon::prelude::*;
@@ -151,4 +151,23 @@ impl Fit {
         names.sort_unstable();
         names
     }
+}
+
+pub(super) fn nothing() -> DMatrix<f64> {
+    DMatrix::zeros(0, 0)
+}
+
+/// E[u_t u_t'] over the features of an average task, where Sigma is learned pair by pair, so that its prior pulls K; nothing else.
+pub(super) fn average_square(posterior: &Posterior) -> DMatrix<f64> {
+    let prior = posterior.prior();
+    let is_pulled = matches!(prior.relatedness, Relatedness::Dense(_) | Relatedness::Graph(_)) && prior.kernel.is_none();
+    if !is_pulled || !prior.free.is_empty() || prior.groups.are_several() || prior.task_scales.is_some() {
+        return nothing();
+    }
+    let square = |t: usize| {
+        let (own, covariance) = posterior.deviation(t);
+        &own * own.transpose() + covariance
+    };
+    let each: Vec<DMatrix<f64>> = (0..posterior.tasks()).into_par_iter().map(square).collect();
+    each.into_iter().reduce(|all, own| all + own).map_or_else(nothing, |sum| sum / posterior.tasks() as f64)
 }

@@ -329,6 +329,9 @@ impl Fit {
                         between[(*a, *b)] = k[(i, j)];
                     }
                 }
+                if self.structure != "known" && !self.between.is_empty() {
+                    between = self.between.clone();
+                }
                 let scale = self.prior.groups.scales.get(group).copied().unwrap_or(1.0);
                 let of_tasks = self.prior.task_scales.as_ref().map_or(1.0, TaskScales::mean_square);
                 let covariance = between * scale.powi(2) * of_tasks + self.fitted_mean_covariance(group);

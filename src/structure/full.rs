@@ -68,10 +68,16 @@ impl Structure for Full {
         Ok((setting.prior(setting.learned_mean(), Relatedness::Identity, self.space.start(setting)), None))
     }
 
+    fn starts(&mut self, base: &dyn Fn() -> Result<Posterior<'static>>) -> Result<Vec<Prior>> {
+        let posterior = base()?;
+        let tasks = posterior.tasks();
+        self.strength.get_or_insert_with(|| strength::learned(posterior.related()));
+        Ok(vec![Prior { relatedness: Relatedness::Dense(DMatrix::identity(tasks, tasks)), ..posterior.prior().clone() }])
+    }
+
     fn update(&mut self, posterior: &Posterior) -> Result<Prior> {
         let related = posterior.related();
-        let (tasks, r) = (related.tasks(), related.prior().factor.ncols() as f64);
-        let strength = *self.strength.get_or_insert_with(|| strength::learned(related));
+        let (tasks, r, strength) = (related.tasks(), related.prior().factor.ncols() as f64, self.strength.unwrap_or_default());
         let moment = related.task_moment() + DMatrix::identity(tasks, tasks) * strength;
         self.space.step_at(posterior, Relatedness::Dense(moment / (r + strength)))
     }
@@ -97,7 +103,7 @@ impl Structure for Full {
     }
 
     fn smooth(&self) -> Option<&dyn Smooth> {
-        self.strength.is_some().then_some(self)
+        Some(self)
     }
 }
 

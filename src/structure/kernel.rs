@@ -257,6 +257,9 @@ mod tests {
     use crate::tasks::{Coordinates, DescriptorValues, Design, Rows, Tasks};
     use nalgebra::DVector;
 
+    /// So few that the nearest ones of each are all before it, and of a new one all but one.
+    const FEW: usize = 10;
+
     fn uneven(i: usize, k: usize) -> f64 {
         ((i * 37 + k * 101 + i * i * (k + 3)) % 97) as f64 / 30.0 - 1.5
     }
@@ -338,9 +341,9 @@ mod tests {
     /// As long as no task has more earlier ones than it depends on.
     #[test]
     fn nearest_tasks_are_exact_where_they_are_all() {
-        let (_, dense, quadratics, _) = begun(KernelShape::Matern52, 14, false);
-        let (_, sparse, ..) = begun(KernelShape::Matern52, 14, true);
-        let sigma = |prior: &Prior| prior.relatedness.covariance(14).unwrap();
+        let (_, dense, quadratics, _) = begun(KernelShape::Matern52, FEW, false);
+        let (_, sparse, ..) = begun(KernelShape::Matern52, FEW, true);
+        let sigma = |prior: &Prior| prior.relatedness.covariance(FEW).unwrap();
         assert!((sigma(&dense) - sigma(&sparse)).amax() < 1e-10);
         let [dense, sparse] = [dense, sparse].map(|prior| Posterior::given(&quadratics, &prior).unwrap().log_likelihood());
         assert!((dense - sparse).abs() < 1e-9);
@@ -350,7 +353,7 @@ mod tests {
     #[test]
     fn newcomers_are_tasks_without_rows() {
         for (shape, tasks, by_nearest) in
-            [(KernelShape::SquaredExponential, 20, false), (KernelShape::Exponential, 14, true), (KernelShape::Linear, 20, false)]
+            [(KernelShape::SquaredExponential, 20, false), (KernelShape::Exponential, FEW, true), (KernelShape::Linear, 20, false)]
         {
             for mean in [Mean::Integrated, Mean::Profiled, Mean::Given(DVector::from_vec(vec![0.3, -0.2, 0.5]))] {
                 let (structure, prior, quadratics, descriptors) = begun(shape, tasks, by_nearest);
