@@ -6,7 +6,7 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 pub(super) struct ShapeArgs {
-    /// Every task has a scale of its own, so that one unlike the others is let go and named (known, exchangeable, factor, full)
+    /// Every task has a scale of its own, so that one unlike the others is let go and named (known, kernel, exchangeable, factor, full)
     #[arg(long)]
     pub robust: bool,
     /// How many groups of tasks the structure clusters looks for (default: 2; compare tries all up to it, by default 3)
@@ -15,7 +15,7 @@ pub(super) struct ShapeArgs {
     /// How many factors the structure factor has (default: 1; compare tries all up to it, by default 3)
     #[arg(long, value_name = "K")]
     pub rank: Option<usize>,
-    /// Strength nu of the prior on the task covariance (full: T + 1; factor: 4, on what each task has for itself; graph: 2; the exact
+    /// Strength nu of the prior on the task covariance (full: learned; factor: 4, on what each task has for itself; graph: 2; the exact
     /// sampler of edges has one of its own)
     #[arg(long)]
     pub prior_strength: Option<f64>,

@@ -360,7 +360,7 @@ mod tests {
                 let prior = Prior { mean, ..prior };
                 let kernel = prior.kernel.as_ref().unwrap();
                 let place = kernel.points().place(&descriptors, tasks + 1).unwrap();
-                let tie = kernel.ties(&[place.clone()]).unwrap().remove(0);
+                let tie = kernel.ties(std::slice::from_ref(&place)).unwrap().remove(0);
                 let posterior = Posterior::given(&quadratics, &prior).unwrap();
                 let (own, covariance) = posterior.newcomer(&tie, 0, 1.0);
 
