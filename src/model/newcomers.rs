@@ -9,12 +9,12 @@ use crate::tasks::Descriptors;
 use nalgebra::{DMatrix, DMatrixView, DVector, DVectorView};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Their parameters in fitted coordinates, of every group one after another.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Newcomers {
-    names: HashMap<String, usize>,
+    names: BTreeMap<String, usize>,
     /// d x (newcomers x groups).
     #[serde(with = "crate::linalg::record::matrix")]
     coefficients: DMatrix<f64>,
@@ -61,9 +61,8 @@ impl Fit {
                 "targets are in units of their own, and nobody knows that of a task that was not measured; leave its descriptors out";
             return Err(Error::Arguments(problem.into()));
         }
-        let known: HashMap<&str, ()> = self.tasks.names().iter().map(|name| (name.as_str(), ())).collect();
-        let rows: Vec<usize> =
-            (0..descriptors.tasks().len()).filter(|row| !known.contains_key(descriptors.tasks()[*row].as_str())).collect();
+        let known: HashSet<&str> = self.tasks.names().iter().map(String::as_str).collect();
+        let rows: Vec<usize> = (0..descriptors.tasks().len()).filter(|row| !known.contains(descriptors.tasks()[*row].as_str())).collect();
         let points = rows.iter().map(|row| kernel.points().place(descriptors, *row)).collect::<Result<Vec<_>>>()?;
         let mut added = self.with_posterior(|posterior| self.placed(kernel, posterior, &points))??;
         added.names = rows.iter().enumerate().map(|(place, row)| (descriptors.tasks()[*row].clone(), place)).collect();
@@ -122,7 +121,7 @@ impl Fit {
         let groups = self.prior.groups.len();
         let d = self.tasks.design().len();
         let mut newcomers = Newcomers {
-            names: HashMap::new(),
+            names: BTreeMap::new(),
             coefficients: DMatrix::zeros(d, ties.len() * groups),
             covariances: DMatrix::zeros(d * d, ties.len() * groups),
         };
@@ -147,9 +146,7 @@ impl Fit {
 
     /// Names of the tasks without rows that have a place by their descriptors, in alphabetical order.
     pub fn newcomers(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self.newcomers.iter().flat_map(|own| own.names.keys().map(String::as_str)).collect();
-        names.sort_unstable();
-        names
+        self.newcomers.iter().flat_map(|own| own.names.keys().map(String::as_str)).collect()
     }
 }
 

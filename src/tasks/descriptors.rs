@@ -119,7 +119,7 @@ impl Points {
     /// Of the tasks of these names, in their order.
     ///
     /// # Errors
-    /// [`Error::Arguments`] for a task without descriptors.
+    /// [`Error::Arguments`] for a task without descriptors, and where another of the table has a level that none of these has.
     pub(crate) fn of(descriptors: &Descriptors, tasks: &[String]) -> Result<Self> {
         let place: HashMap<&str, usize> = descriptors.tasks.iter().enumerate().map(|(row, task)| (task.as_str(), row)).collect();
         let missing: Vec<&str> = tasks.iter().map(String::as_str).filter(|task| !place.contains_key(task)).collect();
@@ -133,7 +133,9 @@ impl Points {
         let axes: Vec<Axis> = descriptors.values.iter().map(|values| Axis::of(values, &rows)).collect();
         let of = axes.iter().enumerate().flat_map(|(k, axis)| std::iter::repeat_n(k, axis.len())).collect();
         let mut points = Points { names: descriptors.names.clone(), axes, of, at: DMatrix::zeros(0, 0) };
-        let each = rows.into_iter().map(|row| points.place(descriptors, row)).collect::<Result<Vec<_>>>()?;
+        // Those without rows are placed after a fit, which must not have been in vain.
+        let all = (0..descriptors.tasks.len()).map(|row| points.place(descriptors, row)).collect::<Result<Vec<_>>>()?;
+        let each: Vec<DVector<f64>> = rows.iter().map(|row| all[*row].clone()).collect();
         points.at = if each.is_empty() { DMatrix::zeros(points.of.len(), 0) } else { DMatrix::from_columns(&each) };
         Ok(points)
     }
@@ -269,7 +271,6 @@ mod tests {
             Points::of(&descriptors, &names).unwrap_err().to_string()
         };
         assert!(message(&["a", "z", "y"]).contains("'z' and 1 more"));
-        let points = Points::of(&descriptors, &["a".into(), "c".into()]).unwrap();
-        assert!(points.place(&descriptors, 3).unwrap_err().to_string().contains("'y', a level that no task"));
+        assert!(message(&["a", "c"]).contains("'kind' of task 'b' is 'y', a level that no task"));
     }
 }
