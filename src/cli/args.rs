@@ -440,7 +440,7 @@ impl ModelArgs {
             prior_strength: self.shape.prior_strength,
             edges: self.edges.into(),
             seed: self.seed,
-            descriptors: self.known.descriptors(&table.columns()?.0.task)?,
+            descriptors: self.known.descriptors(table)?,
             kernel: self.known.shape(),
             nearest: self.search.nearest()?,
             clusters: self.shape.groups,

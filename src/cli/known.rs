@@ -1,5 +1,6 @@
 //! What is known of the tasks beside their rows: the flags of a covariance and of descriptors, and the files behind them.
 
+use super::args::DataArgs;
 use crate::csv;
 use crate::error::Result;
 use crate::prior::KernelShape;
@@ -39,9 +40,10 @@ impl KnownArgs {
         KernelShape::by_name(&self.kernel).unwrap_or_default()
     }
 
-    /// The table of descriptors, whose tasks are named by the column `task` or the first.
-    pub(super) fn descriptors(&self, task: &str) -> Result<Option<Arc<Descriptors>>> {
-        self.descriptors.as_deref().map(|path| read_descriptors(path, task).map(Arc::new)).transpose()
+    /// The table of descriptors, whose tasks are named as those of the data are, or by the first column.
+    pub(super) fn descriptors(&self, table: &DataArgs) -> Result<Option<Arc<Descriptors>>> {
+        let read = |path: &PathBuf| read_descriptors(path, &table.columns()?.0.task).map(Arc::new);
+        self.descriptors.as_ref().map(read).transpose()
     }
 
     /// Each flag, and whether it was given and means nothing to a structure.

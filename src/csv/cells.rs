@@ -30,6 +30,11 @@ pub(super) enum Cells {
     Texts { codes: Vec<u32>, names: Vec<String>, index: HashMap<String, u32>, numbers: u64, first_number: Option<(u64, String)> },
 }
 
+/// Whether so many different texts in so many rows are no categories.
+pub(super) fn are_too_many(texts: usize, rows: u64) -> bool {
+    texts > 50 && texts as u64 * 2 > rows
+}
+
 pub(super) const MISSING_CODE: u32 = u32::MAX;
 
 pub(super) fn is_missing(cell: &str) -> bool {
@@ -116,7 +121,7 @@ impl Cells {
             let remedy = "correct it, or name the column in --factors if it holds categories".into();
             return Err(Error::NotANumber { row: *row, column: column.into(), value: value.clone(), remedy });
         }
-        if names.len() > 50 && names.len() as u64 * 2 > filled {
+        if are_too_many(names.len(), filled) {
             return Err(Error::Arguments(format!(
                 "column '{column}' holds {} different texts in {filled} rows, too many to be categories; leave it out of --features",
                 names.len()

@@ -6,9 +6,6 @@ use crate::tasks::{DescriptorValues, Descriptors};
 use std::collections::HashSet;
 use std::io::Read;
 
-/// Most levels of a column of which more than half differ.
-const MOST_LEVELS: usize = 50;
-
 /// Reads a table of descriptors: the column `task` (or, if there is none of that name, the first) names the tasks, all others are descriptors. A column whose
 /// first cell is a number is one of numbers.
 ///
@@ -53,7 +50,7 @@ pub fn read_descriptors<R: Read>(input: R, name: &str, task: &str) -> Result<Des
             return Ok((header.clone(), DescriptorValues::Numbers(numbers)));
         }
         let levels = texts.iter().collect::<HashSet<_>>().len();
-        if levels > MOST_LEVELS && 2 * levels > texts.len() {
+        if cells::are_too_many(levels, texts.len() as u64) {
             let problem =
                 format!("column '{header}' holds {levels} different texts in {} rows, too many to be levels; leave it out", texts.len());
             return Err(refused(problem));

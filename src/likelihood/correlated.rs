@@ -283,13 +283,8 @@ mod tests {
                 assert!(point.iter().zip(&back).all(|(a, b)| (a - b).abs() < 1e-9));
                 let found = likelihood.posterior(&data, &dispersion, &prior, (None, 0.0)).unwrap();
                 let slope = likelihood.slope(&data, &found, &dispersion).unwrap();
-                for k in 0..point.len() {
-                    let moved = |step: f64| {
-                        let mut there = point.clone();
-                        there[k] += step;
-                        height(&likelihood, &data, &likelihood.at(&there, &start), &prior)
-                    };
-                    let difference = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+                let at = |there: &[f64]| height(&likelihood, &data, &likelihood.at(there, &start), &prior);
+                for (k, difference) in linalg::differences(at, &point, 1e-5).into_iter().enumerate() {
                     assert!((difference - slope[k]).abs() < 1e-5 * (1.0 + slope[k].abs()), "{k}: {difference} for {}", slope[k]);
                 }
             }

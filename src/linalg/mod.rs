@@ -203,6 +203,33 @@ pub(crate) fn symmetrise(matrix: &mut DMatrix<f64>) {
     }
 }
 
+/// (tr Sigma - 1'Sigma 1 / T) / (T - 1) of a T x T covariance: the expected variance of its variables about their mean.
+pub(crate) fn variance_between(covariance: &DMatrix<f64>) -> f64 {
+    let count = covariance.nrows() as f64;
+    (covariance.trace() - covariance.sum() / count) / (count - 1.0).max(1.0)
+}
+
+/// Where a function of one hill has its top, by the golden section: the middle of what so many steps leave of an interval.
+pub(crate) fn golden_section(value: impl Fn(f64) -> f64, (mut low, mut high): (f64, f64), steps: usize) -> f64 {
+    const SECTION: f64 = 0.618_033_988_749_895;
+    for _ in 0..steps {
+        let (left, right) = (high - SECTION * (high - low), low + SECTION * (high - low));
+        if value(left) >= value(right) { high = right } else { low = left }
+    }
+    0.5 * (low + high)
+}
+
+/// Central differences of a function at a point, for tests of slopes.
+#[cfg(test)]
+pub(crate) fn differences(value: impl Fn(&[f64]) -> f64, point: &[f64], step: f64) -> Vec<f64> {
+    let moved = |k: usize, step: f64| {
+        let mut there = point.to_vec();
+        there[k] += step;
+        value(&there)
+    };
+    (0..point.len()).map(|k| (moved(k, step) - moved(k, -step)) / (2.0 * step)).collect()
+}
+
 /// The covariance as a correlation matrix; a zero variance gives zero correlations and a unit diagonal.
 pub(crate) fn correlation(covariance: &DMatrix<f64>) -> DMatrix<f64> {
     let scale: Vec<f64> = covariance.diagonal().iter().map(|v| if *v > 0.0 { 1.0 / v.sqrt() } else { 0.0 }).collect();

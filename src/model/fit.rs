@@ -94,7 +94,7 @@ pub struct Fit {
     pub(super) sites: Option<Sites>,
     /// Tasks without rows.
     #[serde(default)]
-    pub(super) newcomers: Option<Newcomers>,
+    pub(super) newcomers: Newcomers,
     #[serde(default)]
     pub(super) memberships: Option<Memberships>,
     #[serde(default)]
@@ -156,9 +156,10 @@ impl Fit {
         let (mean, mean_covariance) = expand_mean(posterior, &prior, p);
         intercepts::add_left(tasks, &coordinates, (&prior, &dispersion), &mut coefficients, &mut covariances);
         let memberships = Memberships::of(posterior, &prior);
+        let between = newcomers::average_square(posterior, &plan.structure);
         let mut fit = Fit {
             memberships,
-            newcomers: None,
+            newcomers: Newcomers::new(),
             family: plan.family,
             families: plan.families,
             inference: plan.inference,
@@ -190,7 +191,7 @@ impl Fit {
             own_shares,
             sites: (data.each.is_some() || data.shared.is_some()).then(|| Sites::of(&found.quadratics)),
             carried: Carried::default(),
-            between: newcomers::average_square(posterior),
+            between,
             mean,
             mean_covariance,
             coefficients,
@@ -219,7 +220,7 @@ impl Fit {
                     && own.values.iter().chain([&own.degrees_of_freedom]).all(|value| value.is_finite() && *value > 0.0)
             })
             && self.prior.kernel.as_ref().is_none_or(|kernel| kernel.is_consistent(tasks))
-            && self.newcomers.as_ref().is_none_or(|own| own.are_consistent(p, self.prior.groups.len()))
+            && newcomers::are_consistent(&self.newcomers, p, self.prior.groups.len())
             && self.memberships.as_ref().is_none_or(|own| own.is_consistent((p, tasks), &self.prior))
             && self.carried.average.as_ref().is_none_or(|average| average.is_consistent((p, tasks), (&self.prior, &self.dispersion)))
             && self.covariances.shape() == (p * p, tasks)

@@ -269,7 +269,7 @@ impl Model {
         let (likelihood, structure) = (self.likelihood.as_ref(), self.structure.as_ref());
         fit.carry(self.intervals, Origin { likelihood, structure, data: &data, prior, found: &found });
         if let Some(descriptors) = self.structure.descriptors().filter(|_| !tasks.has_own_units()) {
-            fit.place(descriptors)?;
+            fit.newcomers = fit.beside(&found.posterior, descriptors)?;
         }
         Ok(fit)
     }

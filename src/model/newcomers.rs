@@ -4,41 +4,35 @@ use super::Fit;
 use super::intervals::WeighedKernel;
 use crate::error::{Error, Result};
 use crate::posterior::Posterior;
-use crate::prior::{Relatedness, TaskKernel, TaskScales};
+use crate::prior::{Relatedness, TaskKernel, TaskScales, Tie};
 use crate::tasks::Descriptors;
-use nalgebra::{DMatrix, DMatrixView, DVector, DVectorView};
+use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 
-/// Their parameters in fitted coordinates, of every group one after another.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Newcomers {
-    names: BTreeMap<String, usize>,
-    /// d x (newcomers x groups).
+/// The parameters of a task in fitted coordinates.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Newcomer {
+    #[serde(with = "crate::linalg::record::vector")]
+    pub coefficients: DVector<f64>,
     #[serde(with = "crate::linalg::record::matrix")]
-    coefficients: DMatrix<f64>,
-    /// d^2 x (newcomers x groups).
-    #[serde(with = "crate::linalg::record::matrix")]
-    covariances: DMatrix<f64>,
+    pub covariance: DMatrix<f64>,
 }
 
-impl Newcomers {
-    /// Where its column is, if it is among them.
-    pub(super) fn get(&self, task: &str, group: usize) -> Option<(DVectorView<'_, f64>, DMatrixView<'_, f64>)> {
-        let (d, count) = (self.coefficients.nrows(), self.names.len());
-        let column = group * count + self.names.get(task)?;
-        let covariance = DMatrixView::from_slice(self.covariances.column(column).data.into_slice(), d, d);
-        Some((DVectorView::from_slice(self.coefficients.column(column).data.into_slice(), d), covariance))
+impl Newcomer {
+    fn is_consistent(&self, features: usize) -> bool {
+        self.coefficients.len() == features
+            && self.covariance.shape() == (features, features)
+            && self.coefficients.iter().chain(self.covariance.iter()).all(|value| value.is_finite())
     }
+}
 
-    pub(super) fn are_consistent(&self, features: usize, groups: usize) -> bool {
-        let columns = self.names.len() * groups;
-        self.coefficients.shape() == (features, columns)
-            && self.covariances.shape() == (features * features, columns)
-            && self.names.values().all(|place| *place < self.names.len())
-            && [&self.coefficients, &self.covariances].iter().all(|own| own.iter().all(|value| value.is_finite()))
-    }
+/// By name, as one of each group.
+pub(super) type Newcomers = BTreeMap<String, Vec<Newcomer>>;
+
+pub(super) fn are_consistent(newcomers: &Newcomers, features: usize, groups: usize) -> bool {
+    newcomers.values().all(|own| own.len() == groups && own.iter().all(|of_group| of_group.is_consistent(features)))
 }
 
 impl Fit {
@@ -52,101 +46,81 @@ impl Fit {
     /// # Errors
     /// [`Error::Arguments`] where the fit has no kernel, for a descriptor that is missing, and a level that no task of the fit has.
     pub fn place(&mut self, descriptors: &Descriptors) -> Result<()> {
-        let Some(kernel) = &self.prior.kernel else {
+        if self.prior.kernel.is_none() {
             let problem = format!("the structure '{}' knows of no descriptors; fit with --structure kernel", self.structure);
             return Err(Error::Arguments(problem));
-        };
+        }
         if self.tasks.has_own_units() {
             let problem =
                 "targets are in units of their own, and nobody knows that of a task that was not measured; leave its descriptors out";
             return Err(Error::Arguments(problem.into()));
         }
-        let known: HashSet<&str> = self.tasks.names().iter().map(String::as_str).collect();
-        let rows: Vec<usize> = (0..descriptors.tasks().len()).filter(|row| !known.contains(descriptors.tasks()[*row].as_str())).collect();
-        let points = rows.iter().map(|row| kernel.points().place(descriptors, *row)).collect::<Result<Vec<_>>>()?;
-        let mut added = self.with_posterior(|posterior| self.placed(kernel, posterior, &points))??;
-        added.names = rows.iter().enumerate().map(|(place, row)| (descriptors.tasks()[*row].clone(), place)).collect();
-        if let Some(average) = self.carried.average.as_ref().filter(|average| !average.kernels.is_empty()) {
-            added.covariances = self.averaged_about(&added, &average.kernels, &points)?;
-        }
-        let newcomers = self.newcomers.get_or_insert_with(Newcomers::default);
-        let mut merged: Vec<(String, usize, bool)> = newcomers.names.iter().map(|(name, place)| (name.clone(), *place, false)).collect();
-        merged.retain(|(name, ..)| !added.names.contains_key(name));
-        merged.extend(added.names.iter().map(|(name, place)| (name.clone(), *place, true)));
-        merged.sort();
-        let groups = self.prior.groups.len();
-        let columns = |old: &DMatrix<f64>, new: &DMatrix<f64>| {
-            let of = |(_, place, is_new): &(String, usize, bool), group: usize| {
-                let (from, count) = if *is_new { (new, added.names.len()) } else { (old, newcomers.names.len()) };
-                from.column(group * count + place).into_owned()
-            };
-            let each: Vec<_> = (0..groups).flat_map(|group| merged.iter().map(move |own| of(own, group))).collect();
-            if each.is_empty() { DMatrix::zeros(new.nrows(), 0) } else { DMatrix::from_columns(&each) }
-        };
-        *newcomers = Newcomers {
-            coefficients: columns(&newcomers.coefficients, &added.coefficients),
-            covariances: columns(&newcomers.covariances, &added.covariances),
-            names: merged.into_iter().enumerate().map(|(place, (name, ..))| (name, place)).collect(),
-        };
+        let added = self.with_posterior(|posterior| self.beside(posterior, descriptors))??;
+        self.newcomers.extend(added);
         Ok(())
     }
 
-    /// Mean squares about those coefficients, over the hyperparameters.
-    fn averaged_about(&self, about: &Newcomers, kernels: &[WeighedKernel], points: &[DVector<f64>]) -> Result<DMatrix<f64>> {
+    /// Those of the tasks with descriptors that are not of the fit, by a posterior at its hyperparameters.
+    pub(super) fn beside(&self, posterior: &Posterior, descriptors: &Descriptors) -> Result<Newcomers> {
+        let known: HashSet<&str> = self.tasks.names().iter().map(String::as_str).collect();
+        let new = descriptors.tasks().iter().enumerate().filter(|(_, task)| !known.contains(task.as_str()));
+        let (rows, names): (Vec<usize>, Vec<String>) = new.map(|(row, task)| (row, task.clone())).unzip();
+        let Some(kernel) = self.prior.kernel.as_ref().filter(|_| !rows.is_empty()) else { return Ok(Newcomers::new()) };
+        let points = rows.iter().map(|row| kernel.points().place(descriptors, *row)).collect::<Result<Vec<_>>>()?;
+        let mut placed = self.placed(kernel, posterior, &points)?;
+        if let Some(average) = self.carried.average.as_ref().filter(|average| !average.kernels.is_empty()) {
+            self.average(&mut placed, &average.kernels, &points)?;
+        }
+        Ok(names.into_iter().zip(placed).collect())
+    }
+
+    /// Makes covariances mean squares about the coefficients, over the hyperparameters.
+    fn average(&self, about: &mut [Vec<Newcomer>], kernels: &[WeighedKernel], points: &[DVector<f64>]) -> Result<()> {
         let each = kernels.par_iter().map(|own| {
             let Some((prior, dispersion)) = own.at(&self.prior, &self.dispersion) else { return Ok(None) };
             let quadratics = self.quadratics_at(&dispersion)?;
             let (posterior, kernel) = (Posterior::given(&quadratics, &prior)?, prior.kernel.as_ref().expect("it was just put there"));
-            let mut found = self.placed(kernel, &posterior, points)?;
-            for column in 0..found.coefficients.ncols() {
-                let away = found.coefficients.column(column) - about.coefficients.column(column);
-                found
-                    .covariances
-                    .column_mut(column)
-                    .iter_mut()
-                    .zip((&away * away.transpose()).iter())
-                    .for_each(|(own, square)| *own += square);
-            }
-            Ok(Some(found.covariances * own.weight))
+            Ok(Some((own.weight, self.placed(kernel, &posterior, points)?)))
         });
-        let each: Vec<Option<DMatrix<f64>>> = each.collect::<Result<_>>()?;
-        let weight: f64 = each.iter().zip(kernels).filter_map(|(own, kernel)| own.as_ref().map(|_| kernel.weight)).sum();
-        let sum = each.into_iter().flatten().reduce(|all, own| all + own);
-        Ok(sum.map_or_else(|| about.covariances.clone(), |sum| sum / weight))
-    }
-
-    fn placed(&self, kernel: &TaskKernel, posterior: &Posterior, points: &[DVector<f64>]) -> Result<Newcomers> {
-        let ties = kernel.ties(points)?;
-        let of_tasks = self.prior.task_scales.as_ref().map_or(1.0, TaskScales::mean_square).sqrt();
-        let groups = self.prior.groups.len();
-        let d = self.tasks.design().len();
-        let mut newcomers = Newcomers {
-            names: BTreeMap::new(),
-            coefficients: DMatrix::zeros(d, ties.len() * groups),
-            covariances: DMatrix::zeros(d * d, ties.len() * groups),
-        };
-        for group in 0..groups {
-            let scale = self.prior.groups.scales.get(group).copied().unwrap_or(1.0) * of_tasks;
-            let each: Vec<_> = ties.par_iter().map(|tie| posterior.newcomer(tie, group, scale)).collect();
-            for (place, (own, covariance)) in each.into_iter().enumerate() {
-                let column = group * ties.len() + place;
-                newcomers.coefficients.set_column(column, &own);
-                newcomers.covariances.column_mut(column).copy_from_slice(covariance.as_slice());
+        let each: Vec<(f64, Vec<Vec<Newcomer>>)> = each.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+        let weight: f64 = each.iter().map(|(weight, _)| weight).sum();
+        if each.is_empty() {
+            return Ok(());
+        }
+        for (t, task) in about.iter_mut().enumerate() {
+            for (group, own) in task.iter_mut().enumerate() {
+                own.covariance.fill(0.0);
+                for (share, placed) in &each {
+                    let there = &placed[t][group];
+                    let away = &there.coefficients - &own.coefficients;
+                    own.covariance += (&there.covariance + &away * away.transpose()) * (share / weight);
+                }
             }
         }
-        Ok(newcomers)
+        Ok(())
+    }
+
+    fn placed(&self, kernel: &TaskKernel, posterior: &Posterior, points: &[DVector<f64>]) -> Result<Vec<Vec<Newcomer>>> {
+        let ties = kernel.ties(points)?;
+        let of_tasks = self.prior.task_scales.as_ref().map_or(1.0, TaskScales::mean_square).sqrt();
+        let of_group = |tie: &Tie, group: usize| {
+            let scale = self.prior.groups.scales.get(group).copied().unwrap_or(1.0) * of_tasks;
+            let (coefficients, covariance) = posterior.newcomer(tie, group, scale);
+            Newcomer { coefficients, covariance }
+        };
+        Ok(ties.par_iter().map(|tie| (0..self.prior.groups.len()).map(|group| of_group(tie, group)).collect()).collect())
     }
 
     /// Parameters of a task that [`Fit::place`] has placed, of the first group of tasks, and their posterior covariance.
     pub fn newcomer(&self, task: &str) -> Option<(DVector<f64>, DMatrix<f64>)> {
-        let (own, covariance) = self.newcomers.as_ref()?.get(task, 0)?;
+        let Newcomer { coefficients, covariance } = self.newcomers.get(task)?.first()?;
         let map = self.coordinates.to_original();
-        Some((self.coordinates.parameters(&own.into_owned()), &map * covariance * map.transpose()))
+        Some((self.coordinates.parameters(coefficients), &map * covariance * map.transpose()))
     }
 
     /// Names of the tasks without rows that have a place by their descriptors, in alphabetical order.
     pub fn newcomers(&self) -> Vec<&str> {
-        self.newcomers.iter().flat_map(|own| own.names.keys().map(String::as_str)).collect()
+        self.newcomers.keys().map(String::as_str).collect()
     }
 }
 
@@ -155,10 +129,10 @@ pub(super) fn nothing() -> DMatrix<f64> {
 }
 
 /// E[u_t u_t'] over the features of an average task, where Sigma is learned pair by pair, so that its prior pulls K; nothing else.
-pub(super) fn average_square(posterior: &Posterior) -> DMatrix<f64> {
+pub(super) fn average_square(posterior: &Posterior, structure: &str) -> DMatrix<f64> {
     let prior = posterior.prior();
     let is_pulled = matches!(prior.relatedness, Relatedness::Dense(_) | Relatedness::Graph(_)) && prior.kernel.is_none();
-    if !is_pulled || !prior.free.is_empty() || prior.groups.are_several() || prior.task_scales.is_some() {
+    if !is_pulled || structure == "known" || !prior.free.is_empty() || prior.groups.are_several() || prior.task_scales.is_some() {
         return nothing();
     }
     let square = |t: usize| {

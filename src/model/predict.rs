@@ -3,6 +3,7 @@
 use super::Fit;
 use crate::error::{Error, Result};
 use crate::likelihood::{FAMILY_NAMES, Outlook, family, normal_crps};
+use crate::linalg;
 use crate::prior::TaskScales;
 use nalgebra::DMatrix;
 use serde::Serialize;
@@ -301,11 +302,11 @@ impl Fit {
                 (z.dot(&self.coefficients.column(t)), z.dot(&(covariance * &z)), self.dispersion.block(t))
             }
             None if self.prior.kernel.is_some() => {
-                let (own, covariance) = self.newcomers.as_ref().and_then(|own| own.get(task, group)).ok_or_else(|| {
+                let own = self.newcomers.get(task).and_then(|own| own.get(group)).ok_or_else(|| {
                     let problem = "is not of the fit and has no descriptors there; give them by --descriptors FILE (Fit::place)";
                     Error::Arguments(format!("task '{task}' {problem}"))
                 })?;
-                (z.dot(&own), z.dot(&(covariance * &z)), self.dispersion.common_block(group))
+                (z.dot(&own.coefficients), z.dot(&(&own.covariance * &z)), self.dispersion.common_block(group))
             }
             None => {
                 if !self.prior.free.is_empty() || self.structure == "independent" || self.tasks.has_own_units() {
@@ -324,14 +325,8 @@ impl Fit {
                         self.carried.average.as_ref().map_or_else(|| self.prior.feature_covariance(), |all| all.feature_covariance.clone())
                     }
                 };
-                for (i, a) in self.prior.varying.iter().enumerate() {
-                    for (j, b) in self.prior.varying.iter().enumerate() {
-                        between[(*a, *b)] = k[(i, j)];
-                    }
-                }
-                if self.structure != "known" && !self.between.is_empty() {
-                    between = self.between.clone();
-                }
+                linalg::place(&mut between, (&self.prior.varying, &self.prior.varying), &k);
+                let between = if self.between.is_empty() { &between } else { &self.between };
                 let scale = self.prior.groups.scales.get(group).copied().unwrap_or(1.0);
                 let of_tasks = self.prior.task_scales.as_ref().map_or(1.0, TaskScales::mean_square);
                 let covariance = between * scale.powi(2) * of_tasks + self.fitted_mean_covariance(group);

@@ -114,7 +114,7 @@ pub(crate) enum Tie {
 }
 
 /// How many nearest tasks one depends on where not all are taken.
-pub(crate) const NEAREST: usize = 10;
+const NEAREST: usize = 10;
 
 impl TaskKernel {
     /// At those points, every task depending on all others.
@@ -128,8 +128,8 @@ impl TaskKernel {
     }
 
     /// The nearest ones of every task at these rates. O(T^2 descriptors).
-    pub(crate) fn nearest(&self, names: &[String]) -> Option<Arc<Nearest>> {
-        Some(Arc::new(Nearest::of(&self.scaled(), names)))
+    pub(crate) fn nearest(&self, names: &[String]) -> Arc<Nearest> {
+        Arc::new(Nearest::of(&self.scaled(), names))
     }
 
     /// The descriptors and where they put the tasks.
@@ -152,18 +152,19 @@ impl TaskKernel {
 
     /// The descriptors' shares of the variance of a linear kernel.
     fn shares(&self) -> Vec<f64> {
-        let own: Vec<f64> = self.squares().iter().zip(&self.rates).map(|(square, rate)| rate * rate * square).collect();
+        let own = self.weighted_squares();
         let all: f64 = own.iter().sum();
         own.iter().map(|value| if all > 0.0 { value / all } else { 0.0 }).collect()
     }
 
-    /// Mean squared coordinates of each descriptor.
-    fn squares(&self) -> Vec<f64> {
+    /// Mean squared coordinates of each descriptor, times its squared rate.
+    fn weighted_squares(&self) -> Vec<f64> {
         let at = self.points.coordinates();
         let mut squares = vec![0.0; self.rates.len()];
         for (c, k) in self.points.descriptor_of().iter().enumerate() {
             squares[*k] += at.row(c).norm_squared() / at.ncols().max(1) as f64;
         }
+        squares.iter_mut().zip(&self.rates).for_each(|(square, rate)| *square *= rate * rate);
         squares
     }
 
@@ -179,7 +180,7 @@ impl TaskKernel {
     fn unit(&self) -> f64 {
         match self.shape {
             KernelShape::Linear => {
-                let mean: f64 = self.squares().iter().zip(&self.rates).map(|(square, rate)| rate * rate * square).sum();
+                let mean: f64 = self.weighted_squares().iter().sum();
                 if mean > 0.0 { mean.sqrt().recip() } else { 1.0 }
             }
             _ => 1.0,
@@ -188,18 +189,16 @@ impl TaskKernel {
 
     /// C between two scaled points.
     fn between(&self, x: &[f64], y: &[f64]) -> f64 {
-        let pairs = x.iter().zip(y);
         match self.shape {
-            KernelShape::Linear => pairs.map(|(a, b)| a * b).sum(),
-            shape => shape.at(pairs.map(|(a, b)| (a - b) * (a - b)).sum()).0,
+            KernelShape::Linear => x.iter().zip(y).map(|(a, b)| a * b).sum(),
+            shape => shape.at(square(x, y)).0,
         }
     }
 
     /// Sigma between two tasks at scaled points, or of one and itself.
     fn covariance(&self, scaled: &DMatrix<f64>, s: usize, t: usize) -> f64 {
         let own = if s == t { self.nugget } else { 0.0 };
-        let column = |t: usize| &scaled.as_slice()[t * scaled.nrows()..(t + 1) * scaled.nrows()];
-        self.scale * ((1.0 - self.nugget) * self.between(column(s), column(t)) + own)
+        self.scale * ((1.0 - self.nugget) * self.between(point(scaled, s), point(scaled, t)) + own)
     }
 
     /// The mean variance between two tasks over that of one, of at most so many tasks evenly among all.
@@ -207,17 +206,8 @@ impl TaskKernel {
         let scaled = self.scaled();
         let step = scaled.ncols().div_ceil(most).max(1);
         let some: Vec<usize> = (0..scaled.ncols()).step_by(step).collect();
-        let (mut same, mut all) = (0.0, 0.0);
-        for s in &some {
-            for t in &some {
-                let own = self.covariance(&scaled, *s, *t);
-                all += own;
-                same += if s == t { own } else { 0.0 };
-            }
-        }
-        let count = some.len() as f64;
-        let between = (same - all / count) / (count - 1.0).max(1.0);
-        (between * count / same).max(1e-12)
+        let sigma = DMatrix::from_fn(some.len(), some.len(), |i, j| self.covariance(&scaled, some[i], some[j]));
+        (linalg::variance_between(&sigma) * some.len() as f64 / sigma.trace()).max(1e-12)
     }
 
     /// Sigma in the form that its engine takes. Dense: O(T^2 descriptors); by nearest tasks: O(T m^3).
@@ -242,13 +232,12 @@ impl TaskKernel {
 
     /// d / d (log rates, nugget) of sum_st W_st Sigma_st over the elements (s, t, W_st) given, pairs of different tasks once with the weights of both.
     fn pulled_back(&self, scaled: &DMatrix<f64>, elements: impl Iterator<Item = (usize, usize, f64)>) -> Vec<f64> {
-        let (of, size) = (self.points.descriptor_of(), scaled.nrows());
+        let of = self.points.descriptor_of();
         let mut along = vec![0.0; self.rates.len()];
         let mut of_nugget = 0.0;
         for (s, t, weight) in elements {
-            let (x, y) = (&scaled.as_slice()[s * size..(s + 1) * size], &scaled.as_slice()[t * size..(t + 1) * size]);
-            let square: f64 = x.iter().zip(y).map(|(a, b)| (a - b) * (a - b)).sum();
-            let (value, slope) = self.shape.at(square);
+            let (x, y) = (point(scaled, s), point(scaled, t));
+            let (value, slope) = self.shape.at(square(x, y));
             of_nugget += weight * (f64::from(u8::from(s == t)) - value);
             let scale = 2.0 * weight * slope;
             of.iter().zip(x.iter().zip(y)).for_each(|(k, (a, b))| along[*k] += scale * (a - b) * (a - b));
@@ -275,7 +264,7 @@ impl TaskKernel {
             let Some((root, weights, rest)) = nearest.regression(t, &|s, t| self.covariance(&scaled, s, t)) else { return Vec::new() };
             let all: Vec<usize> = std::iter::once(t).chain(before.iter().copied()).collect();
             let e = DVector::from_fn(all.len(), |i, _| if i == 0 { 1.0 } else { -weights[i - 1] });
-            let own = DMatrix::from_fn(all.len(), all.len(), |i, j| place.get(rise, all[i], all[j]));
+            let own = DMatrix::from_fn(all.len(), all.len(), |i, j| rise[place.of(all[i], all[j])]);
             let along = &own * &e;
             // Omega = sum_t e e' / rest, d rest = e' dSigma e, d e = (0, -Sigma_nn^-1 (dSigma e)_n).
             let mut back = along.rows(1, before.len()).into_owned();
@@ -318,15 +307,12 @@ impl TaskKernel {
         let of = self.points.descriptor_of();
         let tasks: Vec<usize> = (0..scaled.ncols()).collect();
         let placed = |point: &DVector<f64>| DVector::from_fn(point.len(), |c, _| point[c] * self.rates[of[c]] * unit);
-        let column = |t: usize| &scaled.as_slice()[t * scaled.nrows()..(t + 1) * scaled.nrows()];
         let part = self.scale * (1.0 - self.nugget);
         let tied = |root: &DMatrix<f64>, near: &[usize], at: &DVector<f64>| {
-            let cross = DVector::from_fn(near.len(), |i, _| part * self.between(column(near[i]), at.as_slice()));
-            let mut weights = cross.clone();
-            linalg::solve_cholesky_vector(root, &mut weights);
+            let cross = DVector::from_fn(near.len(), |i, _| part * self.between(point(&scaled, near[i]), at.as_slice()));
             let own = part * self.between(at.as_slice(), at.as_slice()) + self.scale * self.nugget;
-            let rest = (own - cross.dot(&weights)).max(0.0);
-            Tie::Tasks { weights: near.iter().copied().zip(weights.iter().copied()).collect(), rest }
+            let (weights, rest) = regressed(root, cross, own);
+            Tie::Tasks { weights: near.iter().copied().zip(weights.iter().copied()).collect(), rest: rest.max(0.0) }
         };
         match (&self.nearest, self.shape) {
             (Some(_), _) => {
@@ -372,13 +358,29 @@ fn summed(each: Vec<Vec<f64>>) -> Vec<f64> {
     sum
 }
 
+/// A column.
+fn point(points: &DMatrix<f64>, t: usize) -> &[f64] {
+    &points.as_slice()[t * points.nrows()..(t + 1) * points.nrows()]
+}
+
+/// Squared distance.
+fn square(x: &[f64], y: &[f64]) -> f64 {
+    x.iter().zip(y).map(|(a, b)| (a - b) * (a - b)).sum()
+}
+
+/// Of a task of that variance given others, by the Cholesky factor of their covariance and the covariances with them: their weights, and the variance that is left.
+fn regressed(root: &DMatrix<f64>, cross: DVector<f64>, own: f64) -> (DVector<f64>, f64) {
+    let mut weights = cross.clone();
+    linalg::solve_cholesky_vector(root, &mut weights);
+    let rest = own - cross.dot(&weights);
+    (weights, rest)
+}
+
 /// The nearest of `among` (columns of `points`) to a point, at most [`NEAREST`], the nearest first.
 fn nearest_to(points: &DMatrix<f64>, at: &[f64], among: &[usize]) -> Vec<usize> {
-    let size = points.nrows();
     let mut near: Vec<(f64, usize)> = Vec::with_capacity(NEAREST + 1);
     for t in among {
-        let own = &points.as_slice()[t * size..(t + 1) * size];
-        let square: f64 = own.iter().zip(at).map(|(a, b)| (a - b) * (a - b)).sum();
+        let square = square(point(points, *t), at);
         if near.len() < NEAREST || near.last().is_some_and(|(far, _)| square < *far) {
             let place = near.partition_point(|(other, _)| *other <= square);
             near.insert(place, (square, *t));
@@ -395,8 +397,8 @@ struct Places {
 }
 
 impl Places {
-    fn get(&self, values: &[f64], s: usize, t: usize) -> f64 {
-        if s == t { values[s] } else { values[self.tasks + self.edges[&(s.min(t), s.max(t))]] }
+    fn of(&self, s: usize, t: usize) -> usize {
+        if s == t { s } else { self.tasks + self.edges[&(s.min(t), s.max(t))] }
     }
 }
 
@@ -404,15 +406,9 @@ impl Nearest {
     fn of(scaled: &DMatrix<f64>, names: &[String]) -> Self {
         let tasks = scaled.ncols();
         let order = ordered(scaled);
-        let size = scaled.nrows();
         let mut of = vec![Vec::new(); tasks];
-        let each: Vec<Vec<usize>> = (0..tasks)
-            .into_par_iter()
-            .map(|place| {
-                let t = order[place];
-                nearest_to(scaled, &scaled.as_slice()[t * size..(t + 1) * size], &order[..place])
-            })
-            .collect();
+        let each: Vec<Vec<usize>> =
+            (0..tasks).into_par_iter().map(|place| nearest_to(scaled, point(scaled, order[place]), &order[..place])).collect();
         each.into_iter().zip(&order).for_each(|(near, t)| of[*t] = near);
         let mut pairs: Vec<(usize, usize)> = of
             .iter()
@@ -439,10 +435,7 @@ impl Nearest {
     fn regression(&self, t: usize, sigma: &impl Fn(usize, usize) -> f64) -> Option<(DMatrix<f64>, DVector<f64>, f64)> {
         let near = &self.of[t];
         let root = linalg::cholesky(DMatrix::from_fn(near.len(), near.len(), |i, j| sigma(near[i], near[j])))?;
-        let cross = DVector::from_fn(near.len(), |i, _| sigma(near[i], t));
-        let mut weights = cross.clone();
-        linalg::solve_cholesky_vector(&root, &mut weights);
-        let rest = sigma(t, t) - cross.dot(&weights);
+        let (weights, rest) = regressed(&root, DVector::from_fn(near.len(), |i, _| sigma(near[i], t)), sigma(t, t));
         (rest > 0.0).then_some((root, weights, rest))
     }
 
@@ -456,10 +449,7 @@ impl Nearest {
             let (_, weights, rest) = own?;
             values[t] += 1.0 / rest;
             let near = &self.of[t];
-            let mut add = |s: usize, t: usize, value: f64| {
-                let k = if s == t { s } else { tasks + place.edges[&(s.min(t), s.max(t))] };
-                values[k] += value;
-            };
+            let mut add = |s: usize, t: usize, value: f64| values[place.of(s, t)] += value;
             for (i, s) in near.iter().enumerate() {
                 add(*s, t, -weights[i] / rest);
                 (0..=i).for_each(|j| add(*s, near[j], weights[i] * weights[j] / rest));
@@ -471,18 +461,15 @@ impl Nearest {
 
 /// The order in which tasks depend on earlier ones: from the middle on always the farthest from all before it (Guinness 2018). O(T^2 descriptors).
 fn ordered(scaled: &DMatrix<f64>) -> Vec<usize> {
-    let size = scaled.nrows();
-    let column = |t: usize| &scaled.as_slice()[t * size..(t + 1) * size];
-    let square = |t: usize, at: &[f64]| column(t).iter().zip(at).map(|(a, b)| (a - b) * (a - b)).sum::<f64>();
     let middle = scaled.column_mean();
-    let mut left: Vec<(usize, f64)> = (0..scaled.ncols()).map(|t| (t, -square(t, middle.as_slice()))).collect();
+    let mut left: Vec<(usize, f64)> = (0..scaled.ncols()).map(|t| (t, -square(point(scaled, t), middle.as_slice()))).collect();
     let mut order = Vec::with_capacity(left.len());
     while let Some(place) = (0..left.len()).max_by(|i, j| left[*i].1.total_cmp(&left[*j].1)) {
         let (next, _) = left.swap_remove(place);
         let first = order.is_empty();
         order.push(next);
         left.iter_mut().for_each(|(t, far)| {
-            let away = square(*t, column(next));
+            let away = square(point(scaled, *t), point(scaled, next));
             *far = if first { away } else { far.min(away) };
         });
     }

@@ -370,13 +370,7 @@ mod tests {
             }
             let slope = clusters.slope(&at(&here));
             assert_eq!(slope.len(), point.len());
-            for (k, own) in slope.iter().enumerate() {
-                let moved = |step: f64| {
-                    let mut there = point.clone();
-                    there[k] += step;
-                    height(&there)
-                };
-                let difference = (moved(STEP) - moved(-STEP)) / (2.0 * STEP);
+            for (k, (own, difference)) in slope.iter().zip(linalg::differences(height, &point, STEP)).enumerate() {
                 assert!((own - difference).abs() < 1e-5 * (1.0 + difference.abs()), "coordinate {k}: {own} against {difference}");
             }
         }

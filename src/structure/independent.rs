@@ -150,13 +150,7 @@ fn evidence(curvature: &DMatrix<f64>, linear: &DVector<f64>, squares: f64, freed
     let grid = 60;
     let at = |i: usize| low + (high - low) * i as f64 / grid as f64;
     let best = (0..=grid).max_by(|a, b| value(at(*a)).total_cmp(&value(at(*b)))).unwrap_or(0);
-    let (mut a, mut b) = (at(best.saturating_sub(1)), at((best + 1).min(grid)));
-    let golden = 0.618_033_988_749_895;
-    for _ in 0..60 {
-        let (c, d) = (b - golden * (b - a), a + golden * (b - a));
-        if value(c) >= value(d) { b = d } else { a = c }
-    }
-    let ratio = (0.5 * (a + b)).exp();
+    let ratio = linalg::golden_section(value, (at(best.saturating_sub(1)), at((best + 1).min(grid))), 60).exp();
     let variance = noise(ratio);
     // At the upper end of the range the slopes are not supported at all.
     if best == grid { (0.0, squares / freedom) } else { (variance / ratio, variance) }

@@ -118,7 +118,7 @@ impl Structure for Kernel {
         let (posterior, points) = (base()?, self.points.clone().expect("it has started"));
         let like = posterior.prior();
         if let Some(kernel) = &like.kernel {
-            let nearer = kernel.clone().with_nearest(kernel.nearest(&self.names));
+            let nearer = kernel.clone().with_nearest(Some(kernel.nearest(&self.names)));
             let found = nearer.relatedness().map(|relatedness| Prior { relatedness, kernel: Some(nearer), ..like.clone() });
             return Ok(vec![found.unwrap_or_else(|| like.clone())]);
         }
@@ -127,7 +127,7 @@ impl Structure for Kernel {
             let rates = vec![self.centre() / length; points.names().len()];
             TaskKernel::new(self.shape, Arc::clone(&points), rates, NUGGET)
         };
-        let nearest = if self.is_dense() { None } else { at(1.0).nearest(&self.names) };
+        let nearest = (!self.is_dense()).then(|| at(1.0).nearest(&self.names));
         let starts: Vec<Prior> = lengths.iter().filter_map(|length| Self::begun(at(*length).with_nearest(nearest.clone()), like)).collect();
         if starts.is_empty() {
             return Err(Error::NotPositiveDefinite {
@@ -201,8 +201,7 @@ impl Smooth for Kernel {
             }
             (Relatedness::LowRank { loadings, uniquenesses }, _) => {
                 let (loadings, moments) = (loadings.transpose(), related.factor_moments());
-                let mut rise = &moments.cross - &moments.factors * &loadings;
-                rise.column_iter_mut().zip(uniquenesses.iter()).for_each(|(mut own, variance)| own /= *variance);
+                let rise = moments.slope_in_loadings(&loadings, uniquenesses);
                 let along = &moments.factors * &loadings;
                 let of_uniqueness = |t: usize| {
                     let left = moments.squares[t] - 2.0 * loadings.column(t).dot(&moments.cross.column(t));
@@ -299,7 +298,7 @@ mod tests {
         let (prior, _) = structure.start(&setting).unwrap();
         let mut kernel = TaskKernel::new(shape, structure.points.clone().unwrap(), vec![0.8, 1.7], 0.3);
         kernel.scale = 1.3;
-        let nearest = if by_nearest { kernel.nearest(tasks.names()) } else { None };
+        let nearest = by_nearest.then(|| kernel.nearest(tasks.names()));
         let kernel = kernel.with_nearest(nearest);
         let prior = Kernel::begun(kernel, &prior).unwrap();
         (structure, prior, likelihood.quadratics(&data, &Dispersion::shared(0.3)), descriptors)
@@ -324,14 +323,7 @@ mod tests {
                 };
                 let slope = structure.slope(&at(&point));
                 assert_eq!(slope.len(), 5);
-                for k in 0..point.len() {
-                    let moved = |step: f64| {
-                        let mut there = point.clone();
-                        there[k] += step;
-                        value(&there)
-                    };
-                    let expected = (moved(1e-4) - moved(-1e-4)) / 2e-4;
-                    let found = slope[k];
+                for (k, (found, expected)) in slope.iter().zip(linalg::differences(value, &point, 1e-4)).enumerate() {
                     assert!((found - expected).abs() < 1e-6 * (1.0 + expected.abs()), "{shape:?} {by_nearest} {k}: {found} and {expected}");
                 }
             }

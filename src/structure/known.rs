@@ -167,10 +167,7 @@ impl Structure for Known {
         };
         // What all tasks have in common is the mean's: a Sigma of little else asks for a larger K, far from which 0 is an optimum too.
         let between = match &relatedness {
-            Relatedness::Dense(sigma) if sigma.nrows() > 1 => {
-                let tasks = sigma.nrows() as f64;
-                ((sigma.trace() - sigma.sum() / tasks) / (tasks - 1.0)).max(1e-12 * sigma.trace())
-            }
+            Relatedness::Dense(sigma) if sigma.nrows() > 1 => linalg::variance_between(sigma).max(1e-12 * sigma.trace()),
             _ => 1.0,
         };
         Ok((setting.prior(setting.mean.clone(), relatedness, self.space.start_at(setting, between)), None))
@@ -300,13 +297,7 @@ mod tests {
             let value = |point: &[f64]| Posterior::given(&quadratics, &structure.at(point, &prior).unwrap()).unwrap().log_likelihood();
             let slope = structure.slope(&Posterior::given(&quadratics, &structure.at(point, &prior).unwrap()).unwrap());
             assert_eq!(slope.len(), point.len());
-            for k in 0..point.len() {
-                let moved = |step: f64| {
-                    let mut there = point.to_vec();
-                    there[k] += step;
-                    value(&there)
-                };
-                let expected = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+            for (k, expected) in linalg::differences(value, point, 1e-5).into_iter().enumerate() {
                 assert!((slope[k] - expected).abs() < 1e-5 * (1.0 + expected.abs()), "{kind:?} {k}: {} against {expected}", slope[k]);
             }
         }

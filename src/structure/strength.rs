@@ -9,6 +9,9 @@ use rayon::prelude::*;
 const LEAST: f64 = 0.5;
 const MOST: f64 = 100.0;
 
+/// Steps of the search between them.
+const STEPS: usize = 18;
+
 /// nu by the moments of an exchangeable posterior, one direction left out at a time. O(r T^3) for each of some 20 values.
 pub(super) fn learned(posterior: &Posterior) -> f64 {
     let (tasks, means) = (posterior.tasks(), posterior.whitened_deviations());
@@ -40,38 +43,8 @@ pub(super) fn learned(posterior: &Posterior) -> f64 {
         });
         each.collect::<Vec<f64>>().into_iter().sum::<f64>()
     };
-    highest(score, (least.ln(), (MOST * tasks as f64).ln())).exp()
-}
-
-/// Where a function of one hill is highest, of ends included, by the golden section.
-fn highest(value: impl Fn(f64) -> f64, (mut low, mut high): (f64, f64)) -> f64 {
-    const SECTION: f64 = 0.618_033_988_749_895;
-    const STEPS: usize = 18;
-    let ends = [low, high].map(|end| (value(end), end));
-    let (mut left, mut right) = (high - SECTION * (high - low), low + SECTION * (high - low));
-    let (mut at_left, mut at_right) = (value(left), value(right));
-    for _ in 0..STEPS {
-        if at_left < at_right {
-            (low, left, at_left) = (left, right, at_right);
-            right = low + SECTION * (high - low);
-            at_right = value(right);
-        } else {
-            (high, right, at_right) = (right, left, at_left);
-            left = high - SECTION * (high - low);
-            at_left = value(left);
-        }
-    }
-    let inside = [(at_left, left), (at_right, right)];
-    inside.into_iter().chain(ends).max_by(|a, b| a.0.total_cmp(&b.0)).map_or(low, |(_, place)| place)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_top_of_a_hill_is_found_and_an_end_where_it_is_higher() {
-        assert!((highest(|x| -(x - 1.3).powi(2), (-5.0, 9.0)) - 1.3).abs() < 1e-2);
-        assert_eq!(highest(|x| x, (0.0, 2.0)), 2.0);
-    }
+    let ends = [least.ln(), (MOST * tasks as f64).ln()];
+    let inside = linalg::golden_section(score, (ends[0], ends[1]), STEPS);
+    let best = ends.into_iter().chain([inside]).map(|log| (score(log), log)).max_by(|a, b| a.0.total_cmp(&b.0));
+    best.map_or(least, |(_, log)| log.exp())
 }

@@ -20,6 +20,13 @@ pub(crate) struct FactorMoments {
 }
 
 impl FactorMoments {
+    /// By Fisher's identity with the factors: (E[Z'b_t] - E[Z'Z] lambda_t) / D_t of every task, k x T, at loadings Lambda' and uniquenesses D.
+    pub(crate) fn slope_in_loadings(&self, loadings: &DMatrix<f64>, uniquenesses: &DVector<f64>) -> DMatrix<f64> {
+        let mut slope = &self.cross - &self.factors * loadings;
+        slope.column_iter_mut().zip(uniquenesses.iter()).for_each(|(mut own, variance)| own /= *variance);
+        slope
+    }
+
     /// From E[B'B] (T x T) over r directions, by E[Z' | B] = (I + Lambda' D^-1 Lambda)^-1 Lambda' D^-1 B'.
     pub(super) fn regressed(relatedness: &Relatedness, moment: DMatrix<f64>, r: usize) -> FactorMoments {
         let Relatedness::LowRank { loadings, uniquenesses } = relatedness else { unreachable!("asked by the structure of factors") };

@@ -205,8 +205,7 @@ impl Smooth for Factor {
         let mut slope = self.space.slope(posterior);
         let (Some(parts), Some(found)) = (Parts::of(posterior.prior()), &self.found) else { return slope };
         let moments = posterior.related().factor_moments();
-        let mut rise = moments.cross - &moments.factors * &parts.loadings;
-        rise.column_iter_mut().zip(parts.uniquenesses.iter()).for_each(|(mut own, variance)| own /= *variance);
+        let rise = moments.slope_in_loadings(&parts.loadings, &parts.uniquenesses);
         let (k, tasks) = parts.loadings.shape();
         let strengths = parts.strengths();
         let roots = linalg::cholesky(strengths.clone()).zip(linalg::cholesky(&strengths + DMatrix::identity(k, k)));

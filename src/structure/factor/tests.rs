@@ -65,14 +65,11 @@ fn slopes_are_differences_of_the_log_posterior() {
             assert!((back.relatedness.covariance(TASKS).unwrap() - prior.relatedness.covariance(TASKS).unwrap()).amax() < 1e-12);
             let slope = smooth.slope(&Posterior::given(&quadratics, &prior).unwrap());
             assert_eq!(slope.len(), point.len());
-            let value = |k: usize, step: f64| {
-                let mut moved = point.clone();
-                moved[k] += step;
-                let there = smooth.at(&moved, &prior).unwrap();
+            let value = |point: &[f64]| {
+                let there = smooth.at(point, &prior).unwrap();
                 Posterior::given(&quadratics, &there).unwrap().log_likelihood() + structure.log_prior(&there)
             };
-            for (k, own) in slope.iter().enumerate() {
-                let difference = (value(k, STEP) - value(k, -STEP)) / (2.0 * STEP);
+            for (k, (own, difference)) in slope.iter().zip(linalg::differences(value, &point, STEP)).enumerate() {
                 assert!((own - difference).abs() < 1e-5 * (1.0 + difference.abs()), "{structure:?} {k}: {own} {difference}");
             }
         }
