@@ -1,10 +1,12 @@
 //! The flags, each once (those of one subject are beside it).
 
+use super::compare::CompareArgs;
 use super::edges::{EdgeArgs, EdgesArg};
 use super::evidence::EvidenceArgs;
 use super::graph::GraphArgs;
 use super::intervals::UncertaintyArgs;
 use super::known::KnownArgs;
+use super::predict::{PredictArgs, TasksArgs};
 use super::shape::ShapeArgs;
 use super::simulate::SimulateArgs;
 use super::statistics::{StatisticsArgs, SumArgs};
@@ -36,11 +38,6 @@ pub(super) struct Cli {
 
 fn parse_threads(text: &str) -> std::result::Result<usize, String> {
     text.parse().ok().filter(|n| (1..=256).contains(n)).ok_or_else(|| "give a number of threads from 1 to 256".to_string())
-}
-
-fn parse_rung(text: &str) -> std::result::Result<String, String> {
-    let name = text.to_string();
-    structure::rungs(std::slice::from_ref(&name), &structure::Options::default()).map(|_| name.clone()).map_err(|error| error.to_string())
 }
 
 #[derive(Debug, Subcommand)]
@@ -251,65 +248,6 @@ pub(super) struct FitArgs {
     /// A fit that did not converge is a failure
     #[arg(long)]
     pub strict: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(
-    mut_arg("task", |arg| arg.required_unless_present_any(["formula", "targets"])),
-    mut_arg("target", |arg| arg.required_unless_present_any(["formula", "targets"]))
-)]
-pub(super) struct CompareArgs {
-    #[command(flatten)]
-    pub table: DataArgs,
-    #[command(flatten)]
-    pub model: ModelArgs,
-    /// Structures to compare, as in fit; graph and full take longest and are left out unless named. A structure that has sizes may be
-    /// named with one (factor:2), and else is tried at every size
-    #[arg(long, value_delimiter = ',', default_value = "independent,pooled,pooled-intercepts,exchangeable", value_parser = parse_rung)]
-    pub structures: Vec<String>,
-    /// Folds of the cross-validation
-    #[arg(long, default_value_t = 5)]
-    pub folds: usize,
-    /// Output format
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub format: Format,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct TasksArgs {
-    /// Model file
-    pub model: PathBuf,
-    /// Deviations from the common mean instead of parameters, with their own sd (own_share: how much of its deviation a
-    /// task's own rows decide; the rest is the prior's and other tasks')
-    #[arg(long)]
-    pub deviations: bool,
-    /// Probability of the intervals
-    #[arg(long, default_value_t = 0.95, allow_negative_numbers = true)]
-    pub interval: f64,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct PredictArgs {
-    /// Model file
-    pub model: PathBuf,
-    /// CSV table (.gz too; - for stdin)
-    pub data: PathBuf,
-    /// Descriptors of tasks that the fit has not seen, as in fit
-    #[arg(long, value_name = "FILE")]
-    pub descriptors: Option<PathBuf>,
-    /// File to write instead of stdout
-    #[arg(short, long)]
-    pub output: Option<PathBuf>,
-    /// Probability of the intervals
-    #[arg(long, default_value_t = 0.95, allow_negative_numbers = true)]
-    pub interval: f64,
-    /// Print scores of the predictions on stderr where the table has targets: log density, rmse, crps, deviance, of shares Brier score and
-    /// AUC (all of shares, also where predictions are counts), coverage and calibration, and the tasks predicted worst
-    #[arg(long)]
-    pub score: bool,
-    /// Format of the scores: json prints them on stdout, all of them and task by task (with --score and -o FILE)
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub format: Format,
 }
 
 impl DataArgs {

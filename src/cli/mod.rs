@@ -8,12 +8,14 @@ macro_rules! note {
 }
 
 mod args;
+mod compare;
 mod demo;
 mod edges;
 mod evidence;
 mod graph;
 mod intervals;
 mod known;
+mod predict;
 mod progress;
 mod run;
 mod shape;

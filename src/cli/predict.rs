@@ -1,0 +1,160 @@
+//! What a model says of tasks and of new rows: `cognate tasks` and `cognate predict`.
+
+use super::args::Format;
+use super::known;
+use super::progress::Progress;
+use super::run::{check_output, csv_text, json, source_name};
+use crate::csv::{self, Schema};
+use crate::error::{Error, Result};
+use crate::model::{Fit, write_whole};
+use crate::report;
+use crate::scores::Outcome;
+use clap::Args;
+use nalgebra::{DMatrix, DVector};
+use statrs::distribution::{ContinuousCDF, Normal};
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Args)]
+pub(super) struct TasksArgs {
+    /// Model file
+    pub model: PathBuf,
+    /// Deviations from the common mean instead of parameters, with their own sd (own_share: how much of its deviation a
+    /// task's own rows decide; the rest is the prior's and other tasks')
+    #[arg(long)]
+    pub deviations: bool,
+    /// Probability of the intervals
+    #[arg(long, default_value_t = 0.95, allow_negative_numbers = true)]
+    pub interval: f64,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PredictArgs {
+    /// Model file
+    pub model: PathBuf,
+    /// CSV table (.gz too; - for stdin)
+    pub data: PathBuf,
+    /// Descriptors of tasks that the fit has not seen, as in fit
+    #[arg(long, value_name = "FILE")]
+    pub descriptors: Option<PathBuf>,
+    /// File to write instead of stdout
+    #[arg(short, long)]
+    pub output: Option<PathBuf>,
+    /// Probability of the intervals
+    #[arg(long, default_value_t = 0.95, allow_negative_numbers = true)]
+    pub interval: f64,
+    /// Print scores of the predictions on stderr where the table has targets: log density, rmse, crps, deviance, of shares Brier score and
+    /// AUC (all of shares, also where predictions are counts), coverage and calibration, and the tasks predicted worst
+    #[arg(long)]
+    pub score: bool,
+    /// Format of the scores: json prints them on stdout, all of them and task by task (with --score and -o FILE)
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// How many standard deviations a central interval of that probability reaches.
+pub(super) fn check_interval(level: f64) -> Result<f64> {
+    if level > 0.0 && level < 1.0 {
+        Ok(Normal::standard().inverse_cdf(0.5 + 0.5 * level))
+    } else {
+        Err(Error::Arguments(format!("--interval {level} is not a probability; give one between 0 and 1, such as 0.95")))
+    }
+}
+
+pub(super) fn tasks(args: &TasksArgs) -> Result<String> {
+    let fit = Fit::load(&args.model)?;
+    let reach = check_interval(args.interval)?;
+    let names = fit.tasks().design().features();
+    let deviations = if args.deviations { Some(fit.deviations()?) } else { None };
+    let header = ["task", "feature", "estimate", "sd", "low", "high", "own_share"].map(String::from).to_vec();
+    let lines = |task: &str, estimate: &DVector<f64>, covariance: &DMatrix<f64>, share: &str| {
+        let of = |k: usize| {
+            let (value, sd) = (estimate[k], covariance[(k, k)].max(0.0).sqrt());
+            let numbers = [value, sd, value - reach * sd, value + reach * sd].map(|v| v.to_string());
+            [vec![task.to_string(), names[k].clone()], numbers.to_vec(), vec![share.to_string()]].concat()
+        };
+        (0..names.len()).map(of).collect::<Vec<_>>()
+    };
+    let rows = (0..fit.tasks().len()).flat_map(|t| {
+        let (estimate, covariance) = match &deviations {
+            Some(all) => all[t].clone(),
+            None => (fit.coefficients(t), fit.covariance(t)),
+        };
+        let share = fit.own_share(t).map(|s| s.to_string()).unwrap_or_default();
+        lines(&fit.tasks().names()[t], &estimate, &covariance, &share)
+    });
+    let newcomers = fit.newcomers();
+    let placed = newcomers.iter().filter(|_| !args.deviations).flat_map(|task| {
+        let (estimate, covariance) = fit.newcomer(task).expect("it is one of them");
+        lines(task, &estimate, &covariance, "0")
+    });
+    csv_text(std::iter::once(header).chain(rows).chain(placed))
+}
+
+pub(super) fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> Result<String> {
+    let (mut fit, schema): (Fit, Schema) = Fit::load_with(&args.model)?;
+    check_interval(args.interval)?;
+    let read: Vec<&Path> = [&args.model, &args.data].into_iter().chain(&args.descriptors).map(PathBuf::as_path).collect();
+    check_output(args.output.as_deref(), &read)?;
+    if let Some(path) = &args.descriptors {
+        fit.place(&known::read_descriptors(path, &schema.task)?)?;
+    }
+    if args.score && fit.tasks().are_estimates() {
+        return Err(Error::Arguments("--score needs targets, and a model of summaries has none; leave --score out".into()));
+    }
+    if args.format == Format::Json && !(args.score && args.output.is_some()) {
+        let problem = "--format json prints scores, and needs --score and -o FILE for the predictions; add them, or leave --format out";
+        return Err(Error::Arguments(problem.into()));
+    }
+    let queries =
+        csv::read_queries(progress.watch(csv::open_columns(&args.data, Some(&schema.needed()))?), &source_name(&args.data), &schema)?;
+    let known: std::collections::HashMap<&str, usize> =
+        fit.tasks().names().iter().enumerate().map(|(t, name)| (name.as_str(), t)).collect();
+    let mut records = vec![["row", "task", "mean", "sd", "lower", "upper"].map(String::from).to_vec()];
+    let mut outcomes = Vec::new();
+    for query in &queries {
+        let number = known.get(query.task.as_str()).copied();
+        if let (Some(own), Some(named)) = (number.and_then(|t| fit.tasks().groups().get(fit.tasks().group(t))), &query.family)
+            && own != named
+        {
+            let column = schema.family.clone().unwrap_or_default();
+            let (row, task) = (query.row, &query.task);
+            let problem = format!(
+                "row {row}: task '{task}' has the family '{named}' in column '{column}' and was fitted with '{own}'; correct the cell"
+            );
+            return Err(Error::Arguments(problem));
+        }
+        let forecast = match (number, &query.family) {
+            (None, Some(family)) => fit.forecast_new(family, &query.task, &query.x, query.weight, query.offset)?,
+            _ => fit.forecast(number, &query.task, &query.x, query.weight, query.offset)?,
+        };
+        let p = forecast.prediction(args.interval);
+        if let Some(target) = query.target.filter(|_| args.score) {
+            if let Some(problem) = p.forecast().refuses(target) {
+                let column = if schema.targets.is_empty() { &schema.target } else { &query.task };
+                return Err(Error::BadTarget { row: query.row, column: column.clone(), value: target, problem: problem.into() });
+            }
+            outcomes.push(Outcome { task: query.task.clone(), forecast: p.forecast().clone(), target, weight: query.weight });
+        }
+        // Where the table counts successes, so do predictions.
+        let unit = if query.counts { query.weight } else { 1.0 };
+        let plain = |v: f64| if v.abs() < 1e16 { v.to_string() } else { format!("{v:e}") };
+        let numbers = [p.mean, p.sd, p.lower, p.upper].map(|v| plain(unit * v));
+        records.push([vec![query.row.to_string(), query.task.clone()], numbers.to_vec()].concat());
+    }
+    let text = csv_text(records)?;
+    if args.score && outcomes.is_empty() {
+        let trials = schema.trials.as_ref().map_or(String::new(), |trials| format!(" (or '{trials}', of which it counts successes)"));
+        let problem = format!("--score needs targets: column '{}'{trials} is absent or empty; leave --score out", schema.target);
+        return Err(Error::Arguments(problem));
+    }
+    let scores = if args.score { Some(fit.scores_of(&outcomes)?) } else { None };
+    if let Some(scores) = scores.as_ref().filter(|_| !quiet && args.format == Format::Text) {
+        note!("cognate: {}", report::scores_text(scores).trim_end());
+    }
+    let Some(path) = &args.output else { return Ok(text) };
+    write_whole(path, text.as_bytes())?;
+    match scores.filter(|_| args.format == Format::Json) {
+        Some(scores) => Ok(json(&serde_json::to_value(&scores).map_err(|error| Error::Arguments(error.to_string()))?)),
+        None => Ok(String::new()),
+    }
+}
