@@ -125,7 +125,7 @@ fn measure(job: &Job, table: &Table) -> cognate::Result<()> {
     for seed in 0..SEEDS {
         let train = split(rows, job.fitted, seed);
         let held: Vec<usize> = (0..rows.len()).filter(|i| !train[*i]).collect();
-        let (comparison, fits) = holdout(rows, &table.design, |i| train[i], &candidates, &|_| {})?;
+        let (comparison, fits) = holdout(rows, &table.design, |i| train[i], &candidates, &|_, _, _| {})?;
         for ((rung, fit), own) in comparison.rungs.iter().zip(&fits).zip(&mut found) {
             match (fit, rung.score) {
                 (Some(fit), Some(score)) => {

@@ -33,7 +33,7 @@ fn main() -> cognate::Result<()> {
         for split in splits.lines().filter(|line| !line.starts_with('#')) {
             let fitted: HashSet<&str> = split.split_whitespace().collect();
             let train = |i: usize| fitted.contains(table.rows.unit_name(i));
-            let (comparison, _) = holdout(&table.rows, &table.design, train, &candidates(), &|_| {})?;
+            let (comparison, _) = holdout(&table.rows, &table.design, train, &candidates(), &|_, _, _| {})?;
             for (rung, (_, own)) in comparison.rungs.iter().zip(&mut all) {
                 match (&rung.refused, rung.metrics.relative_rmse, rung.score) {
                     (None, Some(error), Some(score)) => own.push([error, score, rung.seconds]),

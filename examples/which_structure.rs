@@ -13,7 +13,7 @@ fn main() -> Result<()> {
     let design = Design::varying(rows.features());
     let build = |structure| Model::of(Box::new(Gaussian::default()), structure);
     let ladder = compare::ladder(&["independent", "pooled", "pooled-intercepts", "exchangeable"], &Options::default(), build)?;
-    let comparison = compare::folds(&rows, &design, &ladder, 5, 1, &|_| {})?;
+    let comparison = compare::folds(&rows, &design, &ladder, &compare::Options::default(), &|_, _, _| {})?;
     print!("{}", report::comparison_text(&comparison));
     assert!(comparison.best.is_some_and(|best| best != "pooled"));
     Ok(())

@@ -285,7 +285,10 @@ fn compare_ranks_structures_and_says_why_one_was_refused() {
     let run = cognate(folder.path(), &["compare", "t.csv", "--task", "site", "--target", "y", "--folds", "4", "--format", "json"]);
     assert_eq!(run.status, 0, "{}", run.err);
     let comparison: Value = serde_json::from_str(&run.out).unwrap();
-    assert_eq!(comparison["rungs"].as_array().unwrap().len(), 4);
+    let names: Vec<&str> = comparison["rungs"].as_array().unwrap().iter().map(|rung| rung["name"].as_str().unwrap()).collect();
+    let structures: std::collections::BTreeSet<&str> = names.iter().map(|name| name.split(':').next().unwrap()).collect();
+    assert_eq!(structures.len(), 8, "{names:?}");
+    assert!(names.contains(&"exchangeable:full") && names.contains(&"exchangeable:diagonal:robust") && names.contains(&"factor:3"));
     assert!(comparison["best"].is_string() && comparison["simplest"].is_string());
     assert_eq!(cognate(folder.path(), &["compare", "t.csv", "--task", "site", "--target", "y", "--folds", "1"]).status, 1);
 }
@@ -306,7 +309,7 @@ fn factors_have_a_rank_and_rungs_a_size() {
     assert_eq!(run.status, 0, "{}", run.err);
     let comparison: Value = serde_json::from_str(&run.out).unwrap();
     let names: Vec<&str> = comparison["rungs"].as_array().unwrap().iter().map(|rung| rung["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["exchangeable", "factor:1", "factor:2"]);
+    assert_eq!(names, ["exchangeable:scalar", "exchangeable:diagonal", "exchangeable:full", "factor:1", "factor:2"]);
     for wrong in ["factor:0", "factor:two", "pooled:2", "factors"] {
         assert_eq!(cognate(folder.path(), &[&compare[..], &[wrong]].concat()).status, 2, "{wrong}");
     }
@@ -535,12 +538,14 @@ fn targets_of_other_families_are_fitted_compared_and_predicted() {
         assert!(predicted.status == 0 && predicted.err.contains("log predictive density"), "{}", predicted.err);
         let means: Vec<f64> = predicted.out.lines().skip(1).map(|line| line.split(',').nth(2).unwrap().parse().unwrap()).collect();
         assert!(means.iter().all(|mean| *mean > 0.0 && (target == "falls" || *mean < 1.0)));
-        let compared = run(&format!("compare t.csv --task ward --target {target} --features dose --family {family} --format json"));
+        let compared = run(&format!(
+            "compare t.csv --task ward --target {target} --features dose --family {family} --format json --structures independent,pooled,pooled-intercepts,exchangeable:diagonal"
+        ));
         let comparison: serde_json::Value = serde_json::from_str(&compared.out).unwrap();
         let rungs = comparison["rungs"].as_array().unwrap();
         assert!(rungs.len() == 4 && rungs.iter().all(|rung| rung["refused"].is_null()), "{}", compared.out);
         let score = |k: usize| rungs[k]["score"].as_f64().unwrap();
-        assert!(rungs[3]["name"] == "exchangeable" && score(3) > score(1), "{}", compared.out);
+        assert!(rungs[3]["name"] == "exchangeable:diagonal" && score(3) > score(1), "{}", compared.out);
         let nulls = run("graph m.cognate --null 3");
         assert!(nulls.status == 1 && nulls.err.contains("holds no rows"), "{}", nulls.err);
     }

@@ -73,7 +73,8 @@ fn predictions_are_scored_as_text_and_as_json() {
         assert!((shares - 1.0).abs() < 1e-12);
         let names: Vec<&str> = scores["tasks"].as_array().unwrap().iter().map(|own| own["task"].as_str().unwrap()).collect();
         assert_eq!(names, ["w0", "w1", "w2", "w3", "w4", "w5", "w6", "w7"]);
-        let compared = run(&format!("compare t.csv --task ward --features dose {flags} --structures pooled,exchangeable --format json"));
+        let compared =
+            run(&format!("compare t.csv --task ward --features dose {flags} --structures pooled,exchangeable:diagonal --format json"));
         let comparison: Value = serde_json::from_str(&compared.out).unwrap();
         let metrics = &comparison["rungs"][1]["metrics"];
         assert!(metrics["crps"].is_f64(), "{flags}: {metrics}");

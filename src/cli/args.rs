@@ -34,6 +34,9 @@ pub(super) struct Cli {
     /// No progress and no notes on stderr
     #[arg(long, global = true)]
     pub quiet: bool,
+    /// The command as it was given.
+    #[arg(skip)]
+    pub words: Vec<String>,
 }
 
 fn parse_threads(text: &str) -> std::result::Result<usize, String> {

@@ -2,13 +2,14 @@
 
 use super::args::{DataArgs, Format, ModelArgs};
 use super::progress::Progress;
-use super::run::{json, note_strangers, table};
+use super::run::{check_output, json, note_strangers, table};
 use crate::compare;
 use crate::error::{Error, Result};
 use crate::model::Intervals;
 use crate::report;
 use crate::structure;
 use clap::Args;
+use std::path::{Path, PathBuf};
 
 fn parse_rung(text: &str) -> std::result::Result<String, String> {
     let name = text.to_string();
@@ -25,43 +26,88 @@ pub(super) struct CompareArgs {
     pub table: DataArgs,
     #[command(flatten)]
     pub model: ModelArgs,
-    /// Structures to compare, as in fit; graph and full take longest and are left out unless named. A structure that has sizes may be
-    /// named with one (factor:2), and else is tried at every size
-    #[arg(long, value_delimiter = ',', default_value = "independent,pooled,pooled-intercepts,exchangeable", value_parser = parse_rung)]
+    /// Structures to compare, as in fit, or all (known and kernel where something is known of the tasks, full of up to 50 tasks). One that has
+    /// sizes may be named with one (factor:2) and is tried at every size else; exchangeable:full is that with such a feature covariance and else
+    /// all three are tried; factor:2:robust has scales of single tasks. With --robust every structure that may be is tried both ways
+    #[arg(long, value_delimiter = ',', default_value = "all", value_parser = parse_rung)]
     pub structures: Vec<String>,
     /// Folds of the cross-validation
     #[arg(long, default_value_t = 5)]
     pub folds: usize,
+    /// Hold out a quarter of the rows of every task first, choose by the rest, and report how the pick predicts them
+    #[arg(long)]
+    pub outer: bool,
+    /// File in which every fit that is done is noted: after an interruption the same command goes on from there
+    #[arg(long, value_name = "FILE")]
+    pub resume: Option<PathBuf>,
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
 }
 
-pub(super) fn compare(args: &CompareArgs, quiet: bool, progress: &Progress) -> Result<String> {
+pub(super) fn compare(args: &CompareArgs, words: &[String], quiet: bool, progress: &Progress) -> Result<String> {
     args.model.check_columns(&args.table)?;
+    let read: Vec<&Path> = std::iter::once(args.table.data.as_path()).chain(args.model.files()).collect();
+    check_output(args.resume.as_deref(), &read)?;
     let (table, implied) = table(&args.table, &args.model, quiet, progress)?;
     let options = args.model.options(&args.table, implied)?;
     note_strangers(options.relation.as_ref(), table.rows.names(), quiet);
-    let rungs = structure::rungs(&args.structures, &options)?;
-    let names: Vec<&str> =
-        rungs.iter().map(String::as_str).filter(|name| args.table.family_column.is_none() || *name != "independent").collect();
+    let mut rungs = structure::rungs(&args.structures, &options)?;
+    if args.structures == [structure::ALL] {
+        let (tasks, varying) = (table.rows.names().len(), table.design.varying_features().len());
+        let worth = rungs.iter().map(|rung| structure::is_worth_trying(rung, tasks, varying)).collect::<Result<Vec<_>>>()?;
+        rungs = rungs.into_iter().zip(worth).filter(|(_, worth)| *worth).map(|(rung, _)| rung).collect();
+    }
+    let of_families = args.table.family_column.is_some();
+    let names: Vec<&str> = rungs.iter().map(String::as_str).filter(|name| !of_families || *name != "independent").collect();
     if names.is_empty() {
         let problem = "independent tasks share nothing, so that families need not be compared together; name other --structures";
         return Err(Error::Arguments(problem.into()));
     }
+    // A ladder has plain and robust rungs by their names.
+    let options = structure::Options { robust: false, ..options };
     for flag in args.model.idle_everywhere(&args.table, &names, &options)?.into_iter().filter(|_| !quiet) {
         note!("cognate: {flag} means nothing to these structures and was ignored");
     }
     let builder = args.model.builder(&args.table);
     let ladder = compare::ladder(&names, &options, move |structure| builder(structure).intervals(Intervals::PlugIn))?;
-    let say = |name: &str| progress.say(format!("fitting {name}"));
-    let comparison = compare::folds(&table.rows, &table.design, &ladder, args.folds, args.model.seed, &say)?;
+    let by = if args.outer { compare::with_outer } else { compare::folds };
+    let key = format!("{:?} {:?}", args.table, args.model);
+    let how = compare::Options { folds: args.folds, seed: args.model.seed, journal: args.resume.clone(), key };
+    let done = |name: &str, done: usize, all: usize| progress.advance(format!("fitted {name}"), done, all);
+    let comparison = by(&table.rows, &table.design, &ladder, &how, &done)?;
     if let (None, Some(rung)) = (&comparison.best, comparison.rungs.first()) {
         let reason = rung.refused.clone().unwrap_or_default();
         return Err(Error::Arguments(format!("no structure could be fitted in every fold; {}: {reason}", rung.name)));
     }
+    let command = comparison.best.as_ref().and_then(|best| comparison.rung(best)).map(|rung| repeat(words, &rung.arguments));
     Ok(match args.format {
-        Format::Text => report::comparison_text(&comparison),
-        Format::Json => json(&serde_json::to_value(&comparison).map_err(|error| Error::Arguments(error.to_string()))?),
+        Format::Text => report::comparison_text(&comparison) + &command.map_or_else(String::new, |own| format!("\nto fit it: {own}\n")),
+        Format::Json => {
+            let mut value = serde_json::to_value(&comparison).map_err(|error| Error::Arguments(error.to_string()))?;
+            value["command"] = command.into();
+            json(&value)
+        }
     })
+}
+
+/// The command that fits a rung: that of the comparison without what makes it one.
+fn repeat(words: &[String], rung: &[String]) -> String {
+    const WITH_VALUE: [&str; 7] = ["--structures", "--folds", "--resume", "--format", "--threads", "--rank", "--groups"];
+    const ALONE: [&str; 3] = ["--outer", "--robust", "--quiet"];
+    let mut kept = vec!["cognate".to_string(), "fit".to_string()];
+    let mut words = words.iter().skip(1).filter(|word| *word != "compare").peekable();
+    while let Some(word) = words.next() {
+        let name = word.split_once('=').map_or(word.as_str(), |(name, _)| name);
+        let is_said = name == "--feature-covariance" && rung.iter().any(|own| own == name);
+        if WITH_VALUE.contains(&name) || is_said {
+            if name == word {
+                words.next();
+            }
+        } else if !ALONE.contains(&name) {
+            kept.push(word.clone());
+        }
+    }
+    let all = kept.iter().chain(rung);
+    all.map(|word| shlex::try_quote(word).map_or_else(|_| word.clone(), |own| own.into_owned())).collect::<Vec<_>>().join(" ")
 }

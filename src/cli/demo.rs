@@ -22,7 +22,7 @@ pub(super) fn demo(progress: &Progress) -> Result<String> {
     let ladder = compare::ladder(&LADDER, &structure::Options::default(), |structure| {
         Model::of(Box::new(Gaussian::default()), structure).intervals(Intervals::PlugIn)
     })?;
-    let say = |name: &str| progress.say(format!("fitting {name}"));
+    let say = |name: &str, done: usize, all: usize| progress.advance(format!("fitted {name}"), done, all);
     let (comparison, fits) = compare::holdout(&table.rows, &table.design, train, &ladder, &say)?;
     Ok(page(&comparison, &fits))
 }

@@ -30,8 +30,10 @@ use std::process::ExitCode;
 
 /// Runs the program with these arguments. Exit status 0: done; 1: refused or failed; 2: wrong usage.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let words = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let command = match args::Cli::try_parse_from(arguments).and_then(statistics::complete) {
-        Ok(command) => command,
+        Ok(command) => args::Cli { words, ..command },
         Err(error) => {
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });

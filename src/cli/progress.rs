@@ -23,15 +23,28 @@ impl Progress {
         if self.quiet || self.begin.elapsed() < Duration::from_secs(1) {
             return;
         }
-        let bar = self.bar.get_or_init(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {msg}") {
-                bar.set_style(style);
-            }
-            bar
-        });
+        let bar = self.shown("{spinner} {elapsed} {msg}");
         bar.set_message(message);
         bar.tick();
+    }
+
+    /// Says what was done last and how much of all is done, with the time that is left; from any thread.
+    pub(super) fn advance(&self, message: String, done: usize, all: usize) {
+        if self.quiet || self.begin.elapsed() < Duration::from_secs(1) {
+            return;
+        }
+        let bar = self.shown("{elapsed} {bar:30} {pos} of {len}, {eta} left; {msg}");
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+        bar.set_message(message);
+    }
+
+    fn shown(&self, template: &str) -> &ProgressBar {
+        let bar = self.bar.get_or_init(|| ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()));
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar
     }
 
     /// Says `what` and how many of `all` are done, one more with every call; from any thread.

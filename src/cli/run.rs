@@ -37,7 +37,7 @@ pub(super) fn execute(cli: &Cli) -> Result<Output> {
         Command::Demo => demo::demo(&progress).map(Output::from),
         Command::Fit(args) => fit(args, cli.quiet, &progress),
         Command::Statistics(args) => statistics::statistics(args, cli.quiet, &progress).map(Output::from),
-        Command::Compare(args) => compare::compare(args, cli.quiet, &progress).map(Output::from),
+        Command::Compare(args) => compare::compare(args, &cli.words, cli.quiet, &progress).map(Output::from),
         Command::Tasks(args) => predict::tasks(args).map(Output::from),
         Command::Predict(args) => predict::predict(args, cli.quiet, &progress).map(Output::from),
         Command::Graph(args) => graph::graph(args, cli.quiet, &progress).map(Output::from),

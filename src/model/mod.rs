@@ -38,7 +38,7 @@ use crate::linalg;
 use crate::posterior::{Posterior, trace_along};
 use crate::prior::{Groups, Mean, Mixture, Prior, Relatedness};
 use crate::quadratic::Quadratics;
-use crate::structure::{FeatureCovariance, Setting, Structure};
+use crate::structure::{FeatureCovariance, Setting, Sharing, Structure};
 use crate::tasks::{Coordinates, SharedRows, Tasks};
 use intervals::Origin;
 use nalgebra::DMatrix;
@@ -81,7 +81,6 @@ pub struct Model {
     restricted: bool,
     zero_mean: bool,
     exact_evidence: bool,
-
     intervals: Intervals,
     options: em::Options,
 }
@@ -138,6 +137,11 @@ impl Model {
     /// Whether it fits only tasks that keep their rows ([`Tasks::with_rows`]).
     pub fn needs_rows(&self) -> bool {
         self.likelihood.inference().is_some() || self.likelihood.needs_units()
+    }
+
+    /// By which of the families of multi-task learning information crosses tasks.
+    pub fn sharing(&self) -> Sharing {
+        self.structure.sharing()
     }
 
     /// Fits the tasks.

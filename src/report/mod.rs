@@ -1,6 +1,7 @@
 //! A fit for people and for programs: one page of text, or JSON.
 
 mod clusters;
+mod compare;
 mod json;
 mod kernel;
 mod loadings;
@@ -9,12 +10,13 @@ mod text;
 
 use crate::graph::TaskGraph;
 
+pub use compare::comparison_text;
 pub(crate) use json::{Truth, tested_json, truth_json};
 pub use json::{fit_json, graph_json, null_json};
 pub(crate) use loadings::loadings_text;
 pub use scores::scores_text;
 pub(crate) use text::{communities_text, variance_tests_text};
-pub use text::{comparison_text, counted, edge_text, null_name, null_text, visibility_text};
+pub use text::{counted, edge_text, null_name, null_text, visibility_text};
 
 /// The task names of every community of at least two tasks.
 fn communities(graph: &TaskGraph) -> Vec<Vec<&str>> {

@@ -1,6 +1,5 @@
 //! The page a person reads, laid out like a mixed-model summary.
 
-use crate::compare::{Comparison, Metrics};
 use crate::graph::{Edge, TaskGraph};
 use crate::likelihood::Evidence;
 use crate::linalg;
@@ -366,47 +365,6 @@ pub fn edge_text(edge: &Edge) -> String {
     }
     if let Some(rate) = edge.local_false_sign_rate() {
         text.push_str(&format!("  lfsr {rate:.3}"));
-    }
-    text
-}
-
-/// A figure of a rung.
-type Metric = fn(&Metrics) -> Option<f64>;
-
-/// The ladder as a table: held-out log predictive density a row, the error (of shares the Brier score and the mean AUC within tasks), explained
-/// variance, and the paired difference to the best.
-pub fn comparison_text(comparison: &Comparison) -> String {
-    let width = comparison.rungs.iter().map(|rung| rung.name.len()).max().unwrap_or(0).max(9);
-    let any = |metric: Metric| comparison.rungs.iter().any(|rung| metric(&rung.metrics).is_some());
-    // Of targets in units of their own there is no common error.
-    let errors: Vec<(&str, Metric)> = match () {
-        _ if any(|own| own.brier) => vec![("brier", |own| own.brier), ("task auc", |own| own.task_auc)],
-        _ if any(|own| own.rmse) => vec![("rmse", |own| own.rmse)],
-        _ => vec![("rel.rmse", |own| own.relative_rmse)],
-    };
-    let heads: String = errors.iter().map(|(name, _)| format!("  {name:>8}")).collect();
-    let mut text = format!(
-        "{:<width$}  {:>11}{heads}  {:>19}  {:>10}  {:>7}\n",
-        "structure", "log density", "difference (se)", "explained", "seconds"
-    );
-    for rung in &comparison.rungs {
-        if let Some(reason) = &rung.refused {
-            text.push_str(&format!("{:<width$}  refused: {reason}\n", rung.name));
-            continue;
-        }
-        let value = |v: Option<f64>| v.map_or("-".to_string(), |v| format!("{v:.4}"));
-        let difference = format!("{} ({})", value(rung.difference), value(rung.difference_se));
-        let explained = rung.metrics.explained_variance.map_or("-".to_string(), |v| format!("{:.2} %", 100.0 * v));
-        let errors: String = errors.iter().map(|(_, metric)| format!("  {:>8}", value(metric(&rung.metrics)))).collect();
-        text.push_str(&format!(
-            "{:<width$}  {:>11}{errors}  {difference:>19}  {explained:>10}  {:>7.2}\n",
-            rung.name,
-            value(rung.score),
-            rung.seconds
-        ));
-    }
-    if let (Some(best), Some(simplest)) = (&comparison.best, &comparison.simplest) {
-        text.push_str(&format!("best: {best}; simplest within one standard error: {simplest}\n"));
     }
     text
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::model::{Fit, Forecast};
 use crate::tasks::Rows;
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tables::LEVELS;
 
@@ -83,10 +83,11 @@ pub struct Scores {
 }
 
 /// What is looked at of one row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Scored {
-    task: usize,
+    pub task: usize,
     weight: f64,
-    target: f64,
+    pub target: f64,
     pub mean: f64,
     pub log_density: f64,
     crps: Option<f64>,
@@ -190,17 +191,17 @@ impl Scores {
         }
         let each = |own: &Outcome| Scored::of(&own.forecast, own.target, own.weight, numbers[own.task.as_str()]);
         let rows: Vec<Scored> = outcomes.par_iter().map(each).collect();
-        Ok(Scores::of_rows(&rows, |task| names[task].to_string()))
+        Ok(Scores::of_rows(&rows.iter().collect::<Vec<_>>(), |task| names[task].to_string()))
     }
 
     /// Of at least one row, tasks by number.
-    pub(crate) fn of_rows(rows: &[Scored], name: impl Fn(usize) -> String) -> Self {
+    pub(crate) fn of_rows(rows: &[&Scored], name: impl Fn(usize) -> String) -> Self {
         let mut members: BTreeMap<usize, Vec<&Scored>> = BTreeMap::new();
-        rows.iter().for_each(|row| members.entry(row.task).or_default().push(row));
+        rows.iter().for_each(|row| members.entry(row.task).or_default().push(*row));
         let tasks: Vec<TaskScores> = members.iter().map(|(task, own)| TaskScores { task: name(*task), scores: Summary::of(own) }).collect();
         let known: Vec<f64> = tasks.iter().filter_map(|own| own.scores.auc).collect();
         let task_auc = (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64);
-        Scores { all: Summary::of(&rows.iter().collect::<Vec<_>>()), task_auc, tasks }
+        Scores { all: Summary::of(rows), task_auc, tasks }
     }
 
     /// What means something where tasks have units or families of their own.

@@ -1,7 +1,7 @@
 //! Unknown clusters of tasks: a mixture of exchangeable groups, each with a mean and a scale of its own, and of tasks that belong to none.
 
 use super::feature_covariance::{FactorSpace, FeatureCovariance};
-use super::{Exchangeable, Setting, Smooth, Structure};
+use super::{Exchangeable, Setting, Sharing, Smooth, Structure};
 use crate::error::{Error, Result};
 use crate::likelihood::Dispersion;
 use crate::linalg;
@@ -185,6 +185,10 @@ impl Structure for Clusters {
 
     fn base(&self) -> Option<Box<dyn Structure>> {
         Some(Box::new(Exchangeable::new(self.space.kind)))
+    }
+
+    fn sharing(&self) -> Sharing {
+        Sharing::Structure
     }
 
     fn start(&mut self, setting: &Setting) -> Result<(Prior, Option<Dispersion>)> {

@@ -3,7 +3,7 @@
 use super::exchangeable::Exchangeable;
 use super::feature_covariance::{FactorSpace, FeatureCovariance};
 use super::strength;
-use super::{Setting, Smooth, Structure};
+use super::{Setting, Sharing, Smooth, Structure};
 use crate::error::Result;
 use crate::likelihood::Dispersion;
 use crate::linalg;
@@ -61,6 +61,10 @@ impl Structure for Full {
 
     fn base(&self) -> Option<Box<dyn Structure>> {
         Some(Box::new(Exchangeable::new(self.space.kind)))
+    }
+
+    fn sharing(&self) -> Sharing {
+        Sharing::Structure
     }
 
     fn start(&mut self, setting: &Setting) -> Result<(Prior, Option<Dispersion>)> {

@@ -9,7 +9,7 @@ use super::moments::{MOST_DENSE, TaskMoments};
 use super::natural::Natural;
 use super::nodewise::{NodewisePrior, inclusion};
 use super::refit::refit;
-use super::{Options, Setting, Smooth, Structure};
+use super::{Options, Setting, Sharing, Smooth, Structure};
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
 use crate::likelihood::Dispersion;
@@ -311,6 +311,10 @@ impl Structure for Graph {
 
     fn base(&self) -> Option<Box<dyn Structure>> {
         Some(Box::new(Exchangeable::new(self.space.kind)))
+    }
+
+    fn sharing(&self) -> Sharing {
+        Sharing::Structure
     }
 
     fn start(&mut self, setting: &Setting) -> Result<(Prior, Option<Dispersion>)> {

@@ -1,7 +1,7 @@
 //! Independent tasks: no information crosses; each is its own ridge regression, tuned by its own evidence.
 
 use super::alone::alone;
-use super::{FeatureCovariance, Setting, Structure};
+use super::{FeatureCovariance, Setting, Sharing, Structure};
 use crate::error::{Error, Result};
 use crate::likelihood::Dispersion;
 use crate::linalg;
@@ -33,6 +33,10 @@ impl Structure for Independent {
 
     fn fewest_tasks(&self) -> usize {
         1
+    }
+
+    fn sharing(&self) -> Sharing {
+        Sharing::Nothing
     }
 
     fn start(&mut self, setting: &Setting) -> Result<(Prior, Option<Dispersion>)> {

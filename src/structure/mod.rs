@@ -36,7 +36,7 @@ pub use known::{Known, KnownRelation};
 pub use nodewise::edge_scores;
 pub use pooled::Pooled;
 pub use robust::Robust;
-pub use rungs::rungs;
+pub use rungs::{ALL, arguments, is_worth_trying, rungs};
 
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
@@ -45,6 +45,7 @@ use crate::posterior::Posterior;
 use crate::prior::{Groups, KernelShape, Mean, Prior, Relatedness};
 use crate::tasks::Descriptors;
 use nalgebra::DMatrix;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// What a structure starts from.
@@ -167,6 +168,11 @@ pub trait Structure: std::fmt::Debug + Send + Sync {
         None
     }
 
+    /// By which of the families of multi-task learning information crosses tasks.
+    fn sharing(&self) -> Sharing {
+        Sharing::Transfer
+    }
+
     /// Whether it relates tasks, so that a choice of graph features means something to it.
     fn relates(&self) -> bool {
         false
@@ -181,6 +187,20 @@ pub trait Structure: std::fmt::Debug + Send + Sync {
     fn has_marginal(&self) -> bool {
         true
     }
+}
+
+/// How information crosses tasks: the families of multi-task learning, and none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sharing {
+    /// It does not.
+    Nothing,
+    /// Parameters are the same in all tasks, or in a subspace that all share.
+    Parameters,
+    /// Each task is drawn towards others in a way that is given, as far as is learned.
+    Transfer,
+    /// Who is related to whom is learned.
+    Structure,
 }
 
 /// How a log posterior bends: about -d^2 log posterior / d coordinate^2.
@@ -276,7 +296,7 @@ pub const NAMES: [&str; 10] =
 /// Clusters where nobody says how many.
 const FEWEST_CLUSTERS: usize = 2;
 
-/// The structure of that name, or of a name and a size as rungs have them ([`rungs`]).
+/// The structure of that name, or of a rung's ([`rungs`]).
 ///
 /// ```
 /// assert_eq!(cognate::structure::by_name("graph", &Default::default())?.name(), "graph");
@@ -286,9 +306,9 @@ const FEWEST_CLUSTERS: usize = 2;
 /// # Errors
 /// [`Error::Arguments`] for a name not in [`NAMES`], a size that it cannot have, for `known` without a relation and for `kernel` without descriptors.
 pub fn by_name(name: &str, options: &Options) -> Result<Box<dyn Structure>> {
-    let covariance = options.feature_covariance;
-    let (name, size) = rungs::named(name)?;
-    let structure: Box<dyn Structure> = match name {
+    let rung = rungs::Rung::of(name)?;
+    let (size, covariance) = (rung.size, rung.feature_covariance().or(options.feature_covariance));
+    let structure: Box<dyn Structure> = match rung.name() {
         "independent" => Box::new(Independent),
         "pooled" => Box::new(Pooled { task_intercepts: false }),
         "pooled-intercepts" => Box::new(Pooled { task_intercepts: true }),
@@ -317,10 +337,10 @@ pub fn by_name(name: &str, options: &Options) -> Result<Box<dyn Structure>> {
             let rank = size.or(options.rank).unwrap_or(1);
             Box::new(Factor::new(rank, covariance.unwrap_or(FeatureCovariance::Diagonal)).with_strength(options.prior_strength))
         }
-        "graph" => Box::new(Graph::of_options(options)),
+        "graph" => Box::new(Graph::of_options(&Options { feature_covariance: covariance, ..options.clone() })),
         other => return Err(unknown(other)),
     };
-    Ok(if options.robust && Robust::fits(structure.as_ref()) { Box::new(Robust::new(structure)?) } else { structure })
+    Ok(if (rung.robust || options.robust) && Robust::fits(structure.as_ref()) { Box::new(Robust::new(structure)?) } else { structure })
 }
 
 fn unknown(name: &str) -> Error {

@@ -1,6 +1,6 @@
 //! Pooled tasks: all share their parameters, the limit K -> 0; optionally with an intercept of their own.
 
-use super::{FeatureCovariance, Setting, Smooth, Structure};
+use super::{FeatureCovariance, Setting, Sharing, Smooth, Structure};
 use crate::error::{Error, Result};
 use crate::likelihood::Dispersion;
 use crate::linalg;
@@ -31,6 +31,10 @@ impl Structure for Pooled {
 
     fn fewest_tasks(&self) -> usize {
         1
+    }
+
+    fn sharing(&self) -> Sharing {
+        Sharing::Parameters
     }
 
     fn start(&mut self, setting: &Setting) -> Result<(Prior, Option<Dispersion>)> {

@@ -1,6 +1,6 @@
 //! Any structure with a scale for every task, so that one that is unlike the others is let go.
 
-use super::{Setting, Smooth, Structure};
+use super::{Setting, Sharing, Smooth, Structure};
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
 use crate::likelihood::Dispersion;
@@ -65,6 +65,10 @@ impl Structure for Robust {
 
     fn base(&self) -> Option<Box<dyn Structure>> {
         Some(Box::new(Robust { inner: self.inner.base()?, steps: 0, settled: false }))
+    }
+
+    fn sharing(&self) -> Sharing {
+        self.inner.sharing()
     }
 
     fn start(&mut self, setting: &Setting) -> Result<(Prior, Option<Dispersion>)> {

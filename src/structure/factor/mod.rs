@@ -5,7 +5,7 @@ mod directions;
 mod tests;
 
 use super::feature_covariance::{FactorSpace, FeatureCovariance};
-use super::{Information, Setting, Smooth, Structure};
+use super::{Information, Setting, Sharing, Smooth, Structure};
 use crate::error::Result;
 use crate::likelihood::Dispersion;
 use crate::linalg;
@@ -140,6 +140,10 @@ impl Structure for Factor {
 
     fn base(&self) -> Option<Box<dyn Structure>> {
         Some(Box::new(Directions::new(self.rank, self.space.kind, self.strength)))
+    }
+
+    fn sharing(&self) -> Sharing {
+        Sharing::Parameters
     }
 
     fn start(&mut self, setting: &Setting) -> Result<(Prior, Option<Dispersion>)> {

@@ -1,0 +1,83 @@
+//! Which rows are held out when, and what the others say.
+
+use super::{Candidate, Options, nothing_is_held_out};
+use crate::error::{Error, Result};
+use crate::tasks::{Design, Rows, Tasks};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+/// Rows that are held out, and the tasks of the others.
+pub(super) struct Plan {
+    pub training: Tasks,
+    pub held: Vec<usize>,
+}
+
+/// The held-out rows of all, one plan after another.
+pub(super) fn held(plans: &[Plan]) -> Vec<usize> {
+    plans.iter().flat_map(|plan| plan.held.iter().copied()).collect()
+}
+
+pub(super) fn folds(rows: &Rows, design: &Design, candidates: &[Candidate], options: &Options) -> Result<Vec<Plan>> {
+    let folds = options.folds;
+    if folds < 2 {
+        return Err(Error::Arguments(format!("{folds} folds hold nothing out; give at least 2")));
+    }
+    let fold = stratified(rows, folds, options.seed);
+    let all = rows.tasks(design);
+    let whole = need_rows(candidates.iter())?;
+    let mut plans = Vec::with_capacity(folds);
+    for k in 0..folds {
+        let held: Vec<usize> = (0..rows.len()).filter(|i| fold[*i] == Some(k)).collect();
+        if !held.is_empty() {
+            let training = if whole {
+                with_rows(rows, design, |i| fold[i] != Some(k))?
+            } else {
+                all.without(&rows.tasks_of(design, |i| fold[i] == Some(k)))?
+            };
+            plans.push(Plan { training, held });
+        }
+    }
+    if plans.is_empty() { Err(nothing_is_held_out()) } else { Ok(plans) }
+}
+
+pub(super) fn holdout(rows: &Rows, design: &Design, train: impl Fn(usize) -> bool, candidates: &[&Candidate]) -> Result<Plan> {
+    let held: Vec<usize> = (0..rows.len()).filter(|i| !train(*i)).collect();
+    if held.is_empty() {
+        return Err(nothing_is_held_out());
+    }
+    let whole = need_rows(candidates.iter().copied())?;
+    let training = if whole { with_rows(rows, design, &train)? } else { rows.tasks_of(design, &train) };
+    Ok(Plan { training, held })
+}
+
+/// Whether any candidate fits rows and not their sums alone.
+fn need_rows<'a>(mut candidates: impl Iterator<Item = &'a Candidate>) -> Result<bool> {
+    candidates.try_fold(false, |any, candidate| Ok(any || candidate.model()?.needs_rows()))
+}
+
+fn with_rows(rows: &Rows, design: &Design, keep: impl Fn(usize) -> bool) -> Result<Tasks> {
+    let part = rows.subset(keep);
+    part.tasks(design).with_rows(part)
+}
+
+/// A fold for every row, equally often within each task; none for a task's only row. Rows of one unit are in one fold.
+pub(super) fn stratified(rows: &Rows, folds: usize, seed: u64) -> Vec<Option<usize>> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    if !rows.units().is_empty() {
+        let mut order: Vec<usize> = (0..rows.units().len()).collect();
+        order.shuffle(&mut random);
+        let mut place = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(k, unit)| place[*unit] = k % folds);
+        return (0..rows.len()).map(|i| Some(place[rows.unit(i)])).collect();
+    }
+    let mut members: Vec<Vec<usize>> = vec![Vec::new(); rows.names().len()];
+    (0..rows.len()).for_each(|i| members[rows.task(i)].push(i));
+    let mut fold = vec![None; rows.len()];
+    for (task, own) in members.iter_mut().enumerate().filter(|(_, own)| own.len() > 1) {
+        own.shuffle(&mut random);
+        // Tasks start at different folds, so that small tasks do not fill the first.
+        own.iter().enumerate().for_each(|(place, i)| fold[*i] = Some((place + task) % folds));
+    }
+    fold
+}

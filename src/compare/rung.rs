@@ -1,0 +1,157 @@
+//! The held-out figures of one candidate.
+
+use super::Candidate;
+use super::cells::Outcome;
+use super::plans::Plan;
+use crate::scores::{self, Scored, clustered};
+use crate::tasks::Rows;
+use serde::Serialize;
+
+/// Held-out figures of one candidate.
+#[derive(Clone, Debug, Serialize)]
+pub struct Rung {
+    /// Name of the candidate.
+    pub name: String,
+    /// The flags by which `cognate fit` makes it; none of a candidate that is no structure of the command line's.
+    pub arguments: Vec<String>,
+    /// Mean log predictive density a held-out row; none where a fit was refused.
+    pub score: Option<f64>,
+    /// Its standard error, clustered by task.
+    pub score_se: Option<f64>,
+    /// Score less that of the best rung.
+    pub difference: Option<f64>,
+    /// Standard error of the paired difference: the larger of that clustered by task and that of unrelated rows, for a few tasks may agree by chance.
+    pub difference_se: Option<f64>,
+    /// Other scores of the same predictions.
+    pub metrics: Metrics,
+    /// Time spent fitting.
+    pub seconds: f64,
+    /// Why a fit was refused.
+    pub refused: Option<String>,
+}
+
+/// Errors of the predictive means, and scores as [`Scores`](crate::Scores) has them; none where they mean nothing.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Metrics {
+    /// Root mean squared error, in the target's units; none where tasks have units, or families, of their own.
+    pub rmse: Option<f64>,
+    /// Mean over tasks of the root of squared error / squared deviation from the mean of the task's rows that were fitted.
+    pub relative_rmse: Option<f64>,
+    /// 1 - squared error / squared deviation from the held-out mean; none where tasks have units, or families, of their own.
+    pub explained_variance: Option<f64>,
+    /// Mean continuous ranked probability score, in the target's units; none where tasks have units of their own.
+    pub crps: Option<f64>,
+    /// Mean Brier score of shares, over trials.
+    pub brier: Option<f64>,
+    /// Mean over tasks, of those with both successes and failures, of the area under the ROC curve.
+    pub task_auc: Option<f64>,
+    /// Mean unit deviance at the predictive mean, rows by their weight; none where tasks have units of their own.
+    pub deviance: Option<f64>,
+}
+
+/// What a candidate scored on all held-out rows, in the order of the plans, or why a fit was refused.
+pub(super) enum Scores<'a> {
+    Of { rows: Vec<&'a Scored>, seconds: f64 },
+    Refused { reason: &'a str, seconds: f64 },
+}
+
+impl<'a> Scores<'a> {
+    pub(super) fn of(cells: &'a Vec<Outcome>) -> Self {
+        let seconds = cells.iter().flatten().map(|cell| cell.seconds).sum();
+        match cells.iter().find_map(|cell| cell.as_ref().err()) {
+            Some(reason) => Scores::Refused { reason, seconds },
+            None => Scores::Of { rows: cells.iter().flatten().flat_map(|cell| &cell.scored).collect(), seconds },
+        }
+    }
+
+    /// Log densities of the held-out rows.
+    pub(super) fn log_densities(&self) -> Option<Vec<f64>> {
+        match self {
+            Scores::Of { rows, .. } => Some(rows.iter().map(|row| row.log_density).collect()),
+            Scores::Refused { .. } => None,
+        }
+    }
+}
+
+/// Mean and standard error ([`Rung::difference_se`]) of a score less another on the same rows.
+pub(super) fn difference(own: &Scores, other: &Scores, tasks: &[usize]) -> Option<(f64, Option<f64>)> {
+    let (own, other) = own.log_densities().zip(other.log_densities())?;
+    let differences: Vec<f64> = own.iter().zip(other).map(|(a, b)| a - b).collect();
+    let (mean, by_task) = clustered(&differences, None, tasks);
+    let by_row = clustered(&differences, None, &(0..differences.len()).collect::<Vec<_>>()).1;
+    Some((mean, by_task.into_iter().chain(by_row).reduce(f64::max)))
+}
+
+/// Fills in how far each rung is from the best.
+pub(super) fn compare_with(best: usize, rungs: &mut [Rung], scored: &[Scores], tasks: &[usize]) {
+    for (rung, own) in rungs.iter_mut().zip(scored) {
+        if let Some((mean, se)) = difference(own, &scored[best], tasks) {
+            (rung.difference, rung.difference_se) = (Some(mean), se);
+        }
+    }
+}
+
+impl Rung {
+    pub(super) fn of(candidate: &Candidate, scores: &Scores, rows: &Rows, plans: &[Plan]) -> Self {
+        let mut rung = Rung {
+            name: candidate.name.clone(),
+            arguments: candidate.arguments.clone(),
+            score: None,
+            score_se: None,
+            difference: None,
+            difference_se: None,
+            metrics: Metrics::default(),
+            seconds: 0.0,
+            refused: None,
+        };
+        match scores {
+            Scores::Refused { reason, seconds } => (rung.refused, rung.seconds) = (Some(reason.to_string()), *seconds),
+            Scores::Of { rows: scored, seconds } => {
+                let tasks: Vec<usize> = scored.iter().map(|row| row.task).collect();
+                let densities: Vec<f64> = scored.iter().map(|row| row.log_density).collect();
+                let (mean, se) = clustered(&densities, None, &tasks);
+                (rung.score, rung.score_se, rung.seconds) = (Some(mean), se, *seconds);
+                rung.metrics = Metrics::of(scored, rows, plans);
+            }
+        }
+        rung
+    }
+}
+
+/// Sums over the held-out rows of a task: of squared errors, and of squared deviations from the mean of those fitted.
+#[derive(Clone, Copy, Default)]
+struct Errors {
+    squares: f64,
+    about_mean: f64,
+}
+
+impl Metrics {
+    fn of(scored: &[&Scored], rows: &Rows, plans: &[Plan]) -> Self {
+        let mut errors = vec![Errors::default(); rows.names().len()];
+        let held = plans.iter().flat_map(|plan| plan.held.iter().map(move |i| (plan, *i)));
+        for (row, (plan, i)) in scored.iter().zip(held) {
+            let own = &mut errors[row.task];
+            own.squares += (rows.y(i) - row.mean).powi(2);
+            own.about_mean += (rows.y(i) - plan.training.target_mean(row.task)).powi(2);
+        }
+        let count = scored.len() as f64;
+        let centre = scored.iter().map(|row| row.target).sum::<f64>() / count;
+        let total: f64 = scored.iter().map(|row| (row.target - centre).powi(2)).sum();
+        let squares: f64 = errors.iter().map(|own| own.squares).sum();
+        let tasks = &plans[0].training;
+        let one_unit = !tasks.has_own_units() && tasks.groups().len() < 2;
+        let relative: Vec<f64> =
+            errors.iter().filter(|own| own.about_mean > 0.0).map(|own| (own.squares / own.about_mean).sqrt()).collect();
+        let own = scores::Scores::of_rows(scored, |task| rows.names()[task].clone());
+        let scores::Scores { all, task_auc, .. } = if one_unit { own } else { own.of_many_units() };
+        Metrics {
+            rmse: one_unit.then(|| (squares / count).sqrt()),
+            explained_variance: (one_unit && total > 0.0).then(|| 1.0 - squares / total),
+            relative_rmse: (!relative.is_empty()).then(|| relative.iter().sum::<f64>() / relative.len() as f64),
+            crps: all.crps,
+            brier: all.brier,
+            task_auc,
+            deviance: all.deviance,
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What a comparison says of the tasks, in the terms of the families of multi-task learning.
+
+use super::Rung;
+use super::rung::{Scores, difference};
+use crate::structure::Sharing;
+use serde::Serialize;
+
+/// What a comparison says of the tasks.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verdict {
+    /// How information is to cross tasks: that of the simplest rung within one standard error of the best.
+    pub sharing: Sharing,
+    /// In words, with the figures.
+    pub text: String,
+}
+
+/// The rung of the highest score, the simpler of equals.
+pub(super) fn best(rungs: &[Rung]) -> Option<usize> {
+    highest(rungs, |_| true)
+}
+
+pub(super) fn highest(rungs: &[Rung], among: impl Fn(usize) -> bool) -> Option<usize> {
+    let scored = rungs.iter().enumerate().filter(|(i, _)| among(*i)).filter_map(|(i, rung)| Some((i, rung.score?)));
+    scored.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(i, _)| i)
+}
+
+/// The first rung within one standard error of the best (Breiman et al. 1984).
+pub(super) fn simplest(rungs: &[Rung]) -> Option<usize> {
+    rungs.iter().position(|rung| rung.difference.is_some_and(|own| -own <= rung.difference_se.unwrap_or(0.0)))
+}
+
+impl Verdict {
+    pub(super) fn of(
+        rungs: &[Rung],
+        (best, simplest): (usize, usize),
+        (sharing, scored, tasks): (&[Sharing], &[Scores], &[usize]),
+    ) -> Self {
+        let figure = |own: usize, other: usize| {
+            let (mean, se) = difference(&scored[own], &scored[other], tasks).unwrap_or((f64::NAN, None));
+            format!("{mean:.4}{} nats a held-out row", se.map_or(String::new(), |se| format!(" (standard error {se:.4})")))
+        };
+        let pick = &rungs[simplest].name;
+        let own = sharing[simplest];
+        let mut text = match own {
+            Sharing::Nothing => "do not share. Each task is best learned by itself".to_string(),
+            Sharing::Parameters => {
+                format!("share parameters. What tasks have in common, a single model or a few factors, is all that rows can tell ({pick})")
+            }
+            Sharing::Transfer => {
+                format!("transfer. Tasks differ, and each is drawn towards what the others say as far as its own rows leave open ({pick})")
+            }
+            Sharing::Structure => format!("learn structure. Who is related to whom can be told from the rows, and helps ({pick})"),
+        };
+        let alone = (0..rungs.len()).find(|i| sharing[*i] == Sharing::Nothing && rungs[*i].score.is_some());
+        match alone {
+            Some(alone) if own != Sharing::Nothing => text += &format!("; that gains {} over tasks alone", figure(simplest, alone)),
+            Some(alone) => {
+                if let Some(other) = highest(rungs, |i| sharing[i] != Sharing::Nothing) {
+                    text += &format!("; {}, the best that shares, gains {}", rungs[other].name, figure(other, alone));
+                }
+            }
+            None => {}
+        }
+        text += ".";
+        if best != simplest {
+            text += &format!(" {} predicts best, by {} over {pick}, within its standard error.", rungs[best].name, figure(best, simplest));
+        }
+        Verdict { sharing: own, text }
+    }
+}

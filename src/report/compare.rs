@@ -1,0 +1,80 @@
+//! A comparison as a page of text: the ladder, the pick, the verdict, and who loses by sharing.
+
+use crate::compare::{Comparison, Gains, Metrics, Outer, Rung};
+
+/// A figure of a rung.
+type Metric = fn(&Metrics) -> Option<f64>;
+
+/// The ladder as a table: held-out log predictive density a row, the error (of shares the Brier score and the mean AUC within tasks), explained
+/// variance, and the paired difference to the best; then the pick, the verdict, the gains of single tasks, and the pick's score on rows that had
+/// no part in picking it.
+pub fn comparison_text(comparison: &Comparison) -> String {
+    let mut text = ladder_text(&comparison.rungs);
+    if let (Some(best), Some(simplest)) = (&comparison.best, &comparison.simplest) {
+        text.push_str(&format!("best: {best}; simplest within one standard error: {simplest}\n"));
+    }
+    if let Some(verdict) = &comparison.verdict {
+        text.push_str(&format!("\nverdict: {}\n", verdict.text));
+    }
+    text.push_str(&gains_text(&comparison.gains));
+    text.push_str(&comparison.outer.as_ref().map_or_else(String::new, outer_text));
+    text
+}
+
+fn ladder_text(rungs: &[Rung]) -> String {
+    let width = rungs.iter().map(|rung| rung.name.len()).max().unwrap_or(0).max(9);
+    let any = |metric: Metric| rungs.iter().any(|rung| metric(&rung.metrics).is_some());
+    // Of targets in units of their own there is no common error.
+    let errors: Vec<(&str, Metric)> = match () {
+        _ if any(|own| own.brier) => vec![("brier", |own| own.brier), ("task auc", |own| own.task_auc)],
+        _ if any(|own| own.rmse) => vec![("rmse", |own| own.rmse)],
+        _ => vec![("rel.rmse", |own| own.relative_rmse)],
+    };
+    let heads: String = errors.iter().map(|(name, _)| format!("  {name:>8}")).collect();
+    let mut text = format!(
+        "{:<width$}  {:>11}{heads}  {:>19}  {:>10}  {:>7}\n",
+        "structure", "log density", "difference (se)", "explained", "seconds"
+    );
+    for rung in rungs {
+        if let Some(reason) = &rung.refused {
+            text.push_str(&format!("{:<width$}  refused: {reason}\n", rung.name));
+            continue;
+        }
+        let value = |v: Option<f64>| v.map_or("-".to_string(), |v| format!("{v:.4}"));
+        let difference = format!("{} ({})", value(rung.difference), value(rung.difference_se));
+        let explained = rung.metrics.explained_variance.map_or("-".to_string(), |v| format!("{:.2} %", 100.0 * v));
+        let errors: String = errors.iter().map(|(_, metric)| format!("  {:>8}", value(metric(&rung.metrics)))).collect();
+        text.push_str(&format!(
+            "{:<width$}  {:>11}{errors}  {difference:>19}  {explained:>10}  {:>7.2}\n",
+            rung.name,
+            value(rung.score),
+            rung.seconds
+        ));
+    }
+    text
+}
+
+/// How many losers are named.
+const NAMED: usize = 10;
+
+fn gains_text(gains: &Gains) -> String {
+    let (Some(rung), false) = (&gains.gains_of, gains.tasks.is_empty()) else { return String::new() };
+    let (count, losers) = (gains.tasks.len(), gains.losers());
+    let gain = gains.tasks.iter().filter(|own| own.low > 0.0).count();
+    let mut text = format!("by task, {rung} against each task alone: {gain} of {count} gain for sure, {} lose for sure", losers.len());
+    for (k, own) in losers.iter().take(NAMED).enumerate() {
+        let head = if k == 0 { ":" } else { "," };
+        text.push_str(&format!("{head} {} {:.3} ({:.3} to {:.3})", own.task, own.expected, own.low, own.high));
+    }
+    if losers.len() > NAMED {
+        text.push_str(&format!(", and {} more", losers.len() - NAMED));
+    }
+    text.push('\n');
+    text
+}
+
+fn outer_text(outer: &Outer) -> String {
+    let mut text = format!("\non {} rows that had no part in the choice:\n", outer.rows);
+    text.push_str(&ladder_text(&outer.rungs));
+    text
+}
