@@ -50,7 +50,7 @@ pub use likelihood::{
 };
 pub use linalg::invert_each;
 pub use model::{
-    Cluster, Fit, Forecast, Intervals, LikelihoodKind, Loadings, Model, Null, NullTest, Prediction, SampledEdges, Standardise,
+    Cluster, Fit, Forecast, Gain, Intervals, LikelihoodKind, Loadings, Model, Null, NullTest, Prediction, SampledEdges, Standardise,
     VarianceComponent, VarianceTest, Visibility,
 };
 pub use posterior::Posterior;

@@ -4,6 +4,7 @@ use super::compare::CompareArgs;
 use super::edges::{EdgeArgs, EdgesArg};
 use super::evidence::EvidenceArgs;
 use super::graph::GraphArgs;
+use super::guard::GuardArgs;
 use super::intervals::UncertaintyArgs;
 use super::known::KnownArgs;
 use super::predict::{PredictArgs, TasksArgs};
@@ -242,6 +243,8 @@ pub(super) struct FitArgs {
     pub structure: String,
     #[command(flatten)]
     pub evidence: EvidenceArgs,
+    #[command(flatten)]
+    pub guard: GuardArgs,
     /// File to save the model in
     #[arg(long = "model", value_name = "FILE")]
     pub save: Option<PathBuf>,

@@ -13,6 +13,7 @@ mod demo;
 mod edges;
 mod evidence;
 mod graph;
+mod guard;
 mod intervals;
 mod known;
 mod predict;

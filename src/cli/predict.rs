@@ -87,7 +87,11 @@ pub(super) fn tasks(args: &TasksArgs) -> Result<String> {
         let (estimate, covariance) = fit.newcomer(task).expect("it is one of them");
         lines(task, &estimate, &covariance, "0")
     });
-    csv_text(std::iter::once(header).chain(rows).chain(placed))
+    let detached = fit.detached().filter(|_| !args.deviations).into_iter().flat_map(|alone| {
+        let of = |t: usize| lines(&alone.tasks().names()[t], &alone.coefficients(t), &alone.covariance(t), "1");
+        (0..alone.tasks().len()).flat_map(of).collect::<Vec<_>>()
+    });
+    csv_text(std::iter::once(header).chain(rows).chain(placed).chain(detached))
 }
 
 pub(super) fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> Result<String> {

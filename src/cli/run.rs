@@ -5,6 +5,7 @@ use super::compare;
 use super::demo;
 use super::edges;
 use super::graph;
+use super::guard::{self, Guarded};
 use super::predict;
 use super::progress::Progress;
 use super::simulate;
@@ -138,6 +139,10 @@ fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
     if args.summaries.summaries {
         return summaries::fit(args, quiet, progress);
     }
+    if args.guard.guard {
+        let (table, implied) = table(&args.table, &args.model, quiet, progress)?;
+        return guard::fit(args, table, implied, quiet, progress);
+    }
     let sums_are_enough = args.model.is_gaussian() && !args.table.shares_rows() && args.table.family_column.is_none();
     let (tasks, schema, implied) = if sums_are_enough {
         let (columns, implied) = args.table.columns()?;
@@ -154,7 +159,7 @@ fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
     let builder = args.model.builder(&args.table);
     let make = |quiet: bool| Ok(builder(structure(args, implied, tasks.names(), tasks.design(), quiet)?));
     let model = make(quiet)?;
-    conclude(args, (model, &|| make(true)), &tasks, &schema, quiet, progress)
+    conclude(args, (model, &|| make(true), None), &tasks, &schema, quiet, progress)
 }
 
 /// The structure that was asked for, and notes on stderr of what means nothing to it or to the tasks.
@@ -179,10 +184,10 @@ pub(super) fn structure(
     Ok(structure)
 }
 
-/// Fits, saves, tests and prints; `make` makes the model again.
+/// Fits, saves, tests and prints; `make` makes the model again, and a guard may have let some tasks go.
 pub(super) fn conclude(
     args: &FitArgs,
-    (model, make): (Model, &dyn Fn() -> Result<Model>),
+    (model, make, guarded): (Model, &dyn Fn() -> Result<Model>, Option<Guarded>),
     tasks: &Tasks,
     schema: &Schema,
     quiet: bool,
@@ -190,6 +195,10 @@ pub(super) fn conclude(
 ) -> Result<Output> {
     let model = model.intervals(args.uncertainty.intervals()).exact_evidence(args.evidence.is_exact());
     let fit = model.fit_with(tasks, &|step| progress.say(describe(step)))?;
+    let fit = match guarded {
+        Some((gains, alone)) => fit.guarded(gains, alone)?,
+        None => fit,
+    };
     let tests = args.uncertainty.run(&fit, tasks, make)?;
     if let Some(path) = args.save.as_ref().filter(|_| fit.converged() || !args.strict) {
         fit.save_with(schema, path)?;

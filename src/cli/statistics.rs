@@ -106,6 +106,11 @@ pub(super) fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Ou
                        the table";
         return Err(Error::Arguments(problem.into()));
     }
+    if args.guard.guard {
+        return Err(Error::Arguments(
+            "--guard holds rows out, and sums have none to tell apart; give the table, or leave --guard out".into(),
+        ));
+    }
     let (mut tasks, schema, formula) = load_sums(&args.table.data)?;
     for path in &args.sums.more {
         let (more, other, _) = load_sums(path)?;
@@ -122,7 +127,7 @@ pub(super) fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Ou
     args.uncertainty.check(tasks.design())?;
     let builder = args.model.builder(&table);
     let make = |quiet: bool| Ok(builder(structure(args, implied, tasks.names(), tasks.design(), quiet)?));
-    conclude(args, (make(quiet)?, &|| make(true)), &tasks, &schema, quiet, progress)
+    conclude(args, (make(quiet)?, &|| make(true), None), &tasks, &schema, quiet, progress)
 }
 
 /// Sums of rows that were read in another way do not add.

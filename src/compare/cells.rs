@@ -43,7 +43,7 @@ pub(super) fn fit_one(rows: &Rows, plan: &Plan, candidate: &Candidate) -> Result
 const MOST_SIDE_BY_SIDE: usize = 1 << 24;
 
 /// All cells. Every worker has threads of its own, so that no fit waits for a part of another, and takes the next cell, those of the richest candidate first.
-pub(super) fn fit_all(rows: &Rows, plans: &[Plan], candidates: &[Candidate], journal: Option<Journal>, done: &Done) -> Result<Cells> {
+pub(super) fn fit_all(rows: &Rows, plans: &[Plan], candidates: &[&Candidate], journal: Option<Journal>, done: &Done) -> Result<Cells> {
     let all = candidates.len() * plans.len();
     let features = plans[0].training.design().features().len();
     let large = plans[0].training.len() * features * features > MOST_SIDE_BY_SIDE;
@@ -55,7 +55,7 @@ pub(super) fn fit_all(rows: &Rows, plans: &[Plan], candidates: &[Candidate], jou
     let found: Vec<Mutex<Option<Outcome>>> = (0..all).map(|_| Mutex::default()).collect();
     let work = || {
         while let Some(place) = all.checked_sub(1 + next.fetch_add(1, Ordering::Relaxed)) {
-            let (candidate, fold) = (&candidates[place / plans.len()], place % plans.len());
+            let (candidate, fold) = (candidates[place / plans.len()], place % plans.len());
             let noted = lock(&journal).as_mut().and_then(|own| own.take(candidate, fold));
             let outcome = noted.map_or_else(
                 || {

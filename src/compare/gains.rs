@@ -2,38 +2,12 @@
 
 use super::Rung;
 use super::rung::Scores;
+use crate::model::Gain;
 use crate::structure::Sharing;
 use crate::tasks::Rows;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, Normal};
 use std::collections::BTreeMap;
-
-/// How much better the held-out rows of a task are predicted when it shares than when it is learned alone, in nats of log predictive density a row.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Gain {
-    /// The task.
-    pub task: String,
-    /// Its held-out rows.
-    pub rows: usize,
-    /// Mean difference of the log densities.
-    pub gain: f64,
-    /// Its standard error, from the spread of the task's rows and, as if there were four more rows, that of all tasks'.
-    pub gain_se: f64,
-    /// Expectation of the gain on further rows: with gains of tasks N(m, s^2), m and s of flat priors, each is drawn towards m by as much as
-    /// its own rows leave open (Efron and Morris 1975).
-    pub expected: f64,
-    /// Lower end of its central interval of 95 %.
-    pub low: f64,
-    /// Upper end.
-    pub high: f64,
-}
-
-impl Gain {
-    /// Whether it is all but certain that sharing costs this task something: the whole interval is below 0.
-    pub fn is_loss(&self) -> bool {
-        self.high < 0.0
-    }
-}
 
 /// The gains of all tasks.
 #[derive(Clone, Debug, Default, Serialize)]

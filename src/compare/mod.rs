@@ -2,12 +2,14 @@
 
 mod cells;
 mod gains;
+mod guard;
 mod journal;
 mod plans;
 mod rung;
 mod verdict;
 
-pub use gains::{Gain, Gains};
+pub use gains::Gains;
+pub use guard::{Guard, guard};
 pub use rung::{Metrics, Rung};
 pub use verdict::Verdict;
 
@@ -161,9 +163,10 @@ impl Comparison {
 /// [`Error::Arguments`] for fewer than two folds, where no row can be held out, or for a journal of another comparison. A candidate that cannot be
 /// fitted is a refused rung, not an error.
 pub fn folds(rows: &Rows, design: &Design, candidates: &[Candidate], options: &Options, done: &Done) -> Result<Comparison> {
-    let plans = plans::folds(rows, design, candidates, options)?;
+    let all: Vec<&Candidate> = candidates.iter().collect();
+    let plans = plans::folds(rows, design, &all, options)?;
     let journal = options.journal.as_deref().map(|path| Journal::open(path, journal::fingerprint(rows, design, options))).transpose()?;
-    let cells = cells::fit_all(rows, &plans, candidates, journal, done)?;
+    let cells = cells::fit_all(rows, &plans, &all, journal, done)?;
     Comparison::of(rows, &plans, candidates, &cells)
 }
 

@@ -18,14 +18,22 @@ pub(super) fn held(plans: &[Plan]) -> Vec<usize> {
     plans.iter().flat_map(|plan| plan.held.iter().copied()).collect()
 }
 
-pub(super) fn folds(rows: &Rows, design: &Design, candidates: &[Candidate], options: &Options) -> Result<Vec<Plan>> {
-    let folds = options.folds;
-    if folds < 2 {
-        return Err(Error::Arguments(format!("{folds} folds hold nothing out; give at least 2")));
+pub(super) fn folds(rows: &Rows, design: &Design, candidates: &[&Candidate], options: &Options) -> Result<Vec<Plan>> {
+    by_fold(rows, design, candidates, &assigned(rows, options)?)
+}
+
+/// The fold of every row.
+pub(super) fn assigned(rows: &Rows, options: &Options) -> Result<Vec<Option<usize>>> {
+    match options.folds {
+        folds @ 0..2 => Err(Error::Arguments(format!("{folds} folds hold nothing out; give at least 2"))),
+        folds => Ok(stratified(rows, folds, options.seed)),
     }
-    let fold = stratified(rows, folds, options.seed);
+}
+
+pub(super) fn by_fold(rows: &Rows, design: &Design, candidates: &[&Candidate], fold: &[Option<usize>]) -> Result<Vec<Plan>> {
+    let folds = fold.iter().flatten().max().map_or(0, |last| last + 1);
     let all = rows.tasks(design);
-    let whole = need_rows(candidates.iter())?;
+    let whole = need_rows(candidates)?;
     let mut plans = Vec::with_capacity(folds);
     for k in 0..folds {
         let held: Vec<usize> = (0..rows.len()).filter(|i| fold[*i] == Some(k)).collect();
@@ -46,14 +54,14 @@ pub(super) fn holdout(rows: &Rows, design: &Design, train: impl Fn(usize) -> boo
     if held.is_empty() {
         return Err(nothing_is_held_out());
     }
-    let whole = need_rows(candidates.iter().copied())?;
+    let whole = need_rows(candidates)?;
     let training = if whole { with_rows(rows, design, &train)? } else { rows.tasks_of(design, &train) };
     Ok(Plan { training, held })
 }
 
 /// Whether any candidate fits rows and not their sums alone.
-fn need_rows<'a>(mut candidates: impl Iterator<Item = &'a Candidate>) -> Result<bool> {
-    candidates.try_fold(false, |any, candidate| Ok(any || candidate.model()?.needs_rows()))
+fn need_rows(candidates: &[&Candidate]) -> Result<bool> {
+    candidates.iter().try_fold(false, |any, candidate| Ok(any || candidate.model()?.needs_rows()))
 }
 
 fn with_rows(rows: &Rows, design: &Design, keep: impl Fn(usize) -> bool) -> Result<Tasks> {

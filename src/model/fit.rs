@@ -2,6 +2,7 @@
 
 use super::clusters::Memberships;
 use super::groups::expand_mean;
+use super::guard::Guarded;
 use super::intervals::Carried;
 use super::loadings::Loadings;
 use super::newcomers::{self, Newcomers};
@@ -96,6 +97,8 @@ pub struct Fit {
     #[serde(default)]
     pub(super) newcomers: Newcomers,
     #[serde(default)]
+    pub(super) guarded: Option<Guarded>,
+    #[serde(default)]
     pub(super) memberships: Option<Memberships>,
     #[serde(default)]
     pub(super) carried: Carried,
@@ -160,6 +163,7 @@ impl Fit {
         let mut fit = Fit {
             memberships,
             newcomers: Newcomers::new(),
+            guarded: None,
             family: plan.family,
             families: plan.families,
             inference: plan.inference,
@@ -220,6 +224,7 @@ impl Fit {
                     && own.values.iter().chain([&own.degrees_of_freedom]).all(|value| value.is_finite() && *value > 0.0)
             })
             && self.prior.kernel.as_ref().is_none_or(|kernel| kernel.is_consistent(tasks))
+            && self.detached().is_none_or(Fit::is_consistent)
             && newcomers::are_consistent(&self.newcomers, p, self.prior.groups.len())
             && self.memberships.as_ref().is_none_or(|own| own.is_consistent((p, tasks), &self.prior))
             && self.carried.average.as_ref().is_none_or(|average| average.is_consistent((p, tasks), (&self.prior, &self.dispersion)))

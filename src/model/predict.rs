@@ -261,6 +261,9 @@ impl Fit {
     /// # Errors
     /// As [`Fit::predict`].
     pub fn forecast(&self, number: Option<usize>, task: &str, x: &[f64], weight: f64, offset: f64) -> Result<Forecast> {
+        if let (None, Some((alone, own))) = (number, self.detached_task(task)) {
+            return alone.forecast(Some(own), task, x, weight, offset);
+        }
         if number.is_none() && self.tasks.groups().len() > 1 {
             let groups = self.tasks.groups().join(", ");
             let problem =

@@ -1,6 +1,7 @@
 //! A comparison as a page of text: the ladder, the pick, the verdict, and who loses by sharing.
 
 use crate::compare::{Comparison, Gains, Metrics, Outer, Rung};
+use crate::model::Fit;
 
 /// A figure of a rung.
 type Metric = fn(&Metrics) -> Option<f64>;
@@ -70,6 +71,29 @@ fn gains_text(gains: &Gains) -> String {
         text.push_str(&format!(", and {} more", losers.len() - NAMED));
     }
     text.push('\n');
+    text
+}
+
+/// What a guard found out: the gains in short, and who was detached.
+pub(crate) fn guard_text(fit: &Fit) -> String {
+    let gains = fit.gains();
+    if gains.is_empty() {
+        return String::new();
+    }
+    let sure = gains.iter().filter(|own| own.low > 0.0).count();
+    let names: Vec<&str> = fit.detached().map_or_else(Vec::new, |alone| alone.tasks().names().iter().map(String::as_str).collect());
+    let mut text = format!("Guard: by cross-validation {sure} of {} tasks gain by sharing for sure; ", gains.len());
+    if names.is_empty() {
+        text.push_str("none is expected to lose\n");
+        return text;
+    }
+    text.push_str(&format!("detached and fitted by themselves, for they are expected to lose ({}, nats a row):\n", names.len()));
+    for own in gains.iter().filter(|own| names.contains(&own.task.as_str())).take(super::text::SHOWN) {
+        text.push_str(&format!("  {}  {:.3} (95 %: {:.3} to {:.3})\n", own.task, own.expected, own.low, own.high));
+    }
+    if names.len() > super::text::SHOWN {
+        text.push_str(&format!("  and {} more\n", names.len() - super::text::SHOWN));
+    }
     text
 }
 

@@ -263,6 +263,10 @@ pub fn fit_json(fit: &Fit) -> Value {
         "warnings": fit.warnings(),
     });
     all["clusters"] = clusters(fit);
+    all["guard"] = match fit.gains() {
+        [] => Value::Null,
+        gains => json!({"gains": gains, "detached": fit.detached().map_or_else(Vec::new, |alone| alone.tasks().names().to_vec())}),
+    };
     all["prior_strength"] = fit.prior_strength().into();
     all["kernel"] = super::kernel::kernel_json(fit);
     all["task_scales"] = fit.task_scales().map_or(

@@ -11,6 +11,7 @@ mod text;
 use crate::graph::TaskGraph;
 
 pub use compare::comparison_text;
+pub(crate) use compare::guard_text;
 pub(crate) use json::{Truth, tested_json, truth_json};
 pub use json::{fit_json, graph_json, null_json};
 pub(crate) use loadings::loadings_text;

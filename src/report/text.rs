@@ -220,6 +220,7 @@ impl Display for Fit {
                 writeln!(out, "  ... and {} more", strongest.len() - SHOWN)?;
             }
         }
+        out.write_str(&super::guard_text(self))?;
         if !self.warnings().is_empty() {
             writeln!(out, "\nWarnings:")?;
             for warning in self.warnings() {

@@ -296,6 +296,19 @@ impl Rows {
         part
     }
 
+    /// The rows of the tasks for which `keep(task)` holds; the other tasks are gone.
+    pub fn of_tasks(&self, keep: impl Fn(usize) -> bool) -> Rows {
+        let kept: Vec<usize> = (0..self.names.len()).filter(|t| keep(*t)).collect();
+        let mut part = self.subset(|i| keep(self.task(i)));
+        let mut place = vec![0; self.names.len()];
+        kept.iter().enumerate().for_each(|(new, old)| place[*old] = new as u32);
+        part.task.iter_mut().for_each(|task| *task = place[*task as usize]);
+        part.names = kept.iter().map(|t| self.names[*t].clone()).collect();
+        part.index = part.names.iter().enumerate().map(|(t, name)| (name.clone(), t as u32)).collect();
+        part.group = kept.iter().filter_map(|t| self.group.get(*t).cloned()).collect();
+        part
+    }
+
     /// Folds the rows into one set of statistics a task, of targets less offsets. O(n d^2), one pass.
     pub fn tasks(&self, design: &Design) -> Tasks {
         self.tasks_of(design, |_| true)

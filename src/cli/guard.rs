@@ -1,0 +1,50 @@
+//! `cognate fit --guard`: tasks that would lose by sharing are let go.
+
+use super::args::FitArgs;
+use super::progress::Progress;
+use super::run::{Output, conclude, structure as structure_of};
+use crate::compare::{self, Candidate};
+use crate::csv::Table;
+use crate::error::{Error, Result};
+use crate::model::{Fit, Gain, Intervals};
+use crate::structure::{self, FeatureCovariance, Independent, Options};
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(super) struct GuardArgs {
+    /// Guards every task against losing by sharing: scales of single tasks, as by --robust, where the structure may have them; then those that in a
+    /// cross-validation are expected to be predicted worse than by themselves are detached, fitted by themselves, and named
+    #[arg(long, conflicts_with_all = ["summaries", "family_column"])]
+    pub guard: bool,
+}
+
+/// What a guard found out, and the fit of the tasks that it detached.
+pub(super) type Guarded = (Vec<Gain>, Option<Fit>);
+
+/// A guarded fit of a table.
+pub(super) fn fit(args: &FitArgs, table: Table, implied: Option<FeatureCovariance>, quiet: bool, progress: &Progress) -> Result<Output> {
+    let Table { rows, design, schema, .. } = table;
+    if args.structure == "independent" {
+        return Err(Error::Arguments("independent tasks share nothing that a guard could keep from them; leave --guard out".into()));
+    }
+    args.uncertainty.check(&design)?;
+    structure_of(args, implied, rows.names(), &design, quiet)?;
+    let builder = args.model.builder(&args.table);
+    let plain = args.model.options(&args.table, implied)?;
+    // What goes neither with shared rows nor with graph features stays without scales.
+    let may_be = !args.table.shares_rows() && args.table.graph_features.is_none();
+    let options = Options { robust: plain.robust || may_be, ..plain };
+    let make = || Ok(builder(structure::by_name(&args.structure, &options)?));
+    let candidate = |alone: bool| {
+        let (builder, name, options) = (builder.clone(), args.structure.clone(), options.clone());
+        let of = move || if alone { Ok(Box::new(Independent) as _) } else { structure::by_name(&name, &options) };
+        Candidate::new(if alone { "independent" } else { &args.structure }, move || Ok(builder(of()?).intervals(Intervals::PlugIn)))
+    };
+    let (together, alone) = (candidate(false), candidate(true));
+    let how = compare::Options { seed: args.model.seed, ..Default::default() };
+    let done = |name: &str, done: usize, all: usize| progress.advance(format!("fitted {name}"), done, all);
+    let guard = compare::guard(&rows, &design, (&together, &alone), &how, &done)?;
+    let (kept, apart) = guard.parts(&rows, &design)?;
+    let alone = apart.map(|tasks| builder(Box::new(Independent)).intervals(Intervals::PlugIn).fit(&tasks)).transpose()?;
+    conclude(args, (make()?, &make, Some((guard.gains, alone))), &kept, &schema, quiet, progress)
+}

@@ -1,0 +1,96 @@
+//! Which tasks lose by sharing, and how the others do without them.
+
+use super::gains::gains;
+use super::{Candidate, Done, Options, cells, plans};
+use crate::error::{Error, Result};
+use crate::model::{Fit, Gain};
+use crate::tasks::{Design, Rows, Tasks};
+
+/// What each task gains by sharing, and who is better off alone.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    /// Of every task with held-out rows, in the order of the rows; of a detached one what it gained in the round in which it was detached.
+    pub gains: Vec<Gain>,
+    /// Tasks that are expected to lose.
+    pub detached: Vec<String>,
+}
+
+/// Most rounds of detaching: of those that are left, some may lose what the others gave them.
+const ROUNDS: usize = 10;
+
+/// By cross-validation, what every task gains when it shares as `together` does against `alone`, a model of the same tasks that shares nothing. Tasks whose shrunken
+/// gain ([`Gain::expected`]) is negative are detached, and the others compared again without them, until none loses.
+///
+/// # Errors
+/// As [`folds`](super::folds); what the fits refuse; [`Error::Arguments`] where fewer than two tasks would be left.
+pub fn guard(rows: &Rows, design: &Design, (together, alone): (&Candidate, &Candidate), options: &Options, done: &Done) -> Result<Guard> {
+    let fold = plans::assigned(rows, options)?;
+    let densities = |candidate: &Candidate, keep: &[bool]| -> Result<Vec<Option<f64>>> {
+        let part = rows.of_tasks(|t| keep[t]);
+        let kept: Vec<usize> = (0..rows.len()).filter(|i| keep[rows.task(*i)]).collect();
+        let own: Vec<Option<usize>> = kept.iter().map(|i| fold[*i]).collect();
+        let plans = plans::by_fold(&part, design, &[candidate], &own)?;
+        let cells = cells::fit_all(&part, &plans, &[candidate], None, done)?;
+        let mut found = vec![None; rows.len()];
+        for (plan, cell) in plans.iter().zip(&cells[0]) {
+            let cell = cell.as_ref().map_err(|reason| Error::Arguments(format!("{}: {reason}", candidate.name)))?;
+            plan.held.iter().zip(&cell.scored).for_each(|(i, row)| found[kept[*i]] = Some(row.log_density));
+        }
+        Ok(found)
+    };
+    let mut attached = vec![true; rows.names().len()];
+    let own = densities(alone, &attached)?;
+    let mut known: Vec<Option<Gain>> = vec![None; attached.len()];
+    for _ in 0..ROUNDS {
+        let shared = densities(together, &attached)?;
+        let mut differences = vec![Vec::new(); attached.len()];
+        for (i, pair) in shared.iter().zip(&own).enumerate() {
+            if let (Some(shared), Some(own)) = pair {
+                differences[rows.task(i)].push(shared - own);
+            }
+        }
+        let (tasks, differences): (Vec<usize>, Vec<Vec<f64>>) =
+            differences.into_iter().enumerate().filter(|(_, own)| !own.is_empty()).unzip();
+        let mut loses = false;
+        for (t, gain) in tasks.into_iter().zip(gains(&differences)) {
+            let gain = Gain { task: rows.names()[t].clone(), ..gain };
+            if gain.is_expected_loss() {
+                (attached[t], loses) = (false, true);
+            }
+            known[t] = Some(gain);
+        }
+        if attached.iter().filter(|own| **own).count() < 2 {
+            let problem = format!("by sharing as {} does next to all tasks lose; fit with --structure independent", together.name);
+            return Err(Error::Arguments(problem));
+        }
+        if !loses {
+            break;
+        }
+    }
+    let detached = (0..attached.len()).filter(|t| !attached[*t]).map(|t| rows.names()[t].clone()).collect();
+    Ok(Guard { gains: known.into_iter().flatten().collect(), detached })
+}
+
+impl Guard {
+    /// Fits the tasks that share, and the detached ones each by itself, to all rows ([`Fit::guarded`]).
+    ///
+    /// # Errors
+    /// Those of the fits.
+    pub fn fit(self, rows: &Rows, design: &Design, (together, alone): (&Candidate, &Candidate)) -> Result<Fit> {
+        let (kept, apart) = self.parts(rows, design)?;
+        let fit = together.model()?.fit(&kept)?;
+        let alone = apart.map(|tasks| alone.model()?.fit(&tasks)).transpose()?;
+        fit.guarded(self.gains, alone)
+    }
+
+    /// The tasks that share and those that are detached, if any.
+    ///
+    /// # Errors
+    /// Those of [`Tasks::with_rows`].
+    pub fn parts(&self, rows: &Rows, design: &Design) -> Result<(Tasks, Option<Tasks>)> {
+        let is_detached = |t: usize| self.detached.contains(&rows.names()[t]);
+        let of = |part: Rows| part.tasks(design).with_rows(part);
+        let apart = (!self.detached.is_empty()).then(|| of(rows.of_tasks(is_detached))).transpose()?;
+        Ok((of(rows.of_tasks(|t| !is_detached(t)))?, apart))
+    }
+}
