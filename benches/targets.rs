@@ -12,7 +12,7 @@ fn candidates() -> Vec<Candidate> {
     let scalar = FeatureCovariance::Scalar;
     let correlated = CorrelatedGaussian::default;
     vec![
-        Candidate::new("independent", move || Ok(Model::new(correlated(), Independent))),
+        Candidate::new("independent", move || Ok(Model::new(correlated(), Independent::default()))),
         Candidate::new("exchangeable", move || Ok(Model::new(correlated(), Exchangeable::new(scalar)))),
         Candidate::new("full", move || Ok(Model::new(correlated(), Full::new(scalar)))),
     ]

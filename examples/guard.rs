@@ -62,7 +62,7 @@ fn main() -> cognate::Result<()> {
                 let [train, test] = drawn(seed, rows)?;
                 let design = Design::varying(train.features());
                 let alone = losses(&fit("independent", &train, &design)?, &test)?;
-                let (own, none) = (make(structure), make("independent"));
+                let (own, none) = (make(structure), make("independent:shared-noise"));
                 let guard = compare::guard(&train, &design, (&own, &none), &compare::Options::default(), &|_, _, _| {})?;
                 guard.detached.iter().for_each(|name| detached[usize::from(name.starts_with("other"))] += 1);
                 let fits = [fit(structure, &train, &design)?, guard.fit(&train, &design, (&own, &none))?];

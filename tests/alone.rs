@@ -49,9 +49,9 @@ fn variances(fit: &Fit) -> Vec<f64> {
 #[test]
 fn normal_tasks_are_gaussian_ones() {
     let rows = table(|t, eta, noise| eta + (0.5 + 0.1 * t as f64) * noise);
-    let exact = fit(&rows, Box::<Gaussian>::default(), Independent);
+    let exact = fit(&rows, Box::<Gaussian>::default(), Independent::default());
     for inference in [Inference::Variational, Inference::Laplace] {
-        let own = fit(&rows, of(Normal::default(), inference), Independent);
+        let own = fit(&rows, of(Normal::default(), inference), Independent::default());
         assert_eq!(own.log_likelihood_kind(), exact.log_likelihood_kind());
         assert!((own.log_likelihood() - exact.log_likelihood()).abs() < 0.01);
         for t in 0..6 {
@@ -82,11 +82,11 @@ fn no_information_crosses_tasks() {
         (counts, || of(NegativeBinomial::default(), Inference::Variational)),
     ];
     for (rows, likelihood) in cases {
-        let all = fit(&rows, likelihood(), Independent);
+        let all = fit(&rows, likelihood(), Independent::default());
         for t in [0, 3] {
             let mut own = Rows::new("y", rows.features());
             (0..rows.len()).filter(|i| rows.task(*i) == t).for_each(|i| own.push("it", rows.x(i), rows.y(i), 1.0).unwrap());
-            let alone = fit(&own, likelihood(), Independent);
+            let alone = fit(&own, likelihood(), Independent::default());
             assert_eq!(variances(&alone)[0], variances(&all)[t]);
             assert_eq!(alone.family_dispersion(0), all.family_dispersion(t));
             assert_eq!(alone.coefficients(0), all.coefficients(t));
@@ -164,7 +164,7 @@ fn a_logistic_task_is_tuned_by_its_evidence() {
     let grid: Vec<f64> = (-60..=60).map(|k| (0.1 * f64::from(k)).exp()).collect();
     let best = |evidence: &dyn Fn(f64) -> f64| grid.iter().map(|v| (evidence(*v), *v)).max_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
 
-    let laplace = fit(&rows, of(Binomial::default(), Inference::Laplace), Independent);
+    let laplace = fit(&rows, of(Binomial::default(), Inference::Laplace), Independent::default());
     let found = variances(&laplace)[0];
     let (highest, at) = best(&|v| one.laplace(v));
     assert!((found / at).ln().abs() < 0.11, "{found} {at}");
@@ -175,7 +175,7 @@ fn a_logistic_task_is_tuned_by_its_evidence() {
             && one.laplace(found) > one.laplace(1.05 * found)
     );
 
-    let own = fit(&rows, of(Binomial::default(), Inference::Variational), Independent);
+    let own = fit(&rows, of(Binomial::default(), Inference::Variational), Independent::default());
     let found = variances(&own)[0];
     let (_, at) = best(&|v| one.exact(v));
     assert!((found / at).ln().abs() < 0.3, "{found} {at}");
@@ -237,7 +237,7 @@ fn tasks_of_one_class_are_finite_and_wide() {
         || of(NegativeBinomial::default(), Inference::Variational),
     ];
     for likelihood in likelihoods {
-        let structures: [Box<dyn Structure>; 2] = [Box::new(Independent), Box::new(Pooled { task_intercepts: true })];
+        let structures: [Box<dyn Structure>; 2] = [Box::new(Independent::default()), Box::new(Pooled { task_intercepts: true })];
         for structure in structures {
             let tasks = rows.tasks(&Design::varying(rows.features())).with_rows(rows.clone()).unwrap();
             let fit = Model::of(likelihood(), structure).fit(&tasks).unwrap();
@@ -273,7 +273,7 @@ fn every_family_has_its_baselines() {
     ];
     let folder = tempfile::tempdir().unwrap();
     for (family, rows) in cases {
-        let structures: [Box<dyn Structure>; 2] = [Box::new(Independent), Box::new(Pooled { task_intercepts: true })];
+        let structures: [Box<dyn Structure>; 2] = [Box::new(Independent::default()), Box::new(Pooled { task_intercepts: true })];
         for structure in structures {
             let tasks = rows.tasks(&Design::varying(rows.features())).with_rows(rows.clone()).unwrap();
             let fit = Model::of(Box::new(Generalised::of(Arc::clone(&family))), structure).fit(&tasks).unwrap();

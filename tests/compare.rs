@@ -12,7 +12,15 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 use serde_json::Value;
 
-const LADDER: [&str; 6] = ["independent", "pooled", "pooled-intercepts", "exchangeable:scalar", "exchangeable:diagonal", "clusters:2"];
+const LADDER: [&str; 7] = [
+    "independent",
+    "independent:shared-noise",
+    "pooled",
+    "pooled-intercepts",
+    "exchangeable:scalar",
+    "exchangeable:diagonal",
+    "clusters:2",
+];
 
 /// Tasks whose coefficients are N(1, spread^2), of `each` rows with noise of variance 1.
 fn rows(seed: u64, tasks: usize, each: usize, spread: f64) -> Rows {
@@ -40,12 +48,12 @@ fn sharing(comparison: &compare::Comparison) -> Sharing {
 }
 
 /// Of tasks that are the same parameters are shared, of tasks that are alike each learns from the others, and of tasks that have nothing in common nothing is shared.
-/// Where a structure and a richer one that can be the same score alike, chance is beyond one standard error in one table of six.
+/// Where a structure and a richer one that can be the same score alike, chance is beyond one standard error in one table of six, beyond two in one of forty.
 #[test]
 fn verdicts_are_those_of_the_truth() -> Result<()> {
     const SEEDS: u64 = 12;
     for ((tasks, each, spread), expected, least) in
-        [((20, 20, 0.0), Sharing::Parameters, 9), ((20, 20, 0.3), Sharing::Transfer, 9), ((8, 200, 3.0), Sharing::Nothing, 9)]
+        [((20, 20, 0.0), Sharing::Parameters, 9), ((20, 20, 0.3), Sharing::Transfer, 9), ((8, 200, 3.0), Sharing::Nothing, 11)]
     {
         let verdicts = (0..SEEDS).map(|seed| Ok(sharing(&compared(&rows(seed, tasks, each, spread), &compare::Options::default())?)));
         let right = verdicts.collect::<Result<Vec<_>>>()?.into_iter().filter(|own| *own == expected).count();
@@ -86,7 +94,8 @@ proptest! {
         prop_assert_eq!((best.difference, best.difference_se), (Some(0.0), Some(0.0)));
         let simplest = comparison.rungs.iter().position(|rung| Some(&rung.name) == comparison.simplest.as_ref()).unwrap();
         for (i, rung) in comparison.rungs.iter().enumerate().filter(|(_, rung)| rung.score.is_some()) {
-            let within = -rung.difference.unwrap() <= rung.difference_se.unwrap();
+            let reach = if rung.name.starts_with("independent") { 2.0 } else { 1.0 };
+            let within = -rung.difference.unwrap() <= reach * rung.difference_se.unwrap();
             prop_assert!(i >= simplest || !within);
             prop_assert!(i != simplest || within);
         }

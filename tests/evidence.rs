@@ -356,7 +356,7 @@ fn what_needs_no_integral_is_exact_and_what_is_too_large_is_refused() {
         assert_eq!(fit.evidence(), Some(&expected));
         assert!(fit.to_string().contains("(in closed form)"));
     }
-    assert!(Model::new(Gaussian::default(), Independent).exact_evidence(true).fit(&tasks).unwrap().evidence().is_none());
+    assert!(Model::new(Gaussian::default(), Independent::default()).exact_evidence(true).fit(&tasks).unwrap().evidence().is_none());
 
     let mut rows = Rows::new("y", &["x"]);
     for i in 0..180 {

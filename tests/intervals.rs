@@ -266,7 +266,7 @@ fn every_model_says_what_its_intervals_carry() {
             assert!(wider.trace() > 0.0, "{name}, task {t}");
         }
     }
-    let alone = Model::new(Gaussian::default(), cognate::Independent).fit(&tasks).unwrap();
+    let alone = Model::new(Gaussian::default(), cognate::Independent::default()).fit(&tasks).unwrap();
     assert!(alone.intervals() == Intervals::PlugIn && alone.intervals_reason().unwrap().contains("of its own"));
     assert!(alone.to_string().contains("take variances and noise as known: the structure 'independent'"));
 

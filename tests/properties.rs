@@ -497,7 +497,8 @@ fn independent_tasks_do_not_hear_each_other() {
         let y = if first.task(i) == 3 { first.y(i) * -2.0 } else { first.y(i) };
         changed.push(&first.names()[first.task(i)], first.x(i), y, first.weight(i)).unwrap();
     }
-    let fit = |rows: &Rows| Model::new(Gaussian::default(), Independent).standardise(Standardise::None).fit(&tasks_of(rows)).unwrap();
+    let fit =
+        |rows: &Rows| Model::new(Gaussian::default(), Independent::default()).standardise(Standardise::None).fit(&tasks_of(rows)).unwrap();
     let (a, b) = (fit(&first), fit(&changed));
     (0..3).for_each(|t| assert!((a.coefficients(t) - b.coefficients(t)).amax() < 1e-6));
     assert!((a.coefficients(3) - b.coefficients(3)).amax() > 0.1);

@@ -254,7 +254,7 @@ fn estimates_that_cannot_be_are_refused() {
     let refused = |model: Model, tasks: &cognate::Tasks| model.fit(tasks).unwrap_err().to_string();
     let exchangeable = || Exchangeable::new(FeatureCovariance::Diagonal);
     assert!(refused(Model::new(Gaussian::default(), exchangeable()), &some.tasks()).contains("Noise::Known"));
-    assert!(refused(Model::new(KNOWN, cognate::Independent), &some.tasks()).contains("exchangeable"));
+    assert!(refused(Model::new(KNOWN, cognate::Independent::default()), &some.tasks()).contains("exchangeable"));
     let with_constant = some.tasks().with_design(Design::varying(&["a"]));
     assert!(refused(Model::new(KNOWN, exchangeable()), &with_constant).contains("no constant column"));
     // One task is enough where all are one, and estimates of equal size are no constant target.

@@ -142,9 +142,9 @@ pub(super) struct ModelArgs {
     /// Shape of the covariance between varying features (default: diagonal; with --formula full, or diagonal for ||)
     #[arg(long, value_enum)]
     feature_covariance: Option<Covariance>,
-    /// Noise variance, or the dispersion of another family
-    #[arg(long, value_enum, default_value_t = NoiseArg::Shared)]
-    noise: NoiseArg,
+    /// Noise variance, or the dispersion of another family (default: shared, and of independent tasks each its own)
+    #[arg(long, value_enum)]
+    noise: Option<NoiseArg>,
     /// Mean of the varying features
     #[arg(long, value_enum, default_value_t = MeanArg::Shared)]
     mean: MeanArg,
@@ -343,8 +343,11 @@ impl ModelArgs {
             ("--graph-features", table.graph_features.is_some() && !structure.relates()),
             ("--edges", !matches!(self.edges, EdgesArg::Auto) && structure.name() != "graph"),
             ("--reml", self.reml && (!structure.has_marginal() || structure.name() == "clusters")),
-            ("--noise", matches!(self.noise, NoiseArg::Task) && self.own_family().is_none() && table.shares_rows()),
-            ("--noise", matches!(self.noise, NoiseArg::Task) && self.own_family().is_some_and(|family| family.dispersion().is_empty())),
+            ("--noise", matches!(self.noise, Some(NoiseArg::Task)) && self.own_family().is_none() && table.shares_rows()),
+            (
+                "--noise",
+                matches!(self.noise, Some(NoiseArg::Task)) && self.own_family().is_some_and(|family| family.dispersion().is_empty()),
+            ),
             ("--inference", self.inference.is_some() && self.own_family().is_none() && table.family_column.is_none()),
         ];
         let others = self.shape.idle(structure).into_iter().chain(self.known.idle(structure));
@@ -389,6 +392,11 @@ impl ModelArgs {
             nearest: self.search.nearest()?,
             clusters: self.shape.groups,
             rank: self.shape.rank,
+            shared_noise: match self.noise {
+                Some(NoiseArg::Shared) if self.is_gaussian() => Some(true),
+                None if self.is_gaussian() && !table.shares_rows() => None,
+                _ => Some(false),
+            },
             robust: self.shape.robust,
         })
     }
@@ -410,8 +418,8 @@ impl ModelArgs {
     /// A function that makes the model of a table around a structure.
     pub(super) fn builder(&self, table: &DataArgs) -> impl Fn(Box<dyn Structure>) -> Model + Clone + 'static {
         let noise = match self.noise {
-            NoiseArg::Shared => Noise::Shared,
-            NoiseArg::Task => Noise::Task,
+            Some(NoiseArg::Shared) | None => Noise::Shared,
+            Some(NoiseArg::Task) => Noise::Task,
         };
         let standardise = match self.standardise {
             Some(StandardiseArg::Both) => Standardise::Both,

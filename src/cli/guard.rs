@@ -7,7 +7,7 @@ use crate::compare::{self, Candidate};
 use crate::csv::Table;
 use crate::error::{Error, Result};
 use crate::model::{Fit, Gain, Intervals};
-use crate::structure::{self, FeatureCovariance, Independent, Options};
+use crate::structure::{self, FeatureCovariance, Options};
 use clap::Args;
 
 #[derive(Debug, Args)]
@@ -35,16 +35,19 @@ pub(super) fn fit(args: &FitArgs, table: Table, implied: Option<FeatureCovarianc
     let may_be = !args.table.shares_rows() && args.table.graph_features.is_none();
     let options = Options { robust: plain.robust || may_be, ..plain };
     let make = || Ok(builder(structure::by_name(&args.structure, &options)?));
-    let candidate = |alone: bool| {
-        let (builder, name, options) = (builder.clone(), args.structure.clone(), options.clone());
-        let of = move || if alone { Ok(Box::new(Independent) as _) } else { structure::by_name(&name, &options) };
-        Candidate::new(if alone { "independent" } else { &args.structure }, move || Ok(builder(of()?).intervals(Intervals::PlugIn)))
+    // Who is alone may still know how noisy the others are.
+    let shares_noise = args.model.is_gaussian() && !args.table.shares_rows();
+    let alone_name = if shares_noise { "independent:shared-noise" } else { "independent" };
+    let candidate = |name: &str| {
+        let (builder, own, options) = (builder.clone(), name.to_string(), options.clone());
+        Candidate::new(name, move || Ok(builder(structure::by_name(&own, &options)?).intervals(Intervals::PlugIn)))
     };
-    let (together, alone) = (candidate(false), candidate(true));
+    let (together, alone) = (candidate(&args.structure), candidate(alone_name));
     let how = compare::Options { seed: args.model.seed, ..Default::default() };
     let done = |name: &str, done: usize, all: usize| progress.advance(format!("fitted {name}"), done, all);
     let guard = compare::guard(&rows, &design, (&together, &alone), &how, &done)?;
     let (kept, apart) = guard.parts(&rows, &design)?;
-    let alone = apart.map(|tasks| builder(Box::new(Independent)).intervals(Intervals::PlugIn).fit(&tasks)).transpose()?;
+    let of_alone = |tasks| builder(structure::by_name(alone_name, &options)?).intervals(Intervals::PlugIn).fit(&tasks);
+    let alone = apart.map(of_alone).transpose()?;
     conclude(args, (make()?, &make, Some((guard.gains, alone))), &kept, &schema, quiet, progress)
 }

@@ -34,7 +34,7 @@ impl Gains {
         tasks: &[usize],
     ) -> Self {
         let shares = |i: &usize| sharing[*i] != Sharing::Nothing;
-        let alone = (0..rungs.len()).find(|i| !shares(i));
+        let alone = super::verdict::highest(rungs, |i| !shares(&i));
         let highest = || super::verdict::highest(rungs, |i| sharing[i] != Sharing::Nothing);
         let Some((alone, together)) = alone.zip(best.filter(|i| shares(i)).or_else(highest)) else { return Gains::default() };
         let (Some(own), Some(other)) = (scored[together].log_densities(), scored[alone].log_densities()) else { return Gains::default() };

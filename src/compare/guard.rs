@@ -15,11 +15,12 @@ pub struct Guard {
     pub detached: Vec<String>,
 }
 
-/// Most rounds of detaching: of those that are left, some may lose what the others gave them.
-const ROUNDS: usize = 10;
+/// Most rounds of detaching.
+const ROUNDS: usize = 20;
 
 /// By cross-validation, what every task gains when it shares as `together` does against `alone`, a model of the same tasks that shares nothing. Tasks whose shrunken
-/// gain ([`Gain::expected`]) is negative are detached, and the others compared again without them, until none loses.
+/// gain ([`Gain::expected`]) is negative, those first that lost at least half as much as the worst, are detached and the others compared again without them,
+/// until none loses.
 ///
 /// # Errors
 /// As [`folds`](super::folds); what the fits refuse; [`Error::Arguments`] where fewer than two tasks would be left.
@@ -51,19 +52,18 @@ pub fn guard(rows: &Rows, design: &Design, (together, alone): (&Candidate, &Cand
         }
         let (tasks, differences): (Vec<usize>, Vec<Vec<f64>>) =
             differences.into_iter().enumerate().filter(|(_, own)| !own.is_empty()).unzip();
-        let mut loses = false;
-        for (t, gain) in tasks.into_iter().zip(gains(&differences)) {
-            let gain = Gain { task: rows.names()[t].clone(), ..gain };
-            if gain.is_expected_loss() {
-                (attached[t], loses) = (false, true);
-            }
-            known[t] = Some(gain);
+        let found = gains(&differences);
+        // A few may have spoilt it for the others: those that lost most go first.
+        let worst = found.iter().filter(|own| own.is_expected_loss()).map(|own| own.gain).fold(0.0, f64::min);
+        for (t, gain) in tasks.into_iter().zip(found) {
+            attached[t] = !gain.is_expected_loss() || gain.gain > 0.5 * worst;
+            known[t] = Some(Gain { task: rows.names()[t].clone(), ..gain });
         }
         if attached.iter().filter(|own| **own).count() < 2 {
             let problem = format!("by sharing as {} does next to all tasks lose; fit with --structure independent", together.name);
             return Err(Error::Arguments(problem));
         }
-        if !loses {
+        if worst >= 0.0 {
             break;
         }
     }

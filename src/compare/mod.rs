@@ -95,7 +95,7 @@ pub struct Comparison {
     pub rungs: Vec<Rung>,
     /// The rung of the highest score, which is the one to predict with.
     pub best: Option<String>,
-    /// The first rung whose score is within one standard error of the best, by which the verdict goes.
+    /// The first rung whose score is within one standard error of the best, or within two where it shares nothing; by it the verdict goes.
     pub simplest: Option<String>,
     /// What that says of the tasks.
     pub verdict: Option<Verdict>,
@@ -131,7 +131,7 @@ impl Comparison {
         if let Some(best) = best {
             rung::compare_with(best, &mut rungs, &scored, &tasks);
         }
-        let simplest = verdict::simplest(&rungs);
+        let simplest = verdict::simplest(&rungs, &sharing);
         let gains = Gains::of((&rungs, best), &sharing, &scored, rows, &tasks);
         let verdict = best.zip(simplest).map(|picks| Verdict::of(&rungs, picks, (&sharing, &scored, &tasks)));
         let name = |i: Option<usize>| i.map(|i| rungs[i].name.clone());
@@ -152,7 +152,7 @@ impl Comparison {
 /// let design = Design::varying(rows.features());
 /// let ladder = [
 ///     compare::Candidate::new("pooled", || Ok(Model::new(Gaussian::default(), Pooled { task_intercepts: false }))),
-///     compare::Candidate::new("independent", || Ok(Model::new(Gaussian::default(), Independent))),
+///     compare::Candidate::new("independent", || Ok(Model::new(Gaussian::default(), Independent::default()))),
 /// ];
 /// let comparison = compare::folds(&rows, &design, &ladder, &compare::Options::default(), &|_, _, _| {})?;
 /// assert_eq!(comparison.best.as_deref(), Some("independent"));

@@ -24,9 +24,14 @@ pub(super) fn highest(rungs: &[Rung], among: impl Fn(usize) -> bool) -> Option<u
     scored.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(i, _)| i)
 }
 
-/// The first rung within one standard error of the best (Breiman et al. 1984).
-pub(super) fn simplest(rungs: &[Rung]) -> Option<usize> {
-    rungs.iter().position(|rung| rung.difference.is_some_and(|own| -own <= rung.difference_se.unwrap_or(0.0)))
+/// Standard errors within which sharing nothing is not given up: that tasks are related is a claim.
+const NOT_SHARED: f64 = 2.0;
+
+/// The first rung within one standard error of the best (Breiman et al. 1984), of those that share nothing within two.
+pub(super) fn simplest(rungs: &[Rung], sharing: &[Sharing]) -> Option<usize> {
+    let reach = |i: usize| if sharing[i] == Sharing::Nothing { NOT_SHARED } else { 1.0 };
+    let within = |(i, rung): (usize, &Rung)| rung.difference.is_some_and(|own| -own <= reach(i) * rung.difference_se.unwrap_or(0.0));
+    rungs.iter().enumerate().position(within)
 }
 
 impl Verdict {
@@ -51,7 +56,7 @@ impl Verdict {
             }
             Sharing::Structure => format!("learn structure. Who is related to whom can be told from the rows, and helps ({pick})"),
         };
-        let alone = (0..rungs.len()).find(|i| sharing[*i] == Sharing::Nothing && rungs[*i].score.is_some());
+        let alone = highest(rungs, |i| sharing[i] == Sharing::Nothing);
         match alone {
             Some(alone) if own != Sharing::Nothing => text += &format!("; that gains {} over tasks alone", figure(simplest, alone)),
             Some(alone) => {

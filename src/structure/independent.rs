@@ -17,10 +17,14 @@ use rayon::prelude::*;
 ///
 /// ```
 /// use cognate::{Independent, Structure};
-/// assert!(!Independent.has_marginal());
+/// assert!(!Independent::default().has_marginal());
 /// ```
-#[derive(Clone, Debug)]
-pub struct Independent;
+#[derive(Clone, Debug, Default)]
+pub struct Independent {
+    /// One noise variance for all Gaussian tasks, at which the sum of the restricted evidences is highest: what tasks then share is how noisy they are,
+    /// and no parameter.
+    pub shared_noise: bool,
+}
 
 impl Structure for Independent {
     fn name(&self) -> &'static str {
@@ -58,6 +62,10 @@ impl Structure for Independent {
             return Err(Error::Arguments(problem.into()));
         }
         if setting.data.each.is_some() {
+            if self.shared_noise {
+                let problem = "tasks that share nothing but their noise are Gaussian ones; leave the shared noise out for other families";
+                return Err(Error::Arguments(problem.into()));
+            }
             let found = (0..data.len()).into_par_iter().map(|t| alone(setting, t, |spread| prior(&free, &slopes, vec![spread])));
             let (spread, own): (Vec<f64>, Vec<Dispersion>) = found.collect::<Result<Vec<_>>>()?.into_iter().unzip();
             // The geometric mean of each number.
@@ -69,28 +77,12 @@ impl Structure for Independent {
             let values = own.into_iter().flat_map(|own| own.values).collect();
             return Ok((prior(&free, &slopes, spread), Some(Dispersion { values, ..Dispersion::of_block(common) })));
         }
-        let mut spread = Vec::with_capacity(data.len());
-        let mut noise = Vec::with_capacity(data.len());
-        for t in 0..data.len() {
-            let rows = setting.data.rows[t];
-            let mut j = DMatrix::from_column_slice(p, p, data.curvature(t));
-            let mut h = DVector::from_column_slice(data.linear(t));
-            let mut squares = data.squares(t);
-            if let Some(one) = setting.intercept {
-                let (weight, column, sum) = (j[(one, one)], j.column(one).into_owned(), h[one]);
-                j -= &column * column.transpose() / weight;
-                h -= &column * (sum / weight);
-                squares -= sum * sum / weight;
-            }
-            let (k, variance) = evidence(
-                &j.select_rows(&slopes).select_columns(&slopes),
-                &h.select_rows(&slopes),
-                squares.max(0.0),
-                rows - free.len() as f64,
-                setting.noise,
-            );
-            spread.push(k);
-            noise.push(variance);
+        let ridges: Vec<Ridge> = (0..data.len()).into_par_iter().map(|t| Ridge::of(setting, t, &slopes)).collect();
+        let own: Vec<(f64, f64)> = ridges.par_iter().map(|ridge| ridge.tuned(setting.noise)).collect();
+        let (spread, noise): (Vec<f64>, Vec<f64>) = own.into_iter().unzip();
+        if self.shared_noise {
+            let (spread, common) = together(&ridges, &noise);
+            return Ok((prior(&free, &slopes, spread), Some(Dispersion::shared(common))));
         }
         let common = noise.len() as f64 / noise.iter().map(|v: &f64| 1.0 / v).sum::<f64>();
         Ok((prior(&free, &slopes, spread), Some(Dispersion { values: noise, ..Dispersion::shared(common) })))
@@ -127,35 +119,137 @@ fn prior(free: &[usize], slopes: &[usize], spread: Vec<f64>) -> Prior {
     }
 }
 
-/// Prior variance of the slopes and noise variance of one ridge regression (J, h, y'y, degrees of freedom), by maximising
-/// the evidence over their ratio; where the rows leave no degree of freedom, `fallback` and no slopes.
-fn evidence(curvature: &DMatrix<f64>, linear: &DVector<f64>, squares: f64, freedom: f64, fallback: f64) -> (f64, f64) {
-    if freedom < 1.0 || squares <= 0.0 {
-        return (0.0, fallback);
+/// One ridge regression in the directions of its curvature, the intercept integrated out.
+struct Ridge {
+    /// Eigenvalues of the curvature, and the linear term along each.
+    curvature: Vec<f64>,
+    linear: Vec<f64>,
+    squares: f64,
+    /// Rows less free coefficients.
+    freedom: f64,
+}
+
+/// Steps of the grid over log (noise / prior variance), of which the best is refined.
+const GRID: usize = 60;
+
+impl Ridge {
+    fn of(setting: &Setting, t: usize, slopes: &[usize]) -> Self {
+        let data = &setting.data.quadratics;
+        let p = data.features();
+        let mut j = DMatrix::from_column_slice(p, p, data.curvature(t));
+        let mut h = DVector::from_column_slice(data.linear(t));
+        let mut squares = data.squares(t);
+        if let Some(one) = setting.intercept {
+            let (weight, column, sum) = (j[(one, one)], j.column(one).into_owned(), h[one]);
+            j -= &column * column.transpose() / weight;
+            h -= &column * (sum / weight);
+            squares -= sum * sum / weight;
+        }
+        let free = usize::from(setting.intercept.is_some());
+        let (values, vectors) = linalg::symmetric_eigen(&j.select_rows(slopes).select_columns(slopes));
+        Ridge {
+            curvature: values.iter().map(|own| own.max(0.0)).collect(),
+            linear: (vectors.transpose() * h.select_rows(slopes)).as_slice().to_vec(),
+            squares: squares.max(0.0),
+            freedom: setting.data.rows[t] - free as f64,
+        }
     }
-    let (values, vectors) = linalg::symmetric_eigen(curvature);
-    let rotated = vectors.transpose() * linear;
-    let top = values.iter().copied().fold(0.0, f64::max);
-    if top <= 0.0 {
-        return (0.0, squares / freedom);
+
+    /// Largest curvature; none where there are no slopes to learn or no degree of freedom to learn them with.
+    fn top(&self) -> Option<f64> {
+        let top = self.curvature.iter().copied().fold(0.0, f64::max);
+        (self.freedom >= 1.0 && self.squares > 0.0 && top > 0.0).then_some(top)
     }
-    let floor = 1e-6 * squares / freedom;
-    // With ratio = noise / prior variance, the noise variance has a closed form.
-    let noise = |ratio: f64| {
-        let explained: f64 = values.iter().zip(rotated.iter()).map(|(e, g)| g * g / (e.max(0.0) + ratio)).sum();
-        ((squares - explained) / freedom).max(floor)
-    };
-    let value = |log_ratio: f64| {
-        let ratio = log_ratio.exp();
-        let volume: f64 = values.iter().map(|e| (e.max(0.0) / ratio).ln_1p()).sum();
-        -0.5 * (freedom * noise(ratio).ln() + volume)
-    };
-    let (low, high) = ((top * 1e-6).ln(), (top * 1e6).ln());
-    let grid = 60;
-    let at = |i: usize| low + (high - low) * i as f64 / grid as f64;
-    let best = (0..=grid).max_by(|a, b| value(at(*a)).total_cmp(&value(at(*b)))).unwrap_or(0);
-    let ratio = linalg::golden_section(value, (at(best.saturating_sub(1)), at((best + 1).min(grid))), 60).exp();
-    let variance = noise(ratio);
-    // At the upper end of the range the slopes are not supported at all.
-    if best == grid { (0.0, squares / freedom) } else { (variance / ratio, variance) }
+
+    /// Squares that are left at a ratio noise / prior variance, those of the slopes over it included.
+    fn left(&self, ratio: f64) -> f64 {
+        let explained: f64 = self.curvature.iter().zip(&self.linear).map(|(e, g)| g * g / (e + ratio)).sum();
+        (self.squares - explained).max(1e-6 * self.squares)
+    }
+
+    /// The noise variance that is likeliest at a ratio.
+    fn noise(&self, ratio: f64) -> f64 {
+        self.left(ratio) / self.freedom
+    }
+
+    /// The ratio at which a log evidence, but for its part log |I + J / ratio|, is highest; none where no slope is supported.
+    fn best_ratio(&self, top: f64, fitted: impl Fn(f64) -> f64) -> Option<f64> {
+        let value = |log_ratio: f64| {
+            let ratio = log_ratio.exp();
+            fitted(ratio) - 0.5 * self.curvature.iter().map(|e| (e / ratio).ln_1p()).sum::<f64>()
+        };
+        let (low, high) = ((top * 1e-6).ln(), (top * 1e6).ln());
+        let at = |i: usize| low + (high - low) * i as f64 / GRID as f64;
+        let best = (0..=GRID).max_by(|a, b| value(at(*a)).total_cmp(&value(at(*b)))).unwrap_or(0);
+        let ratio = linalg::golden_section(value, (at(best.saturating_sub(1)), at((best + 1).min(GRID))), 60).exp();
+        (best < GRID).then_some(ratio)
+    }
+
+    /// Prior variance of the slopes and noise variance by the evidence; where the rows leave no degree of freedom, `fallback` and no slopes.
+    fn tuned(&self, fallback: f64) -> (f64, f64) {
+        let Some(top) = self.top() else {
+            return (0.0, if self.freedom < 1.0 || self.squares <= 0.0 { fallback } else { self.squares / self.freedom });
+        };
+        // The noise variance has a closed form given the ratio.
+        match self.best_ratio(top, |ratio| -0.5 * self.freedom * self.noise(ratio).ln()) {
+            Some(ratio) => (self.noise(ratio) / ratio, self.noise(ratio)),
+            None => (0.0, self.squares / self.freedom),
+        }
+    }
+}
+
+/// Prior variances of all tasks and one noise variance, by coordinate ascent of the sum of evidences, from tasks' own.
+fn together(ridges: &[Ridge], own: &[f64]) -> (Vec<f64>, f64) {
+    const ROUNDS: usize = 100;
+    let freedom: f64 = ridges.iter().map(|ridge| ridge.freedom.max(0.0)).sum();
+    let mut noise = ridges.iter().zip(own).map(|(ridge, own)| ridge.freedom.max(0.0) * own).sum::<f64>() / freedom.max(1.0);
+    let mut ratios: Vec<Option<f64>> = Vec::new();
+    for _ in 0..ROUNDS {
+        let best = |ridge: &Ridge| ridge.best_ratio(ridge.top()?, |ratio| -0.5 * ridge.left(ratio) / noise);
+        ratios = ridges.par_iter().map(best).collect();
+        let left: f64 = ridges.iter().zip(&ratios).map(|(ridge, ratio)| ratio.map_or(ridge.squares, |ratio| ridge.left(ratio))).sum();
+        let next = left / freedom.max(1.0);
+        let change = (next / noise).ln().abs();
+        noise = next;
+        if change.is_nan() || change < 1e-10 {
+            break;
+        }
+    }
+    (ratios.into_iter().map(|ratio| ratio.map_or(0.0, |ratio| noise / ratio)).collect(), noise)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sum of evidences, log N(y; 0, noise (I + X X' / ratio)) of all tasks, is highest where it is said to be: no other noise or ratio is better.
+    #[test]
+    fn shared_noise_is_at_the_maximum_of_the_sum_of_evidences() {
+        let ridge = |k: usize| Ridge {
+            curvature: vec![8.0 + k as f64, 3.0, 0.5],
+            linear: vec![6.0, 2.0 - 0.3 * k as f64, 0.4],
+            squares: 14.0 + 2.0 * k as f64,
+            freedom: 9.0,
+        };
+        let ridges: Vec<Ridge> = (0..4).map(ridge).collect();
+        let own: Vec<f64> = ridges.iter().map(|own| own.tuned(1.0).1).collect();
+        let (spread, noise) = together(&ridges, &own);
+        let evidence = |noise: f64, spread: &[f64]| {
+            let one = |(own, spread): (&Ridge, &f64)| {
+                let volume: f64 = own.curvature.iter().map(|e| (e * spread / noise).ln_1p()).sum();
+                -0.5 * (own.freedom * noise.ln() + own.left(noise / spread) / noise + volume)
+            };
+            ridges.iter().zip(spread).map(one).sum::<f64>()
+        };
+        let here = evidence(noise, &spread);
+        for factor in [0.99, 1.01] {
+            assert!(evidence(noise * factor, &spread) < here);
+            for t in 0..spread.len() {
+                let mut moved = spread.clone();
+                moved[t] *= factor;
+                assert!(evidence(noise, &moved) < here);
+            }
+        }
+        assert!(own.iter().any(|own| *own < noise) && own.iter().any(|own| *own > noise));
+    }
 }

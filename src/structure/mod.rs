@@ -285,6 +285,8 @@ pub struct Options {
     pub clusters: Option<usize>,
     /// How many factors `factor` has.
     pub rank: Option<usize>,
+    /// Whether independent Gaussian tasks share a noise variance; where nobody says so they do not, and a ladder tries both.
+    pub shared_noise: Option<bool>,
     /// Whether every task has a scale of its own, where that means something ([`Robust::fits`]).
     pub robust: bool,
 }
@@ -309,7 +311,7 @@ pub fn by_name(name: &str, options: &Options) -> Result<Box<dyn Structure>> {
     let rung = rungs::Rung::of(name)?;
     let (size, covariance) = (rung.size, rung.feature_covariance().or(options.feature_covariance));
     let structure: Box<dyn Structure> = match rung.name() {
-        "independent" => Box::new(Independent),
+        "independent" => Box::new(Independent { shared_noise: rung.shared_noise || options.shared_noise == Some(true) }),
         "pooled" => Box::new(Pooled { task_intercepts: false }),
         "pooled-intercepts" => Box::new(Pooled { task_intercepts: true }),
         "exchangeable" => Box::new(Exchangeable::new(covariance.unwrap_or(FeatureCovariance::Diagonal))),

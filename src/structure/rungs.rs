@@ -24,6 +24,7 @@ const SHAPES: [(&str, FeatureCovariance); 3] =
     [("scalar", FeatureCovariance::Scalar), ("diagonal", FeatureCovariance::Diagonal), ("full", FeatureCovariance::Full)];
 
 const ROBUST: &str = "robust";
+const SHARED_NOISE: &str = "shared-noise";
 
 /// The name that in [`rungs`] stands for every structure of which enough is known.
 pub const ALL: &str = "all";
@@ -36,6 +37,7 @@ pub(super) struct Rung {
     pub size: Option<usize>,
     shape: Option<usize>,
     pub robust: bool,
+    pub shared_noise: bool,
 }
 
 impl Rung {
@@ -45,12 +47,13 @@ impl Rung {
         let mut words = text.split(':');
         let name = words.next().unwrap_or_default();
         let place = NAMES.iter().position(|own| *own == name).ok_or_else(|| super::unknown(name))?;
-        let mut rung = Rung { place, size: None, shape: None, robust: false };
+        let mut rung = Rung { place, size: None, shape: None, robust: false, shared_noise: false };
         for word in words {
             match SHAPES.iter().position(|(own, _)| *own == word) {
                 _ if word == ROBUST && rung.may_be_robust() => rung.robust = true,
+                _ if word == SHARED_NOISE && rung.shares_nothing() => rung.shared_noise = true,
                 Some(shape) if rung.has_shape() => rung.shape = Some(shape),
-                None if word != ROBUST => rung.size = Some(rung.size_of(word)?),
+                None if word != ROBUST && word != SHARED_NOISE => rung.size = Some(rung.size_of(word)?),
                 _ => return Err(Error::Arguments(format!("the structure '{name}' cannot be '{word}'; leave :{word} out"))),
             }
         }
@@ -84,6 +87,10 @@ impl Rung {
             .ok_or_else(|| Error::Arguments(format!("'{word}' is no {} of the structure '{name}'; give {} or more", own.size, own.least)))
     }
 
+    fn shares_nothing(&self) -> bool {
+        self.name() == "independent"
+    }
+
     fn has_shape(&self) -> bool {
         !matches!(self.name(), "independent" | "pooled" | "pooled-intercepts")
     }
@@ -96,13 +103,14 @@ impl Rung {
         let size = self.size.map(|size| format!(":{size}"));
         let shape = self.shape.map(|shape| format!(":{}", SHAPES[shape].0));
         let robust = self.robust.then(|| format!(":{ROBUST}"));
-        [Some(self.name().to_string()), size, shape, robust].into_iter().flatten().collect()
+        let noise = self.shared_noise.then(|| format!(":{SHARED_NOISE}"));
+        [Some(self.name().to_string()), size, shape, robust, noise].into_iter().flatten().collect()
     }
 }
 
 /// The rungs that names on a ladder stand for, simple to rich, each once. `factor:2`, `exchangeable:full`, `full:robust` and the like stand for
 /// themselves. A structure without a size stands for every size up to that of the options, or to 3; `exchangeable` without the shape of a feature
-/// covariance for scalar, diagonal and full, unless the options say one. With `robust` in the options, a structure that may be has a robust rung
+/// covariance for scalar, diagonal and full, unless the options say one; `independent` for tasks with noise variances of their own and with a shared one. With `robust` in the options, a structure that may be has a robust rung
 /// beside the plain one. `all` stands for every structure of which the options know enough, and a robust exchangeable one.
 ///
 /// ```
@@ -136,7 +144,7 @@ pub fn rungs(asked: &[String], options: &Options) -> Result<Vec<String>> {
             found.extend(forms(Rung::of(text)?, options));
         }
     }
-    found.sort_by_key(|rung| (rung.place, rung.size, rung.shape, rung.robust));
+    found.sort_by_key(|rung| (rung.place, rung.size, rung.shape, rung.robust, rung.shared_noise));
     found.dedup();
     Ok(found.iter().map(Rung::text).collect())
 }
@@ -204,6 +212,9 @@ pub fn arguments(rung: &str) -> Result<Vec<String>> {
     if rung.robust {
         words.push("--robust".into());
     }
+    if rung.shared_noise {
+        words.extend(["--noise", "shared"].map(String::from));
+    }
     Ok(words)
 }
 
@@ -224,6 +235,7 @@ mod tests {
             ("graph:2", "has no sizes"),
             ("graph:robust", "cannot be 'robust'"),
             ("pooled:full", "cannot be 'full'"),
+            ("pooled:shared-noise", "cannot be 'shared-noise'"),
             ("factors", "there is no structure"),
         ] {
             assert!(Rung::of(name).unwrap_err().to_string().contains(reason), "{name}");
