@@ -288,7 +288,12 @@ fn compare_ranks_structures_and_says_why_one_was_refused() {
     let names: Vec<&str> = comparison["rungs"].as_array().unwrap().iter().map(|rung| rung["name"].as_str().unwrap()).collect();
     let structures: std::collections::BTreeSet<&str> = names.iter().map(|name| name.split(':').next().unwrap()).collect();
     assert_eq!(structures.len(), 8, "{names:?}");
-    assert!(names.contains(&"exchangeable:full") && names.contains(&"exchangeable:diagonal:robust") && names.contains(&"factor:3"));
+    assert!(
+        names.contains(&"independent:shared-noise")
+            && names.contains(&"exchangeable:full")
+            && names.contains(&"exchangeable:diagonal:robust")
+            && names.contains(&"factor:3")
+    );
     assert!(comparison["best"].is_string() && comparison["simplest"].is_string());
     assert_eq!(cognate(folder.path(), &["compare", "t.csv", "--task", "site", "--target", "y", "--folds", "1"]).status, 1);
 }

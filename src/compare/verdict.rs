@@ -42,17 +42,17 @@ impl Verdict {
     ) -> Self {
         let figure = |own: usize, other: usize| {
             let (mean, se) = difference(&scored[own], &scored[other], tasks).unwrap_or((f64::NAN, None));
-            format!("{mean:.4}{} nats a held-out row", se.map_or(String::new(), |se| format!(" (standard error {se:.4})")))
+            format!("{mean:.4}{} nats a row", se.map_or(String::new(), |se| format!(" (standard error {se:.4})")))
         };
         let pick = &rungs[simplest].name;
         let own = sharing[simplest];
         let mut text = match own {
             Sharing::Nothing => "do not share. Each task is best learned by itself".to_string(),
             Sharing::Parameters => {
-                format!("share parameters. What tasks have in common, a single model or a few factors, is all that rows can tell ({pick})")
+                format!("share parameters. What all tasks have in common, one model or a few factors, is what the rows can tell ({pick})")
             }
             Sharing::Transfer => {
-                format!("transfer. Tasks differ, and each is drawn towards what the others say as far as its own rows leave open ({pick})")
+                format!("transfer. Tasks differ, and each learns from the others what its own rows leave open ({pick})")
             }
             Sharing::Structure => format!("learn structure. Who is related to whom can be told from the rows, and helps ({pick})"),
         };
@@ -68,7 +68,7 @@ impl Verdict {
         }
         text += ".";
         if best != simplest {
-            text += &format!(" {} predicts best, by {} over {pick}, within its standard error.", rungs[best].name, figure(best, simplest));
+            text += &format!(" {} predicts best, by {}.", rungs[best].name, figure(best, simplest));
         }
         Verdict { sharing: own, text }
     }

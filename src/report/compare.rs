@@ -12,7 +12,7 @@ type Metric = fn(&Metrics) -> Option<f64>;
 pub fn comparison_text(comparison: &Comparison) -> String {
     let mut text = ladder_text(&comparison.rungs);
     if let (Some(best), Some(simplest)) = (&comparison.best, &comparison.simplest) {
-        text.push_str(&format!("best: {best}; simplest within one standard error: {simplest}\n"));
+        text.push_str(&format!("best: {best}; simplest of those as good: {simplest}\n"));
     }
     if let Some(verdict) = &comparison.verdict {
         text.push_str(&format!("\nverdict: {}\n", verdict.text));
@@ -32,10 +32,7 @@ fn ladder_text(rungs: &[Rung]) -> String {
         _ => vec![("rel.rmse", |own| own.relative_rmse)],
     };
     let heads: String = errors.iter().map(|(name, _)| format!("  {name:>8}")).collect();
-    let mut text = format!(
-        "{:<width$}  {:>11}{heads}  {:>19}  {:>10}  {:>7}\n",
-        "structure", "log density", "difference (se)", "explained", "seconds"
-    );
+    let mut text = format!("{:<width$}  {:>11}{heads}  {:>19}  {:>10}\n", "structure", "log density", "difference (se)", "explained");
     for rung in rungs {
         if let Some(reason) = &rung.refused {
             text.push_str(&format!("{:<width$}  refused: {reason}\n", rung.name));
@@ -45,12 +42,7 @@ fn ladder_text(rungs: &[Rung]) -> String {
         let difference = format!("{} ({})", value(rung.difference), value(rung.difference_se));
         let explained = rung.metrics.explained_variance.map_or("-".to_string(), |v| format!("{:.2} %", 100.0 * v));
         let errors: String = errors.iter().map(|(_, metric)| format!("  {:>8}", value(metric(&rung.metrics)))).collect();
-        text.push_str(&format!(
-            "{:<width$}  {:>11}{errors}  {difference:>19}  {explained:>10}  {:>7.2}\n",
-            rung.name,
-            value(rung.score),
-            rung.seconds
-        ));
+        text.push_str(&format!("{:<width$}  {:>11}{errors}  {difference:>19}  {explained:>10}\n", rung.name, value(rung.score)));
     }
     text
 }

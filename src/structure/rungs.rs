@@ -164,6 +164,9 @@ fn forms(rung: Rung, options: &Options) -> Vec<Rung> {
         false if options.robust && rung.may_be_robust() => &[false, true],
         false => &[false],
     };
+    if rung.shares_nothing() && options.shared_noise.is_none() && !rung.shared_noise {
+        return vec![rung, Rung { shared_noise: true, ..rung }];
+    }
     let of_size =
         |size| shapes.iter().flat_map(move |shape| robust.iter().map(move |robust| Rung { size, shape: *shape, robust: *robust, ..rung }));
     sizes.into_iter().flat_map(of_size).collect()
@@ -248,6 +251,7 @@ mod tests {
         let all = rungs(&["all".into()], &Options::default()).unwrap();
         assert!(!all.iter().any(|name| name.starts_with("known") || name.starts_with("kernel")));
         assert_eq!(all.iter().filter(|name| name.starts_with("exchangeable")).count(), 4);
+        assert_eq!(all[..3], ["independent", "independent:shared-noise", "pooled"]);
         assert!(all.contains(&"exchangeable:diagonal:robust".into()) && all.contains(&"factor:3".into()));
         for name in &all {
             let words = arguments(name).unwrap();
