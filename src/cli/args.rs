@@ -11,6 +11,7 @@ use super::shape::ShapeArgs;
 use super::simulate::SimulateArgs;
 use super::statistics::{StatisticsArgs, SumArgs};
 use super::summaries::SummaryArgs;
+use super::transfer::TransferArgs;
 use crate::csv::{Columns, Uses, Varying};
 use crate::error::{Error, Result};
 use crate::formula::Formula;
@@ -54,6 +55,8 @@ pub(super) enum Command {
     Tasks(TasksArgs),
     /// Predicts the rows of a table, as CSV
     Predict(PredictArgs),
+    /// Prints the parameters of tasks that a model has not seen, or predicts their rows, as CSV
+    Transfer(TransferArgs),
     /// Prints the task graph of a model
     Graph(GraphArgs),
     /// Draws a table from a prior, with the truth beside it

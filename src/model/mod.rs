@@ -16,6 +16,7 @@ mod null;
 mod predict;
 mod separation;
 mod sites;
+mod unseen;
 mod variance_test;
 mod visibility;
 mod warnings;
@@ -28,6 +29,9 @@ pub use intervals::Intervals;
 pub use loadings::Loadings;
 pub use null::{Null, NullTest, SampledEdges};
 pub use predict::{Forecast, Prediction};
+#[cfg(test)]
+pub(crate) use unseen::Believed;
+pub(crate) use unseen::{Belief, moments};
 pub use variance_test::VarianceTest;
 pub use visibility::Visibility;
 
@@ -394,7 +398,7 @@ impl Fit {
     }
 
     /// What the rows said: sums, or for a family what it kept of them.
-    fn quadratics(&self) -> Result<Quadratics> {
+    pub(crate) fn quadratics(&self) -> Result<Quadratics> {
         self.quadratics_at(self.dispersion())
     }
 

@@ -1,0 +1,332 @@
+//! New tasks are what a posterior of all tasks at the hyperparameters of the fit says, and more rows of known tasks what a fit of all rows at these does.
+
+use cognate::{
+    Clusters, Design, Exchangeable, Factor, FeatureCovariance, Fit, Full, Gaussian, Generalised, Intervals, Known, KnownRelation, Mean,
+    Model, Noise, Observations, Poisson, Pooled, Posterior, Prior, Relatedness, Rows, Structure, Summaries, Tasks,
+};
+use nalgebra::{DMatrix, DVector, dmatrix};
+
+/// Numbers that look random, in [-1, 1].
+fn noise(seed: usize) -> f64 {
+    let x = (seed as f64 * 12.9898 + 4.1).sin() * 43758.5453;
+    2.0 * (x - x.floor()) - 1.0
+}
+
+/// Rows of tasks from..to with own intercepts and slopes on two features.
+fn rows(tasks: std::ops::Range<usize>, each: usize) -> Rows {
+    let mut rows = Rows::new("y", &["a", "b"]);
+    for t in tasks {
+        let w = [3.0 + noise(t), 1.0 + 0.7 * noise(100 + t), -0.5 + 0.4 * noise(200 + t)];
+        for i in 0..each + t % 3 {
+            let x = [5.0 + 2.0 * noise(1000 + 50 * t + i), 3.0 * noise(5000 + 50 * t + i)];
+            let y = w[0] + w[1] * x[0] + w[2] * x[1] + 0.8 * noise(9000 + 50 * t + i);
+            rows.push(&format!("t{t}"), &x, y, 1.0 + (i % 2) as f64).unwrap();
+        }
+    }
+    rows
+}
+
+fn tasks(range: std::ops::Range<usize>, each: usize) -> Tasks {
+    let rows = rows(range, each);
+    rows.tasks(&Design::varying(rows.features()))
+}
+
+fn fitted(structure: impl Structure + 'static, tasks: &Tasks) -> Fit {
+    Model::new(Gaussian::default(), structure).intervals(Intervals::PlugIn).fit(tasks).unwrap()
+}
+
+/// diag(Sigma, 1): a task that is related to no other.
+fn with_one_more(sigma: &DMatrix<f64>) -> DMatrix<f64> {
+    let n = sigma.nrows();
+    let mut all = DMatrix::identity(n + 1, n + 1);
+    all.view_mut((0, 0), (n, n)).copy_from(sigma);
+    all
+}
+
+/// The posterior of these tasks at the prior of a fit, the mean integrated.
+fn together<'a>(
+    fit: &Fit,
+    all: &Tasks,
+    relatedness: Relatedness,
+    use_it: impl Fn(&Posterior) -> Vec<(DVector<f64>, DMatrix<f64>, f64)> + 'a,
+) -> Vec<(DVector<f64>, DMatrix<f64>, f64)> {
+    let data = Observations::new(all, fit.coordinates());
+    let quadratics = Gaussian::default().quadratics(&data, fit.dispersion());
+    let prior = Prior { mean: Mean::Integrated, relatedness, ..fit.prior().clone() };
+    use_it(&Posterior::given(&quadratics, &prior).unwrap())
+}
+
+fn of(posterior: &Posterior, t: usize) -> (DVector<f64>, DMatrix<f64>, f64) {
+    (posterior.coefficients(t), posterior.covariance(t), posterior.own_share(t).unwrap())
+}
+
+fn close(a: &DMatrix<f64>, b: &DMatrix<f64>, what: &str) {
+    assert!((a - b).amax() <= 1e-9 * (1.0 + b.amax()), "{what}: {a} {b}");
+}
+
+#[test]
+fn new_tasks_are_those_of_the_joint_posterior() {
+    let old = tasks(0..9, 12);
+    let chain: Vec<(String, String, f64)> = (0..8).map(|t| (format!("t{t}"), format!("t{}", t + 1), 1.0)).collect();
+    let structures: [Box<dyn Structure>; 5] = [
+        Box::new(Exchangeable::new(FeatureCovariance::Full)),
+        Box::new(Exchangeable::new(FeatureCovariance::Diagonal)),
+        Box::new(Known::new(FeatureCovariance::Diagonal, KnownRelation::Graph(chain))),
+        Box::new(Factor::new(1, FeatureCovariance::Diagonal)),
+        Box::new(Pooled { task_intercepts: false }),
+    ];
+    for structure in structures {
+        let name = structure.name();
+        let fit = Model::of(Box::new(Gaussian::default()), structure).intervals(Intervals::PlugIn).fit(&old).unwrap();
+        // Three rows do not decide three parameters and noise; twenty do.
+        for (t, each) in [(20, 2), (21, 1), (22, 20)] {
+            let new = tasks(t..t + 1, each);
+            let transfer = fit.transfer(&new, None).unwrap();
+            let found = &transfer.tasks()[0];
+            let relatedness = match &fit.prior().relatedness {
+                Relatedness::Zero => Relatedness::Zero,
+                Relatedness::Identity => Relatedness::Identity,
+                other => Relatedness::Dense(with_one_more(&other.covariance(9).unwrap())),
+            };
+            let all = old.plus(&new).unwrap();
+            let data = Observations::new(&all, fit.coordinates());
+            let quadratics = Gaussian::default().quadratics(&data, fit.dispersion());
+            let prior = Prior { mean: Mean::Integrated, relatedness, ..fit.prior().clone() };
+            let posterior = Posterior::given(&quadratics, &prior).unwrap();
+            let map = fit.coordinates().to_original();
+            let expected = fit.coordinates().parameters(&posterior.coefficients(9));
+            assert!((found.coefficients() - &expected).amax() < 1e-9 * (1.0 + expected.amax()), "{name}");
+            close(&found.covariance(), &(&map * posterior.covariance(9) * map.transpose()), name);
+            match (found.own_share(), posterior.own_share(9)) {
+                (Some(own), Some(joint)) => assert!((own - joint).abs() < 1e-9, "{name}: {own} {joint}"),
+                (own, joint) => assert_eq!(own, joint, "{name}"),
+            }
+            // The density of its rows is what they add to the restricted likelihood.
+            let before = Gaussian::default().quadratics(&Observations::new(&old, fit.coordinates()), fit.dispersion());
+            let prior = Prior { mean: Mean::Integrated, ..fit.prior().clone() };
+            let before = Posterior::given(&before, &prior).unwrap().log_likelihood();
+            let units = found.rows() as f64 * fit.coordinates().target_scale.ln();
+            let added = posterior.log_likelihood() - before - units;
+            assert!((found.log_density() - added).abs() < 1e-8, "{name}: {} {added}", found.log_density());
+        }
+    }
+}
+
+/// Where Sigma is learned pair by pair a new task varies as an average one does, not by K: the joint posterior is written out.
+#[test]
+fn new_tasks_beside_a_learned_sigma_are_those_of_a_dense_gaussian() {
+    let (old, new) = (tasks(0..7, 12), tasks(30..31, 2));
+    let fit = fitted(Full::new(FeatureCovariance::Diagonal), &old);
+    let unseen = fit
+        .transfer(
+            &{
+                let mut rows = Rows::new("y", &["a", "b"]);
+                rows.name_task("t30");
+                rows.tasks(&Design::varying(rows.features()))
+            },
+            None,
+        )
+        .unwrap();
+    let map = fit.coordinates().to_original().try_inverse().unwrap();
+    // Of a new task the covariance less that of the mean.
+    let of_mean = fit.mean_covariance();
+    let between = &map * (unseen.tasks()[0].covariance() - of_mean) * map.transpose();
+    let (p, sigma, k) = (3, fit.prior().relatedness.covariance(7).unwrap(), fit.prior().feature_covariance());
+    // Unknowns: the mean, the deviations of seven tasks, that of the new one.
+    let n = p * 9;
+    let mut precision = DMatrix::zeros(n, n);
+    let prior = sigma.try_inverse().unwrap().kronecker(&k.try_inverse().unwrap());
+    precision.view_mut((p, p), (7 * p, 7 * p)).copy_from(&prior);
+    precision.view_mut((8 * p, 8 * p), (p, p)).copy_from(&between.try_inverse().unwrap());
+    let all = old.plus(&new).unwrap();
+    let quadratics = Gaussian::default().quadratics(&Observations::new(&all, fit.coordinates()), fit.dispersion());
+    let mut linear = DVector::zeros(n);
+    for t in 0..8 {
+        let own = quadratics.task(t);
+        let mut picks = DMatrix::zeros(p, n);
+        for a in 0..p {
+            (picks[(a, a)], picks[(a, p * (t + 1) + a)]) = (1.0, 1.0);
+        }
+        precision += picks.transpose() * own.curvature * &picks;
+        linear += picks.transpose() * own.linear;
+    }
+    let covariance = precision.try_inverse().unwrap();
+    let mean = &covariance * linear;
+    let mut picks = DMatrix::zeros(p, n);
+    (0..p).for_each(|a| (picks[(a, a)], picks[(a, 8 * p + a)]) = (1.0, 1.0));
+    let back = fit.coordinates().to_original();
+    let transfer = fit.transfer(&new, None).unwrap();
+    let expected = fit.coordinates().parameters(&(&picks * mean));
+    assert!((transfer.tasks()[0].coefficients() - &expected).amax() < 1e-9 * (1.0 + expected.amax()));
+    close(&transfer.tasks()[0].covariance(), &(&back * &picks * covariance * picks.transpose() * back.transpose()), "full");
+}
+
+#[test]
+fn without_rows_a_new_task_is_forecast_as_one_that_is_unknown() {
+    let old = tasks(0..9, 12);
+    for intervals in [Intervals::PlugIn, Intervals::Full] {
+        let structures: [Box<dyn Structure>; 3] = [
+            Box::new(Exchangeable::new(FeatureCovariance::Diagonal)),
+            Box::new(Clusters::new(FeatureCovariance::Diagonal, 2)),
+            Box::new(Full::new(FeatureCovariance::Diagonal)),
+        ];
+        for structure in structures {
+            let fit = Model::of(Box::new(Gaussian::default()), structure).intervals(intervals).fit(&old).unwrap();
+            let mut rows = Rows::new("y", &["a", "b"]);
+            rows.name_task("new");
+            let transfer = fit.transfer(&rows.tasks(&Design::varying(rows.features())), None).unwrap();
+            let (own, fits) = (&transfer.tasks()[0], fit.forecast(None, "new", &[4.0, 1.0], 2.0, 0.5).unwrap());
+            assert_eq!(own.forecast(&[4.0, 1.0], 2.0, 0.5).unwrap().moments(), fits.moments());
+            assert_eq!((own.rows(), own.own_share(), own.log_density()), (0, Some(0.0), 0.0));
+            assert_eq!(transfer.sources().count(), 9);
+        }
+    }
+}
+
+/// New tasks do not teach each other.
+#[test]
+fn several_new_tasks_are_each_as_one_alone() {
+    let fit = fitted(Exchangeable::new(FeatureCovariance::Diagonal), &tasks(0..9, 12));
+    let both = tasks(20..22, 3);
+    let together = fit.transfer(&both, None).unwrap();
+    for t in 20..22 {
+        let alone = fit.transfer(&tasks(t..t + 1, 3), None).unwrap();
+        let own = together.task(&format!("t{t}")).unwrap();
+        assert_eq!(own.coefficients(), alone.tasks()[0].coefficients());
+        assert_eq!(own.covariance(), alone.tasks()[0].covariance());
+    }
+}
+
+#[test]
+fn sources_teach_as_a_posterior_of_these_alone() {
+    let old = tasks(0..9, 12);
+    let chain: Vec<(String, String, f64)> = (0..8).map(|t| (format!("t{t}"), format!("t{}", t + 1), 1.0)).collect();
+    let structures: [Box<dyn Structure>; 3] = [
+        Box::new(Exchangeable::new(FeatureCovariance::Full)),
+        Box::new(Known::new(FeatureCovariance::Diagonal, KnownRelation::Graph(chain))),
+        Box::new(Factor::new(1, FeatureCovariance::Diagonal)),
+    ];
+    for structure in structures {
+        let name = structure.name();
+        let fit = Model::of(Box::new(Gaussian::default()), structure).intervals(Intervals::PlugIn).fit(&old).unwrap();
+        let new = tasks(20..21, 2);
+        for sources in [vec![3], vec![1, 2, 7]] {
+            let names: Vec<String> = sources.iter().map(|t| format!("t{t}")).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let all = rows(0..9, 12);
+            let kept = all.subset(|i| sources.contains(&all.task(i)));
+            let mut some = Rows::new("y", &["a", "b"]);
+            (0..kept.len()).for_each(|i| some.push(&kept.names()[kept.task(i)], kept.x(i), kept.y(i), kept.weight(i)).unwrap());
+            let both = some.tasks(&Design::varying(some.features())).plus(&new).unwrap();
+            let relatedness = match &fit.prior().relatedness {
+                Relatedness::Identity => Relatedness::Identity,
+                other => Relatedness::Dense(with_one_more(&other.covariance(9).unwrap().select_rows(&sources).select_columns(&sources))),
+            };
+            let n = sources.len();
+            let expected = together(&fit, &both, relatedness, move |posterior| vec![of(posterior, n)]);
+            let transfer = fit.transfer(&new, Some(&names)).unwrap();
+            let map = fit.coordinates().to_original();
+            let mean = fit.coordinates().parameters(&expected[0].0);
+            assert!((transfer.tasks()[0].coefficients() - &mean).amax() < 1e-9 * (1.0 + mean.amax()), "{name}");
+            close(&transfer.tasks()[0].covariance(), &(&map * &expected[0].1 * map.transpose()), name);
+            assert!((transfer.tasks()[0].own_share().unwrap() - expected[0].2).abs() < 1e-9);
+            assert_eq!(transfer.sources().collect::<Vec<_>>(), names);
+        }
+        // All of them are as good as none named.
+        let names: Vec<&str> = old.names().iter().map(String::as_str).collect();
+        let (all, none) = (fit.transfer(&new, Some(&names)).unwrap(), fit.transfer(&new, None).unwrap());
+        close(&all.tasks()[0].covariance(), &none.tasks()[0].covariance(), name);
+        assert!((all.tasks()[0].coefficients() - none.tasks()[0].coefficients()).amax() < 1e-9, "{name}");
+    }
+}
+
+#[test]
+fn what_cannot_be_transferred_is_refused_in_words() {
+    let old = tasks(0..9, 12);
+    let fit = fitted(Exchangeable::new(FeatureCovariance::Diagonal), &old);
+    let new = tasks(20..21, 2);
+    let refused = |result: cognate::Result<cognate::Transfer>, needles: &[&str]| {
+        let problem = result.unwrap_err().to_string();
+        needles.iter().for_each(|needle| assert!(problem.contains(needle), "'{needle}' is not in: {problem}"));
+    };
+    refused(fit.transfer(&tasks(8..10, 2), None), &["'t8'", "of the fit", "cognate update"]);
+    refused(fit.transfer(&new, Some(&["t77"])), &["'t77'", "did you mean 't7'"]);
+    refused(fit.transfer(&new, Some(&[])), &["no source"]);
+    let mut other = Rows::new("y", &["a", "c"]);
+    other.push("new", &[1.0, 2.0], 1.0, 1.0).unwrap();
+    refused(fit.transfer(&other.tasks(&Design::varying(other.features())), None), &["(Intercept), a, c", "(Intercept), a, b"]);
+    let clusters = fitted(Clusters::new(FeatureCovariance::Diagonal, 2), &old);
+    refused(clusters.transfer(&new, Some(&["t1"])), &["clusters"]);
+    let alone = fitted(cognate::Independent, &old);
+    refused(alone.transfer(&new, None), &["independent", "exchangeable"]);
+    // Two rows of a task do not decide three features.
+    let few = tasks(0..9, 12);
+    let mut sparse = rows(0..9, 12);
+    sparse.push("few", &[1.0, 2.0], 3.0, 1.0).unwrap();
+    let fit = fitted(Exchangeable::new(FeatureCovariance::Diagonal), &sparse.tasks(few.design()));
+    refused(fit.transfer(&new, Some(&["few"])), &["few", "do not decide the mean", "more of them"]);
+    assert!(fit.transfer(&new, Some(&["few", "t1"])).is_ok());
+}
+
+/// Of one parameter the posterior is an integral over a line.
+fn by_quadrature((mean, sd): (f64, f64), log_density: impl Fn(f64) -> f64) -> (f64, f64) {
+    let points = (-4000..=4000).map(|k| mean + f64::from(k) * 0.002 * sd);
+    let weighed: Vec<(f64, f64)> = points.map(|w| (w, (log_density(w) - 0.5 * ((w - mean) / sd).powi(2)).exp())).collect();
+    let total: f64 = weighed.iter().map(|(_, weight)| weight).sum();
+    let first = weighed.iter().map(|(w, weight)| w * weight).sum::<f64>() / total;
+    (first, (weighed.iter().map(|(w, weight)| (w - first).powi(2) * weight).sum::<f64>() / total).sqrt())
+}
+
+#[test]
+fn new_tasks_of_other_families_are_near_the_exact_posterior() {
+    let mut counts = Rows::new("y", &[] as &[&str]);
+    for i in 0..120 {
+        let task = i % 12;
+        let mean = (1.0 + 0.8 * noise(task)).exp();
+        counts.push(&format!("t{task}"), &[], (mean + 1.2 * mean.sqrt() * noise(300 + i)).max(0.0).round(), 1.0).unwrap();
+    }
+    let design = Design::varying(counts.features());
+    let old = counts.tasks(&design).with_rows(counts).unwrap();
+    let model = Model::new(Generalised::new(Poisson), Exchangeable::new(FeatureCovariance::Diagonal)).intervals(Intervals::PlugIn);
+    let fit = model.fit(&old).unwrap();
+    let targets = [9.0, 6.0, 11.0];
+    let mut new = Rows::new("y", &[] as &[&str]);
+    targets.iter().for_each(|y| new.push("new", &[], *y, 1.0).unwrap());
+    new.name_task("none");
+    let transfer = fit.transfer(&new.tasks(&design).with_rows(new.clone()).unwrap(), None).unwrap();
+    let none = transfer.task("none").unwrap();
+    let prior = (none.coefficients()[0], none.covariance()[(0, 0)].sqrt());
+    let (mean, sd) = by_quadrature(prior, |w| targets.iter().map(|y| y * w - w.exp()).sum());
+    let found = transfer.task("new").unwrap();
+    assert!((found.coefficients()[0] - mean).abs() < 0.01 * sd, "{} {mean} {sd}", found.coefficients()[0]);
+    assert!((found.covariance()[(0, 0)].sqrt() / sd - 1.0).abs() < 0.01);
+    assert_eq!(none.forecast(&[], 1.0, 0.0).unwrap().moments(), fit.forecast(None, "none", &[], 1.0, 0.0).unwrap().moments());
+    // Sources by what their rows said at the fit.
+    let from = fit.transfer(&new.tasks(&design).with_rows(new.clone()).unwrap(), Some(&["t1", "t2", "t3"])).unwrap();
+    assert!(from.task("none").unwrap().covariance()[(0, 0)] > none.covariance()[(0, 0)]);
+    // Rows are needed, and targets must be counts.
+    assert!(fit.transfer(&new.tasks(&design), None).unwrap_err().to_string().contains("rows themselves"));
+    let mut odd = Rows::new("y", &[] as &[&str]);
+    odd.push("odd", &[], -1.0, 1.0).unwrap();
+    assert!(fit.transfer(&odd.tasks(&design).with_rows(odd.clone()).unwrap(), None).is_err());
+}
+
+#[test]
+fn new_tasks_of_summaries_are_the_sum_of_two_estimates() {
+    let mut summaries = Summaries::new(&["effect"]);
+    for t in 0..10 {
+        summaries.push(&format!("t{t}"), &[Some(1.0 + noise(t))], &dmatrix![0.1]).unwrap();
+    }
+    let fit = Model::new(Gaussian { noise: Noise::Known }, Exchangeable::new(FeatureCovariance::Diagonal))
+        .intervals(Intervals::PlugIn)
+        .fit(&summaries.tasks())
+        .unwrap();
+    let mut new = Summaries::new(&["effect"]);
+    new.push("new", &[Some(3.0)], &dmatrix![0.2]).unwrap();
+    let transfer = fit.transfer(&new.tasks(), None).unwrap();
+    let before = fit.forecast(None, "new", &[1.0], 1.0, 0.0).unwrap().moments();
+    let variance = 1.0 / (1.0 / before.1.powi(2) + 1.0 / 0.2);
+    let expected = variance * (before.0 / before.1.powi(2) + 3.0 / 0.2);
+    assert!((transfer.tasks()[0].coefficients()[0] - expected).abs() < 1e-9);
+    assert!((transfer.tasks()[0].covariance()[(0, 0)] - variance).abs() < 1e-9);
+}
