@@ -82,6 +82,7 @@ fn bad_input_of_transfer_gets_one_sentence() {
         ("violet.csv", &new.replace("green", "violet")),
         ("gap.csv", "site,y,x,colour\ns10,1,,red\n"),
         ("word.csv", "site,y,x,colour\ns10,one,1,red\n"),
+        ("places.csv", "site,place\ns10,3\n"),
         ("empty.csv", ""),
         ("header.csv", "site,y,x,colour\n"),
     ]);
@@ -97,9 +98,124 @@ fn bad_input_of_transfer_gets_one_sentence() {
     refused(&run("m.cognate", &[]), &["m.cognate"]);
     refused(&run("nowhere.csv", &[]), &["nowhere.csv"]);
     refused(&run("new.csv", &["--from", "s00"]), &["'s00'", "did you mean 's0'", "cognate tasks"]);
-    refused(&run("new.csv", &["--descriptors", "t.csv"]), &["kernel"]);
+    refused(&run("new.csv", &["--descriptors", "places.csv"]), &["kernel"]);
     refused(&run("new.csv", &["-o", "new.csv"]), &["would be overwritten"]);
     refused(&run("new.csv", &["--interval", "2"]), &["--interval"]);
     refused(&cognate(folder.path(), &["transfer", "t.csv", "new.csv"]), &["t.csv", "cognate model"]);
     assert!(Path::new(&folder.path().join("new.csv")).exists());
+}
+
+/// The rows from that one on, and those before it.
+fn parts(table: &str, every: usize) -> (String, String) {
+    let header = table.lines().next().unwrap();
+    let part = |new: bool| {
+        let lines = table.lines().skip(1).enumerate().filter(|(i, _)| (i % every == 0) == new).map(|(_, line)| line);
+        std::iter::once(header).chain(lines).collect::<Vec<_>>().join("\n") + "\n"
+    };
+    (part(false), part(true))
+}
+
+#[test]
+fn an_update_knows_all_rows_without_the_old_ones() {
+    let all = table(0..6, 12);
+    let (old, new) = parts(&all, 3);
+    let folder = folder(&[("old.csv", &old), ("new.csv", &new), ("all.csv", &all)]);
+    let at = folder.path();
+    let fit = |data: &str, model: &str| {
+        let run = cognate(at, &["fit", data, "--task", "site", "--target", "y", "--model", model, "--intervals", "plug-in"]);
+        assert_eq!(run.status, 0, "{}", run.err);
+    };
+    fit("old.csv", "old.cognate");
+    std::fs::remove_file(at.join("old.csv")).unwrap();
+    let before = std::fs::read(at.join("old.cognate")).unwrap();
+    let run = cognate(at, &["update", "old.cognate", "new.csv", "-o", "new.cognate"]);
+    assert_eq!((run.status, run.out.as_str()), (0, ""), "{}", run.err);
+    assert!(run.err.starts_with("cognate: 24 rows added; 72 rows of 6 tasks\ncognate: the hyperparameters still fit (p = "), "{}", run.err);
+    // The model that was updated is as it was.
+    assert_eq!(std::fs::read(at.join("old.cognate")).unwrap(), before);
+    let tasks = |model: &str| cognate(at, &["tasks", model]).out;
+    let (was, is) = (tasks("old.cognate"), tasks("new.cognate"));
+    assert!(is.lines().zip(was.lines()).skip(1).all(|(is, was)| column(is, 3) < column(was, 3)));
+    assert!(cognate(at, &["predict", "new.cognate", "all.csv"]).out.lines().count() == 73);
+    // In the place of the model itself.
+    let run = cognate(at, &["update", "old.cognate", "new.csv", "-o", "old.cognate", "--quiet"]);
+    assert_eq!((run.status, run.err.as_str()), (0, ""));
+    assert_eq!(tasks("old.cognate"), is);
+}
+
+#[test]
+fn drift_and_changed_tasks_are_told_in_words() {
+    let (old, new) = parts(&table(0..6, 24), 3);
+    // Site 2 is elsewhere now.
+    let moved: Vec<String> = new
+        .lines()
+        .map(|line| match line.strip_prefix("s2,") {
+            Some(rest) => {
+                let (y, rest) = rest.split_once(',').unwrap();
+                format!("s2,{},{rest}", y.parse::<f64>().unwrap() + 3.0)
+            }
+            None => line.to_string(),
+        })
+        .collect();
+    let folder = folder(&[("old.csv", &old), ("moved.csv", &(moved.join("\n") + "\n"))]);
+    let at = folder.path();
+    assert_eq!(cognate(at, &["fit", "old.csv", "--task", "site", "--target", "y", "--model", "old.cognate"]).status, 0);
+    let run = cognate(at, &["update", "old.cognate", "moved.csv", "-o", "new.cognate"]);
+    assert_eq!(run.status, 0, "{}", run.err);
+    assert!(run.err.contains("no longer fit (p = below .0001)") && run.err.contains("fit all rows anew"), "{}", run.err);
+    assert!(run.err.contains("not as the fit knew them: s2 (p = below .0001)"), "{}", run.err);
+}
+
+#[test]
+fn bad_input_of_update_gets_one_sentence_and_leaves_the_model() {
+    let more = table(2..4, 3);
+    let folder = folder(&[
+        ("more.csv", &more),
+        ("stranger.csv", &table(5..7, 2)),
+        ("short.csv", &more.replace(",x,", ",z,")),
+        ("untold.csv", &more.replace(",y,", ",q,")),
+        ("violet.csv", &more.replace("green", "violet")),
+        ("void.csv", "site,y,x,colour\ns1,,1,red\n"),
+        ("header.csv", "site,y,x,colour\n"),
+        ("empty.csv", ""),
+    ]);
+    let before = std::fs::read(folder.path().join("m.cognate")).unwrap();
+    let run = |data: &str, output: &str| cognate(folder.path(), &["update", "m.cognate", data, "-o", output]);
+    refused(&run("stranger.csv", "n"), &["'s6'", "not of the fit", "cognate transfer"]);
+    refused(&run("short.csv", "n"), &["column 'x'"]);
+    refused(&run("untold.csv", "n"), &["column 'y'"]);
+    refused(&run("violet.csv", "n"), &["'colour'", "violet"]);
+    refused(&run("void.csv", "m.cognate"), &["no row has a target", "'y'"]);
+    refused(&run("header.csv", "n"), &["no rows"]);
+    refused(&run("empty.csv", "n"), &["empty"]);
+    refused(&run("m.cognate", "n"), &["is a model", "table of rows"]);
+    refused(&run("more.csv", "more.csv"), &["would be overwritten"]);
+    refused(&run("more.csv", "nowhere/n"), &["the folder 'nowhere' does not exist"]);
+    assert_eq!(cognate(folder.path(), &["update", "m.cognate", "more.csv"]).status, 2);
+    assert_eq!(std::fs::read(folder.path().join("m.cognate")).unwrap(), before);
+    assert!(!folder.path().join("n").exists());
+}
+
+#[test]
+fn models_of_several_targets_and_of_other_kinds_are_refused_or_taken_in_words() {
+    let wide = "a,b,x\n1,2,1\n2,1,3\n3,5,2\n4,3,5\n2,6,4\n5,2,6\n1,1,2\n3,4,4\n";
+    let estimates = "trial,dose,se:dose\na,1,0.3\nb,2,0.3\nc,1.5,0.2\nd,0.5,0.3\n";
+    let folder = folder(&[
+        ("wide.csv", wide),
+        ("trials.csv", estimates),
+        ("new.csv", "trial,dose,se:dose\ne,3,0.3\nf,,\n"),
+        ("more.csv", "trial,dose,se:dose\na,1.4,0.2\n"),
+    ]);
+    let at = folder.path();
+    assert_eq!(cognate(at, &["fit", "wide.csv", "--targets", "a,b", "--model", "wide.cognate"]).status, 0);
+    refused(&cognate(at, &["transfer", "wide.cognate", "wide.csv"]), &["wide table", "fit that anew"]);
+    refused(&cognate(at, &["update", "wide.cognate", "wide.csv", "-o", "n"]), &["wide table", "fit that anew"]);
+    // Estimates are added and transferred as they were fitted.
+    assert_eq!(cognate(at, &["fit", "trials.csv", "--summaries", "--model", "trials.cognate"]).status, 0);
+    let run = cognate(at, &["transfer", "trials.cognate", "new.csv", "--quiet"]);
+    assert!(run.status == 0 && run.out.lines().count() == 3 && column(run.out.lines().nth(1).unwrap(), 2) > 1.3, "{} {}", run.out, run.err);
+    let run = cognate(at, &["update", "trials.cognate", "more.csv", "-o", "n", "--quiet"]);
+    assert_eq!((run.status, run.err.as_str()), (0, ""));
+    let sd = |model: &str| column(cognate(at, &["tasks", model]).out.lines().nth(1).unwrap(), 3);
+    assert!(sd("n") < sd("trials.cognate"));
 }

@@ -42,6 +42,7 @@ pub(super) fn execute(cli: &Cli) -> Result<Output> {
         Command::Tasks(args) => predict::tasks(args).map(Output::from),
         Command::Predict(args) => predict::predict(args, cli.quiet, &progress).map(Output::from),
         Command::Transfer(args) => transfer::transfer(args, cli.quiet, &progress).map(Output::from),
+        Command::Update(args) => transfer::update(args, cli.quiet, &progress).map(Output::from),
         Command::Graph(args) => graph::graph(args, cli.quiet, &progress).map(Output::from),
         Command::Simulate(args) => simulate::simulate(args, &progress).map(Output::from),
     }

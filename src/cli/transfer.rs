@@ -6,7 +6,8 @@ use super::progress::Progress;
 use super::run::{check_output, csv_text, source_name};
 use crate::csv::{self, Columns, Schema};
 use crate::error::{Error, Result};
-use crate::model::{Fit, are_sums, write_whole};
+use crate::model::{Fit, are_sums, is_model, write_whole};
+use crate::report;
 use crate::tasks::Tasks;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -81,11 +82,39 @@ pub(super) fn transfer(args: &TransferArgs, quiet: bool, progress: &Progress) ->
     Ok(String::new())
 }
 
+#[derive(Debug, Args)]
+pub(super) struct UpdateArgs {
+    /// Model file
+    pub model: PathBuf,
+    /// CSV table of more rows of its tasks, with the columns of the fit (.gz too; - for stdin); the rows of the fit are not needed
+    pub data: PathBuf,
+    /// File to write the model with all rows to; the model file itself may be it
+    #[arg(short, long)]
+    pub output: PathBuf,
+}
+
+/// Probability at which drift and changes are told of where there are none.
+const ALARM: f64 = 0.01;
+
+pub(super) fn update(args: &UpdateArgs, quiet: bool, progress: &Progress) -> Result<String> {
+    check_output(Some(&args.output), &[&args.data])?;
+    let (fit, schema): (Fit, Schema) = Fit::load_with(&args.model)?;
+    let update = fit.update(&read_more(&args.data, &fit, &schema, progress)?)?;
+    update.fit().save_with(&schema, &args.output)?;
+    if !quiet {
+        report::update_notes(&update, ALARM).iter().for_each(|line| note!("cognate: {line}"));
+    }
+    Ok(String::new())
+}
+
 /// Rows, or summaries, as the fit was made of.
 fn read_more(path: &Path, fit: &Fit, schema: &Schema, progress: &Progress) -> Result<Tasks> {
     if are_sums(path) {
         let problem = format!("'{}' holds sums, whose columns may be others than those of the model; give the table", path.display());
         return Err(Error::Arguments(problem));
+    }
+    if is_model(path) {
+        return Err(Error::Arguments(format!("'{}' is a model, and DATA is a table of rows; name the model first", path.display())));
     }
     if !schema.targets.is_empty() {
         let problem =

@@ -14,6 +14,7 @@ mod mixture;
 mod newcomers;
 mod null;
 mod predict;
+mod renewed;
 mod separation;
 mod sites;
 mod unseen;
@@ -23,12 +24,13 @@ mod warnings;
 
 pub use clusters::Cluster;
 pub use components::VarianceComponent;
-pub(crate) use file::{are_sums, discard_pending, load_sums, save_sums, write_whole};
+pub(crate) use file::{are_sums, discard_pending, is_model, load_sums, save_sums, write_whole};
 pub use fit::{Fit, LikelihoodKind};
 pub use intervals::Intervals;
 pub use loadings::Loadings;
 pub use null::{Null, NullTest, SampledEdges};
 pub use predict::{Forecast, Prediction};
+pub(crate) use renewed::Renewed;
 #[cfg(test)]
 pub(crate) use unseen::Believed;
 pub(crate) use unseen::{Belief, moments};

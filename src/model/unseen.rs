@@ -212,7 +212,7 @@ impl Fit {
         data.with_families(tasks, &self.coordinates, &families)
     }
 
-    fn family_of_new(&self, group: usize) -> Result<Arc<dyn Family>> {
+    pub(super) fn family_of_new(&self, group: usize) -> Result<Arc<dyn Family>> {
         self.family_at(group, self.dispersion.common_block(group)).ok_or_else(|| {
             let name = self.families.get(group).unwrap_or(&self.family);
             Error::Arguments(format!("'{name}' is no family of cognate's, so it does not know how more rows speak; fit all rows anew"))

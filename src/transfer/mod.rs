@@ -1,6 +1,11 @@
-//! What a fit knows of new tasks: their posterior from few rows of their own, or none, and all tasks of the fit or some of them.
+//! What a fit says when more rows come: of tasks that it has not seen, from all its tasks or some of them, and of its own.
 
+mod drift;
 mod learned;
+mod update;
+
+pub use drift::{Drift, Move};
+pub use update::{TaskChange, Update};
 
 use crate::error::{Error, Result, suggestion};
 use crate::likelihood::{Gaussian, Likelihood};
