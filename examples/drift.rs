@@ -3,7 +3,7 @@
 //! `cargo run --release --example drift -- SEEDS`: a line for each setting, of tasks with so many old and new rows, an intercept and two slopes; rates at a probability of .01.
 
 use cognate::{Design, Exchangeable, FeatureCovariance, Gaussian, Model, Rows, Tasks};
-use rand::{Rng, SeedableRng};
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
@@ -41,7 +41,6 @@ fn drawn((tasks, old, new): (usize, usize, usize), change: Change, seed: u64) ->
 
 fn main() -> cognate::Result<()> {
     let seeds: u64 = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(200);
-    let _ = ChaCha8Rng::seed_from_u64(0).next_u64();
     let none = Change { noise_variance: 1.0, covariance: 1.0, one_task: false };
     println!("tasks  old  new  change                drift  a refit's ratio  any task changed  mean statistic / freedom");
     for sizes in [(8, 20, 20), (30, 5, 5), (30, 20, 5), (30, 20, 20), (30, 5, 40), (100, 10, 3), (100, 10, 10)] {
@@ -55,10 +54,7 @@ fn main() -> cognate::Result<()> {
                 .into_par_iter()
                 .map(|seed| {
                     let [old, new] = drawn(sizes, change, 1000 + seed);
-                    let model = || {
-                        Model::new(Gaussian::default(), Exchangeable::new(FeatureCovariance::Diagonal))
-                            .intervals(cognate::Intervals::PlugIn)
-                    };
+                    let model = || Model::new(Gaussian::default(), Exchangeable::new(FeatureCovariance::Diagonal));
                     let fit = model().fit(&old)?;
                     let update = fit.update(&new)?;
                     let drift = update.drift().expect("it is tested").clone();

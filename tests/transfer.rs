@@ -485,7 +485,7 @@ fn an_update_of_a_family_is_near_the_approximation_of_all_rows() {
                 }
                 let map = fit.coordinates().to_original();
                 let exact = (&map * all.posterior.covariance(t) * map.transpose()).diagonal().map(f64::sqrt);
-                assert!((0..2).all(|k| (sd[k] / exact[k] - 1.0).abs() < tolerance), "{family} {inference:?} {sd} {exact}");
+                assert!((0..2).all(|k| (sd[k] / exact[k] - 1.0).abs() < 0.05), "{family} {inference:?} {sd} {exact}");
             }
             assert!(
                 (found.log_likelihood() - all.log_likelihood).abs() < 0.1,

@@ -11,11 +11,9 @@ use crate::quadratic::Quadratics;
 use crate::tasks::{Rows, Tasks};
 use nalgebra::DVector;
 
-/// A fit with more rows, and the E-steps before and after them.
+/// A fit with more rows.
 pub(crate) struct Renewed {
     pub fit: Fit,
-    pub before: Posterior<'static>,
-    pub after: Posterior<'static>,
     /// What the new rows of the tasks say by themselves, at the noise of the fit; none for families other than the Gaussian.
     pub added: Option<Quadratics>,
 }
@@ -82,7 +80,7 @@ impl Fit {
         fit.added = self.added + more.rows();
         fit.carried.reason = self.carried.average.is_some().then(|| "rows were added to the fit at its hyperparameters".into());
         fit.warnings = fit.find_warnings();
-        Ok(Renewed { fit, before, after: found.posterior, added })
+        Ok(Renewed { fit, added })
     }
 
     /// Logarithm of the unit of a task's target.

@@ -92,14 +92,14 @@ impl Fit {
             Ok(number)
         };
         let numbers = (0..more.len()).map(number).collect::<Result<Vec<_>>>()?;
-        let Renewed { fit, before, after, added } = self.renewed(more, &numbers)?;
+        let Renewed { fit, added } = self.renewed(more, &numbers)?;
         let changes = added.as_ref().map_or_else(Vec::new, |added| {
             let with_rows: Vec<usize> = (0..more.len()).filter(|t| more.statistics(*t).rows() > 0).collect();
             let of = |t: &usize| self.change(numbers[*t], more.statistics(*t).rows(), added);
             with_rows.par_iter().filter_map(of).collect()
         });
         let drift = if added.is_some() {
-            drift::between(self, (&before, &after), fit.tasks())
+            drift::of(self, fit.tasks())
         } else {
             Err("the hyperparameters of families other than the Gaussian are not tested, for what old rows say of them was not kept".into())
         };
