@@ -265,8 +265,24 @@ fn what_cannot_be_transferred_is_refused_in_words() {
     let mut sparse = rows(0..9, 12);
     sparse.push("few", &[1.0, 2.0], 3.0, 1.0).unwrap();
     let fit = fitted(Exchangeable::new(FeatureCovariance::Diagonal), &sparse.tasks(few.design()));
-    refused(fit.transfer(&new, Some(&["few"])), &["few", "do not decide the mean", "more of them"]);
-    assert!(fit.transfer(&new, Some(&["few", "t1"])).is_ok());
+    // What one row does not say of the mean is that of the fit.
+    let one = fit.transfer(&new, Some(&["few"])).unwrap();
+    assert_eq!((one.undecided(), fit.transfer(&new, Some(&["few", "t1"])).unwrap().undecided()), (2, 0));
+    let nobody = {
+        let mut rows = Rows::new("y", &["a", "b"]);
+        rows.name_task("nobody");
+        rows.tasks(&Design::varying(rows.features()))
+    };
+    let (from, all) = (fit.transfer(&nobody, Some(&["few"])).unwrap(), fit.transfer(&nobody, None).unwrap());
+    let variance = |x: &[f64; 3], own: &cognate::Transfer| {
+        let x = DVector::from_column_slice(x);
+        x.dot(&(own.tasks()[0].covariance() * &x))
+    };
+    // At the row itself the mean is what that row says, and known by it alone.
+    let at = DVector::from_row_slice(&[1.0, 1.0, 2.0]);
+    assert!((at.dot(&from.tasks()[0].coefficients()) - 3.0).abs() < 1e-7);
+    assert!(variance(&[1.0, 1.0, 2.0], &from) > variance(&[1.0, 1.0, 2.0], &all) + 0.1);
+    assert!(variance(&[1.0, 1.0, -1.0], &from).is_finite());
 }
 
 /// Of one parameter the posterior is an integral over a line.

@@ -52,6 +52,10 @@ pub(super) fn transfer(args: &TransferArgs, quiet: bool, progress: &Progress) ->
         let plural = |count: usize| if count == 1 { "" } else { "s" };
         let sources = transfer.sources().count();
         note!("cognate: {new} new task{}, {without} without rows, from {sources} task{} of the fit", plural(new), plural(sources));
+        if transfer.undecided() > 0 {
+            let count = transfer.undecided();
+            note!("cognate: the sources say nothing of {count} direction{} of the mean, which is that of all tasks there", plural(count));
+        }
     }
     let records = match &args.predict {
         None => {

@@ -33,7 +33,7 @@ pub use predict::{Forecast, Prediction};
 pub(crate) use renewed::Renewed;
 #[cfg(test)]
 pub(crate) use unseen::Believed;
-pub(crate) use unseen::{Belief, moments};
+pub(crate) use unseen::{Belief, MeansOf, moments};
 pub use variance_test::VarianceTest;
 pub use visibility::Visibility;
 

@@ -7,7 +7,8 @@ use crate::error::{Error, Result};
 use crate::likelihood::{Dispersion, Family, Generalised, Likelihood, Observations};
 use crate::linalg;
 use crate::posterior::Posterior;
-use crate::prior::TaskScales;
+use crate::prior::{Mean, TaskScales};
+use crate::quadratic::{Quadratic, Quadratics};
 use crate::tasks::Tasks;
 use nalgebra::{DMatrix, DVector};
 use std::sync::Arc;
@@ -38,6 +39,23 @@ impl Belief {
     pub(crate) fn moments(&self) -> (DVector<f64>, DMatrix<f64>) {
         moments(self.0.iter().map(|own| (own.weight, own.mean.clone(), own.covariance())))
     }
+}
+
+/// The mean of every group in fitted coordinates and its covariance as some tasks alone say it, none for a group without any of them, and of how many directions of it
+/// they say nothing.
+pub(crate) struct MeansOf {
+    pub of_group: Vec<Option<(DVector<f64>, DMatrix<f64>)>>,
+    pub undecided: usize,
+}
+
+/// Directions along which a curvature is 0 to rounding, by columns.
+fn silent(curvature: &DMatrix<f64>) -> DMatrix<f64> {
+    const ROUNDING: f64 = 1e-10;
+    let unit = curvature.diagonal().map(|own| if own > 0.0 { own.sqrt().recip() } else { 1.0 });
+    let n = unit.len();
+    let (values, axes) = linalg::symmetric_eigen(&DMatrix::from_fn(n, n, |i, j| unit[i] * unit[j] * curvature[(i, j)]));
+    let none: Vec<usize> = (0..n).filter(|k| values[*k] < ROUNDING).collect();
+    DMatrix::from_fn(n, none.len(), |i, k| unit[i] * axes[(i, none[k])])
 }
 
 /// Mean and covariance of a mixture of normal distributions.
@@ -83,27 +101,58 @@ impl Fit {
         Ok(Belief(mixture.shares.iter().enumerate().map(component).collect()))
     }
 
-    /// What these tasks alone say of the mean of every group, at the hyperparameters of the fit: the mean and its covariance in fitted coordinates, none for a
-    /// group without any of them. The mean is the only thing by which tasks teach one of which nothing is known but that it is a task, so with a flat prior of the
-    /// mean few of them leave it wide. An E-step over them.
+    /// What these tasks alone say of the mean of every group, at the hyperparameters of the fit. The mean is the only thing by which tasks teach one of which nothing is
+    /// known but that it is a task, so with a flat prior of the mean few of them leave it wide. Where their rows say nothing at all of a direction of the mean it is that of the fit,
+    /// with its uncertainty. An E-step over them.
     ///
     /// # Errors
-    /// [`Error::NotPositiveDefinite`] where their rows do not decide the mean, and what [`Posterior::given`] refuses.
-    pub(crate) fn means_from(&self, sources: &[usize]) -> Result<Vec<Option<(DVector<f64>, DMatrix<f64>)>>> {
-        let prior = self.prior.of_tasks(sources)?;
-        let quadratics = self.quadratics()?.of_tasks(sources);
-        let posterior = Posterior::given(&quadratics, &prior)?;
-        let p = self.tasks.design().len();
-        let (mean, covariance) = expand_mean(&posterior, &prior, p);
-        let mut present = 0;
-        let of_group = |group: usize| {
-            let place = present * p;
-            sources.iter().any(|t| self.tasks.group(*t) == group).then(|| {
-                present += 1;
-                (mean.rows(place, p).into_owned(), covariance.view((place, place), (p, p)).into_owned())
-            })
+    /// What [`Posterior::given`] refuses.
+    pub(crate) fn means_from(&self, sources: &[usize]) -> Result<MeansOf> {
+        let (p, features) = (self.tasks.design().len(), &self.prior.mean_features);
+        let mut present: Vec<usize> = sources.iter().map(|t| self.tasks.group(*t)).collect();
+        present.sort_unstable();
+        present.dedup();
+        let mut prior = self.prior.of_tasks(sources)?;
+        let given = self.quadratics()?.of_tasks(sources);
+        // About the mean of the fit, so that a prior of the mean about 0 is one about that.
+        let about = |place: usize| {
+            let own = given.task(place);
+            let mean = self.fitted_mean(self.tasks.group(sources[place]));
+            Quadratic { linear: &own.linear - &own.curvature * mean, ..own }
         };
-        Ok((0..self.prior.groups.len()).map(of_group).collect())
+        let moved = matches!(prior.mean, Mean::Profiled | Mean::Integrated) && !features.is_empty() && prior.mean_precision.is_empty();
+        let quadratics = if moved { Quadratics::new(&(0..sources.len()).map(about).collect::<Vec<_>>())? } else { given.clone() };
+        let mut undecided = 0;
+        if moved {
+            let m = features.len();
+            let mut precision = DMatrix::zeros(m * present.len(), m * present.len());
+            for (place, group) in present.iter().enumerate() {
+                let of_group = (0..sources.len()).filter(|t| self.tasks.group(sources[*t]) == *group);
+                let total = of_group.fold(DMatrix::zeros(p, p), |sum, t| sum + given.task(t).curvature);
+                let nothing = silent(&total.select_rows(features).select_columns(features));
+                if nothing.ncols() > 0 {
+                    undecided += nothing.ncols();
+                    let known = self.fitted_mean_covariance(*group).select_rows(features).select_columns(features);
+                    let inverse = linalg::cholesky(nothing.tr_mul(&(known * &nothing))).map(|root| linalg::inverse_of_cholesky(&root));
+                    let inverse = inverse.ok_or_else(|| Error::NotPositiveDefinite {
+                        matrix: "the covariance of the mean".into(),
+                        remedy: "let all tasks of the fit teach: leave the sources out".into(),
+                    })?;
+                    precision.view_mut((place * m, place * m), (m, m)).copy_from(&(&nothing * inverse * nothing.transpose()));
+                }
+            }
+            if undecided > 0 {
+                prior.mean_precision = precision;
+            }
+        }
+        let posterior = Posterior::given(&quadratics, &prior)?;
+        let (mean, covariance) = expand_mean(&posterior, &prior, p);
+        let of_group = |group: usize| {
+            let place = present.iter().position(|own| *own == group)? * p;
+            let back = if moved { self.fitted_mean(group) } else { DVector::zeros(p) };
+            Some((back + mean.rows(place, p), covariance.view((place, place), (p, p)).into_owned()))
+        };
+        Ok(MeansOf { of_group: (0..self.prior.groups.len()).map(of_group).collect(), undecided })
     }
 
     /// A task of a group about that mean.
@@ -222,9 +271,10 @@ impl Fit {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::graph::TaskGraph;
     use crate::posterior::Posterior;
-    use crate::prior::{Groups, Mean, Prior, Relatedness};
+    use crate::prior::{Groups, Prior, Relatedness};
     use crate::quadratic::{Quadratic, Quadratics};
     use nalgebra::{DMatrix, dmatrix, dvector};
 

@@ -9,7 +9,7 @@ pub use update::{TaskChange, Update};
 
 use crate::error::{Error, Result, suggestion};
 use crate::likelihood::{Gaussian, Likelihood};
-use crate::model::{Fit, Forecast};
+use crate::model::{Fit, Forecast, MeansOf};
 use crate::tasks::Tasks;
 use learned::Learned;
 use nalgebra::{DMatrix, DVector};
@@ -21,6 +21,7 @@ use std::collections::HashSet;
 pub struct Transfer<'a> {
     fit: &'a Fit,
     sources: Vec<usize>,
+    undecided: usize,
     tasks: Vec<NewTask<'a>>,
 }
 
@@ -46,8 +47,9 @@ impl Fit {
     /// is what the sources say. O(d^3) for each, and an E-step over the sources.
     ///
     /// With `from` only these tasks of the fit teach the new ones, at the hyperparameters of all. What they teach is where the mean is, which has a flat prior,
-    /// so that intervals from one or two sources are wide, also where these are known well: nobody knows how far they are from other tasks but by K. The sources themselves
-    /// do not change.
+    /// so that intervals from one or two sources are wide, also where these are known well: nobody knows how far they are from other tasks but by K. Where the rows of the
+    /// sources say nothing at all of a direction of the mean (a feature that is the same in all of them) it is that of the fit ([`Transfer::undecided`]). The sources themselves do
+    /// not change.
     ///
     /// ```
     /// use cognate::{Design, Exchangeable, FeatureCovariance, Gaussian, Model, Rows};
@@ -73,8 +75,7 @@ impl Fit {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Arguments`] for a task of the fit ([`Fit::update`] takes more rows of these), other features, sources that the fit has not or whose rows do not decide the
-    /// mean, sources of a fit with a kernel or clusters, and rows that tasks share; [`Error::UnknownTask`] where the structure has no prior for new tasks;
+    /// [`Error::Arguments`] for a task of the fit ([`Fit::update`] takes more rows of these), other features, sources that the fit has not, sources of a fit with a kernel or clusters, and rows that tasks share; [`Error::UnknownTask`] where the structure has no prior for new tasks;
     /// [`Error::BadTarget`] for a target that the family cannot have.
     pub fn transfer<'a>(&'a self, tasks: &Tasks, from: Option<&[&str]>) -> Result<Transfer<'a>> {
         let tasks = &self.alike(tasks)?;
@@ -88,7 +89,7 @@ impl Fit {
             return Err(Error::Arguments(problem.into()));
         }
         let sources = from.map(|names| self.sources(names)).transpose()?;
-        let means = sources.as_ref().map(|sources| self.means(sources)).transpose()?;
+        let means = sources.as_ref().map(|sources| self.means_from(sources)).transpose()?;
         let groups = (0..tasks.len()).map(|t| self.group_of_new(tasks, t)).collect::<Result<Vec<_>>>()?;
         let data = self.observations(tasks, &groups)?;
         let likelihoods = (0..self.prior().groups.len()).map(|group| self.likelihood_of_new(group)).collect::<Result<Vec<_>>>()?;
@@ -98,7 +99,7 @@ impl Fit {
                 None => self.belief(&name, group)?,
                 Some(means) => {
                     self.check_unseen(&name)?;
-                    let mean = means[group].clone().ok_or_else(|| {
+                    let mean = means.of_group[group].clone().ok_or_else(|| {
                         let of = self.tasks().groups().get(group).cloned().unwrap_or_default();
                         Error::Arguments(format!("task '{name}' is of the group (family) '{of}', and no source is; name one that is"))
                     })?;
@@ -117,7 +118,8 @@ impl Fit {
             Ok(NewTask { fit: self, name, group, rows, learned })
         };
         let each = (0..tasks.len()).into_par_iter().map(learn).collect::<Result<Vec<_>>>()?;
-        Ok(Transfer { fit: self, sources: sources.unwrap_or_else(|| (0..self.tasks().len()).collect()), tasks: each })
+        let undecided = means.as_ref().map_or(0, |means: &MeansOf| means.undecided);
+        Ok(Transfer { fit: self, undecided, sources: sources.unwrap_or_else(|| (0..self.tasks().len()).collect()), tasks: each })
     }
 
     /// The numbers of named tasks of the fit, each once.
@@ -142,20 +144,6 @@ impl Fit {
         };
         Err(Error::Arguments(problem.into()))
     }
-
-    fn means(&self, sources: &[usize]) -> Result<Vec<Option<(DVector<f64>, DMatrix<f64>)>>> {
-        self.means_from(sources).map_err(|error| match error {
-            Error::NotPositiveDefinite { .. } => {
-                let names: Vec<&str> = sources.iter().take(5).map(|t| self.tasks().names()[*t].as_str()).collect();
-                let more = if sources.len() > 5 { " .." } else { "" };
-                Error::Arguments(format!(
-                    "the rows of the sources ({}{more}) do not decide the mean of all features; name more of them",
-                    names.join(", ")
-                ))
-            }
-            other => other,
-        })
-    }
 }
 
 impl<'a> Transfer<'a> {
@@ -167,6 +155,11 @@ impl<'a> Transfer<'a> {
     /// The one of that name.
     pub fn task(&self, name: &str) -> Option<&NewTask<'a>> {
         self.tasks.iter().find(|task| task.name == name)
+    }
+
+    /// Of how many directions of the mean the rows of the sources say nothing, so that it is that of the fit there.
+    pub fn undecided(&self) -> usize {
+        self.undecided
     }
 
     /// Names of the tasks that taught them.
