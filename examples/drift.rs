@@ -1,6 +1,6 @@
 //! How often `update` tells of drift where there is none, and where the noise or how far tasks vary has changed.
 //!
-//! `cargo run --release --example drift -- SEEDS`: a line for each setting, of tasks with so many old and new rows, an intercept and two slopes; rates at a probability of .01.
+//! `cargo run --release --example drift -- SEEDS` (20 unless given): a line for each setting, of tasks with so many old and new rows, an intercept and two slopes; rates at a probability of .01.
 
 use cognate::{Design, Exchangeable, FeatureCovariance, Gaussian, Model, Rows, Tasks};
 use rand::SeedableRng;
@@ -15,6 +15,9 @@ struct Change {
     covariance: f64,
     one_task: bool,
 }
+
+/// Of one simulation: whether drift was told of, whether a likelihood ratio would have, whether a task was said to have changed, and the statistic over its degrees of freedom.
+type Told = (bool, bool, bool, f64);
 
 /// Standard deviations of the tasks.
 const SPREAD: [f64; 3] = [0.7, 0.4, 0.3];
@@ -40,7 +43,7 @@ fn drawn((tasks, old, new): (usize, usize, usize), change: Change, seed: u64) ->
 }
 
 fn main() -> cognate::Result<()> {
-    let seeds: u64 = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(200);
+    let seeds: u64 = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(20);
     let none = Change { noise_variance: 1.0, covariance: 1.0, one_task: false };
     println!("tasks  old  new  change                drift  a refit's ratio  any task changed  mean statistic / freedom");
     for sizes in [(8, 20, 20), (30, 5, 5), (30, 20, 5), (30, 20, 20), (30, 5, 40), (100, 10, 3), (100, 10, 10)] {
@@ -50,7 +53,7 @@ fn main() -> cognate::Result<()> {
             ("noise variance x 1.3", Change { noise_variance: 1.3, ..none }),
             ("K x 4", Change { covariance: 4.0, ..none }),
         ] {
-            let each: Vec<(bool, bool, bool, f64)> = (0..seeds)
+            let each: Vec<Told> = (0..seeds)
                 .into_par_iter()
                 .map(|seed| {
                     let [old, new] = drawn(sizes, change, 1000 + seed);
@@ -66,7 +69,7 @@ fn main() -> cognate::Result<()> {
                     Ok((drift.p_value < 0.01, naive, changed, drift.statistic / drift.freedom.max(1) as f64))
                 })
                 .collect::<cognate::Result<_>>()?;
-            let share = |of: &dyn Fn(&(bool, bool, bool, f64)) -> bool| each.iter().filter(|own| of(own)).count() as f64 / seeds as f64;
+            let share = |of: &dyn Fn(&Told) -> bool| each.iter().filter(|own| of(own)).count() as f64 / seeds as f64;
             let mean = each.iter().map(|own| own.3).sum::<f64>() / seeds as f64;
             let (tasks, old, new) = sizes;
             let rates = [share(&|own| own.0), share(&|own| own.1), share(&|own| own.2)];

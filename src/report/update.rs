@@ -1,6 +1,6 @@
 //! An update in words: what was added, and whether it goes with what the fit had learned.
 
-use crate::transfer::{Drift, TaskChange, Update};
+use crate::transfer::{Drift, Move, TaskChange, Update};
 
 /// Most tasks that are named.
 const NAMED: usize = 5;
@@ -23,16 +23,17 @@ pub(crate) fn update_notes(update: &Update, alarm: f64) -> Vec<String> {
 }
 
 fn drifted(drift: &Drift) -> String {
-    let mut moved: Vec<_> = drift.hyperparameters.iter().filter(|own| own.z.abs() > 2.0).collect();
+    /// Standard deviations from which on a hyperparameter is named beside the one that has moved most.
+    const FAR: f64 = 3.0;
+    let mut moved: Vec<&Move> = drift.hyperparameters.iter().collect();
     moved.sort_by(|a, b| b.z.abs().total_cmp(&a.z.abs()));
-    let of = |own: &&crate::transfer::Move| match own.name.as_str() {
-        "noise" => format!("noise about {:.2} times as large", own.ratio),
-        name => format!("tasks vary about {:.2} times as far in {name}", own.ratio),
+    let named = moved.iter().filter(|own| own.z.abs() > FAR).count().clamp(1, NAMED);
+    let of = |own: &&Move| match (own.name.as_str(), own.ratio.is_finite()) {
+        ("noise", _) => format!("noise about {:.2} times as large", own.ratio),
+        (name, true) => format!("tasks vary about {:.2} times as far in {name}", own.ratio),
+        (name, false) => format!("tasks vary in {name}, where they did not"),
     };
-    let which = match moved.as_slice() {
-        [] => "several by a little".to_string(),
-        some => some.iter().take(NAMED).map(of).collect::<Vec<_>>().join(", "),
-    };
+    let which = moved.iter().take(named).map(of).collect::<Vec<_>>().join(", ");
     format!(
         "the hyperparameters no longer fit (p = {}): {which}; a refit would gain about {:.1} in log-likelihood: fit all rows anew",
         probability(drift.p_value),
