@@ -78,6 +78,13 @@ pub(crate) struct Climbed {
     found: Option<Approximation>,
 }
 
+impl Climbed {
+    /// Where a climb ended that was made before.
+    pub(crate) fn at(prior: Prior, dispersion: Dispersion, trace: Vec<Step>, stop: Stop) -> Self {
+        Climbed { prior, dispersion, trace, stop, quadratics: None, found: None }
+    }
+}
+
 /// Change of a coefficient below which quadratics stand for an EM step, which moves the prior by more.
 const ROUGHLY: f64 = 1e-3;
 

@@ -236,12 +236,7 @@ impl Error {
     /// A [`Error::MissingColumn`] that suggests the nearest of `available`.
     pub fn missing_column<S: AsRef<str>>(column: &str, available: impl IntoIterator<Item = S>) -> Error {
         let names: Vec<String> = available.into_iter().map(|name| name.as_ref().to_string()).collect();
-        let nearest = names
-            .iter()
-            .map(|name| (strsim::damerau_levenshtein(&name.to_lowercase(), &column.to_lowercase()), name))
-            .min_by_key(|(distance, _)| *distance)
-            .filter(|(distance, name)| *distance <= 2.max(name.len() / 3) && *distance < name.len());
-        let hint = nearest.map(|(_, name)| format!(" (did you mean '{name}'?)")).unwrap_or_default();
+        let hint = suggestion(column, names.iter().map(String::as_str));
         Error::MissingColumn { column: column.to_string(), hint, available: names.join(", ") }
     }
 
@@ -249,4 +244,14 @@ impl Error {
     pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Error {
         Error::Io { path: path.as_ref().to_path_buf(), source }
     }
+}
+
+/// ` (did you mean ...?)` with the name nearest to one that there is not, or nothing.
+pub(crate) fn suggestion<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let wanted = wanted.to_lowercase();
+    let nearest = names
+        .map(|name| (strsim::damerau_levenshtein(&name.to_lowercase(), &wanted), name))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, name)| *distance <= 2.max(name.len() / 3) && *distance < name.len());
+    nearest.map(|(_, name)| format!(" (did you mean '{name}'?)")).unwrap_or_default()
 }

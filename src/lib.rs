@@ -40,6 +40,7 @@ mod scores;
 pub mod simulate;
 pub mod structure;
 mod tasks;
+mod transfer;
 
 pub use error::{Error, Result};
 pub use formula::Formula;
@@ -62,6 +63,7 @@ pub use structure::{
     Pooled, Robust, Smooth, Structure, edge_scores,
 };
 pub use tasks::{Coordinates, DescriptorValues, Descriptors, Design, INTERCEPT, Rows, Summaries, TargetUnit, Tasks};
+pub use transfer::{Drift, Move, NewTask, TaskChange, Transfer, Update};
 
 /// The code in README.md is compiled and run with the tests.
 #[cfg(doctest)]

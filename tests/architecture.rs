@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Low to high: a room uses only rooms before it.
-const ROOMS: [&str; 18] = [
+const ROOMS: [&str; 19] = [
     "error",
     "linalg",
     "quadratic",
@@ -19,6 +19,7 @@ const ROOMS: [&str; 18] = [
     "em",
     "model",
     "scores",
+    "transfer",
     "compare",
     "report",
     "cli",

@@ -1,19 +1,35 @@
-//! The session in README.md is what the program prints.
+//! The sessions in README.md and the guide are what the program prints.
 
 use assert_cmd::Command;
 use std::path::Path;
 
-#[test]
-fn readme_session_is_true() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = std::fs::read_to_string(root.join("README.md")).unwrap();
-    let session = page.split("```console\n").nth(1).expect("README has a session").split("```").next().unwrap();
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The commands of the first session of a page, and what it says that they print.
+fn session(page: &str) -> Vec<(String, String)> {
+    let page = std::fs::read_to_string(root().join(page)).unwrap();
+    let sessions = page.split("```console\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let blocks = sessions.flat_map(|session| session.split("$ ").skip(1));
+    blocks
+        .map(|block| block.split_once('\n').map(|(command, printed)| (command.to_string(), printed.trim_end().to_string())).unwrap())
+        .collect()
+}
+
+/// A folder with the School data.
+fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("data")).unwrap();
-    std::fs::copy(root.join("data/school.csv.gz"), folder.path().join("data/school.csv.gz")).unwrap();
-    let mut commands = 0;
-    for block in session.split("$ ").skip(1) {
-        let (command, expected) = block.split_once('\n').unwrap();
+    std::fs::copy(root().join("data/school.csv.gz"), folder.path().join("data/school.csv.gz")).unwrap();
+    folder
+}
+
+#[test]
+fn readme_session_is_true() {
+    let folder = folder();
+    let blocks = session("README.md");
+    for (command, expected) in &blocks {
         let words: Vec<&str> = command.split_whitespace().collect();
         assert_eq!(words[0], "cognate");
         let (words, most) = match words.iter().position(|w| *w == "|") {
@@ -22,9 +38,49 @@ fn readme_session_is_true() {
         };
         let output = Command::cargo_bin("cognate").unwrap().current_dir(folder.path()).args(words).output().unwrap();
         let shown: Vec<String> = String::from_utf8(output.stdout).unwrap().lines().take(most).map(|l| l.trim_end().into()).collect();
-        let expected: Vec<&str> = expected.trim_end().lines().map(str::trim_end).collect();
+        let expected: Vec<&str> = expected.lines().map(str::trim_end).collect();
         assert_eq!(shown, expected, "{command}");
-        commands += 1;
     }
-    assert!(commands >= 3);
+    assert!(blocks.len() >= 3);
+}
+
+/// The words of a line, between spaces and commas.
+fn words(line: &str) -> Vec<&str> {
+    line.split([' ', ',']).collect()
+}
+
+/// Whether a number, to the decimals of the page, or a word is that of the page.
+fn is_that(found: &str, told: &str) -> bool {
+    match (found.parse::<f64>(), told.parse::<f64>(), told.split_once('.')) {
+        (Ok(found), Ok(_), Some((_, decimals))) => format!("{found:.*}", decimals.len()) == told,
+        _ => found == told,
+    }
+}
+
+/// Commands go through the shell; numbers are rounded on the page.
+#[test]
+fn sessions_of_the_guide_are_true() {
+    let program = assert_cmd::cargo::cargo_bin("cognate");
+    let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    for page in ["docs/guide/transfer.md"] {
+        let folder = folder();
+        let blocks = session(page);
+        for (command, expected) in &blocks {
+            let output = std::process::Command::new("sh")
+                .args(["-c", &format!("({command}) 2>&1")])
+                .current_dir(folder.path())
+                .env("PATH", &path)
+                .output()
+                .unwrap();
+            let shown = String::from_utf8(output.stdout).unwrap();
+            let (shown, expected): (Vec<&str>, Vec<&str>) = (shown.trim_end().lines().collect(), expected.lines().collect());
+            let same = shown.len() == expected.len()
+                && shown.iter().zip(&expected).all(|(shown, expected)| {
+                    let (shown, expected) = (words(shown), words(expected));
+                    shown.len() == expected.len() && shown.iter().zip(&expected).all(|(found, told)| is_that(found, told))
+                });
+            assert!(same, "{page}: {command}\n{}", shown.join("\n"));
+        }
+        assert!(blocks.len() >= 3);
+    }
 }

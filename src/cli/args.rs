@@ -12,6 +12,7 @@ use super::shape::ShapeArgs;
 use super::simulate::SimulateArgs;
 use super::statistics::{StatisticsArgs, SumArgs};
 use super::summaries::SummaryArgs;
+use super::transfer::{TransferArgs, UpdateArgs};
 use crate::csv::{Columns, Uses, Varying};
 use crate::error::{Error, Result};
 use crate::formula::Formula;
@@ -58,6 +59,10 @@ pub(super) enum Command {
     Tasks(TasksArgs),
     /// Predicts the rows of a table, as CSV
     Predict(PredictArgs),
+    /// Prints the parameters of tasks that a model has not seen, or predicts their rows, as CSV
+    Transfer(TransferArgs),
+    /// Adds rows of known tasks to a model, without the rows that it was fitted to
+    Update(UpdateArgs),
     /// Prints the task graph of a model
     Graph(GraphArgs),
     /// Draws a table from a prior, with the truth beside it

@@ -23,6 +23,7 @@ mod shape;
 mod simulate;
 mod statistics;
 mod summaries;
+mod transfer;
 
 use clap::Parser;
 use std::ffi::OsString;

@@ -4,14 +4,15 @@ use super::args::Format;
 use super::known;
 use super::progress::Progress;
 use super::run::{check_output, csv_text, json, source_name};
-use crate::csv::{self, Schema};
+use crate::csv::{self, Query, Schema};
 use crate::error::{Error, Result};
-use crate::model::{Fit, write_whole};
+use crate::model::{Fit, Forecast, Prediction, write_whole};
 use crate::report;
 use crate::scores::Outcome;
 use clap::Args;
 use nalgebra::{DMatrix, DVector};
 use statrs::distribution::{ContinuousCDF, Normal};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
@@ -65,33 +66,78 @@ pub(super) fn tasks(args: &TasksArgs) -> Result<String> {
     let reach = check_interval(args.interval)?;
     let names = fit.tasks().design().features();
     let deviations = if args.deviations { Some(fit.deviations()?) } else { None };
-    let header = ["task", "feature", "estimate", "sd", "low", "high", "own_share"].map(String::from).to_vec();
-    let lines = |task: &str, estimate: &DVector<f64>, covariance: &DMatrix<f64>, share: &str| {
-        let of = |k: usize| {
-            let (value, sd) = (estimate[k], covariance[(k, k)].max(0.0).sqrt());
-            let numbers = [value, sd, value - reach * sd, value + reach * sd].map(|v| v.to_string());
-            [vec![task.to_string(), names[k].clone()], numbers.to_vec(), vec![share.to_string()]].concat()
-        };
-        (0..names.len()).map(of).collect::<Vec<_>>()
-    };
     let rows = (0..fit.tasks().len()).flat_map(|t| {
         let (estimate, covariance) = match &deviations {
             Some(all) => all[t].clone(),
             None => (fit.coefficients(t), fit.covariance(t)),
         };
         let share = fit.own_share(t).map(|s| s.to_string()).unwrap_or_default();
-        lines(&fit.tasks().names()[t], &estimate, &covariance, &share)
+        parameters((&fit.tasks().names()[t], names), (&estimate, &covariance), reach, &share)
     });
     let newcomers = fit.newcomers();
     let placed = newcomers.iter().filter(|_| !args.deviations).flat_map(|task| {
         let (estimate, covariance) = fit.newcomer(task).expect("it is one of them");
-        lines(task, &estimate, &covariance, "0")
+        parameters((task, names), (&estimate, &covariance), reach, "0")
     });
     let detached = fit.detached().filter(|_| !args.deviations).into_iter().flat_map(|alone| {
-        let of = |t: usize| lines(&alone.tasks().names()[t], &alone.coefficients(t), &alone.covariance(t), "1");
+        let of = |t: usize| parameters((&alone.tasks().names()[t], names), (&alone.coefficients(t), &alone.covariance(t)), reach, "1");
         (0..alone.tasks().len()).flat_map(of).collect::<Vec<_>>()
     });
-    csv_text(std::iter::once(header).chain(rows).chain(placed).chain(detached))
+    csv_text(std::iter::once(header(&PARAMETERS)).chain(rows).chain(placed).chain(detached))
+}
+
+/// Columns of a table of parameters, and of one of predictions.
+pub(super) const PARAMETERS: [&str; 7] = ["task", "feature", "estimate", "sd", "low", "high", "own_share"];
+pub(super) const PREDICTIONS: [&str; 6] = ["row", "task", "mean", "sd", "lower", "upper"];
+
+pub(super) fn header(columns: &[&str]) -> Vec<String> {
+    columns.iter().map(|column| column.to_string()).collect()
+}
+
+/// The lines of a task, a feature each.
+pub(super) fn parameters(
+    (task, names): (&str, &[String]),
+    (estimate, covariance): (&DVector<f64>, &DMatrix<f64>),
+    reach: f64,
+    share: &str,
+) -> Vec<Vec<String>> {
+    let of = |k: usize| {
+        let (value, sd) = (estimate[k], covariance[(k, k)].max(0.0).sqrt());
+        let numbers = [value, sd, value - reach * sd, value + reach * sd].map(|v| v.to_string());
+        [vec![task.to_string(), names[k].clone()], numbers.to_vec(), vec![share.to_string()]].concat()
+    };
+    (0..names.len()).map(of).collect()
+}
+
+/// The line of a row; where the table counts successes, so do predictions.
+pub(super) fn prediction(query: &Query, own: &Prediction) -> Vec<String> {
+    let unit = if query.counts { query.weight } else { 1.0 };
+    let plain = |v: f64| if v.abs() < 1e16 { v.to_string() } else { format!("{v:e}") };
+    let numbers = [own.mean, own.sd, own.lower, own.upper].map(|v| plain(unit * v));
+    [vec![query.row.to_string(), query.task.clone()], numbers.to_vec()].concat()
+}
+
+/// The forecast of a row by the fit alone, whose tasks have these numbers.
+pub(super) fn forecast(fit: &Fit, known: &HashMap<&str, usize>, query: &Query, schema: &Schema) -> Result<Forecast> {
+    let number = known.get(query.task.as_str()).copied();
+    if let (Some(own), Some(named)) = (number.and_then(|t| fit.tasks().groups().get(fit.tasks().group(t))), &query.family)
+        && own != named
+    {
+        let column = schema.family.clone().unwrap_or_default();
+        let (row, task) = (query.row, &query.task);
+        let problem =
+            format!("row {row}: task '{task}' has the family '{named}' in column '{column}' and was fitted with '{own}'; correct the cell");
+        return Err(Error::Arguments(problem));
+    }
+    match (number, &query.family) {
+        (None, Some(family)) => fit.forecast_new(family, &query.task, &query.x, query.weight, query.offset),
+        _ => fit.forecast(number, &query.task, &query.x, query.weight, query.offset),
+    }
+}
+
+/// The numbers of the tasks of a fit by name.
+pub(super) fn numbers(fit: &Fit) -> HashMap<&str, usize> {
+    fit.tasks().names().iter().enumerate().map(|(t, name)| (name.as_str(), t)).collect()
 }
 
 pub(super) fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> Result<String> {
@@ -111,27 +157,11 @@ pub(super) fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> R
     }
     let queries =
         csv::read_queries(progress.watch(csv::open_columns(&args.data, Some(&schema.needed()))?), &source_name(&args.data), &schema)?;
-    let known: std::collections::HashMap<&str, usize> =
-        fit.tasks().names().iter().enumerate().map(|(t, name)| (name.as_str(), t)).collect();
-    let mut records = vec![["row", "task", "mean", "sd", "lower", "upper"].map(String::from).to_vec()];
+    let known = numbers(&fit);
+    let mut records = vec![header(&PREDICTIONS)];
     let mut outcomes = Vec::new();
     for query in &queries {
-        let number = known.get(query.task.as_str()).copied();
-        if let (Some(own), Some(named)) = (number.and_then(|t| fit.tasks().groups().get(fit.tasks().group(t))), &query.family)
-            && own != named
-        {
-            let column = schema.family.clone().unwrap_or_default();
-            let (row, task) = (query.row, &query.task);
-            let problem = format!(
-                "row {row}: task '{task}' has the family '{named}' in column '{column}' and was fitted with '{own}'; correct the cell"
-            );
-            return Err(Error::Arguments(problem));
-        }
-        let forecast = match (number, &query.family) {
-            (None, Some(family)) => fit.forecast_new(family, &query.task, &query.x, query.weight, query.offset)?,
-            _ => fit.forecast(number, &query.task, &query.x, query.weight, query.offset)?,
-        };
-        let p = forecast.prediction(args.interval);
+        let p = forecast(&fit, &known, query, &schema)?.prediction(args.interval);
         if let Some(target) = query.target.filter(|_| args.score) {
             if let Some(problem) = p.forecast().refuses(target) {
                 let column = if schema.targets.is_empty() { &schema.target } else { &query.task };
@@ -139,11 +169,7 @@ pub(super) fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> R
             }
             outcomes.push(Outcome { task: query.task.clone(), forecast: p.forecast().clone(), target, weight: query.weight });
         }
-        // Where the table counts successes, so do predictions.
-        let unit = if query.counts { query.weight } else { 1.0 };
-        let plain = |v: f64| if v.abs() < 1e16 { v.to_string() } else { format!("{v:e}") };
-        let numbers = [p.mean, p.sd, p.lower, p.upper].map(|v| plain(unit * v));
-        records.push([vec![query.row.to_string(), query.task.clone()], numbers.to_vec()].concat());
+        records.push(prediction(query, &p));
     }
     let text = csv_text(records)?;
     if args.score && outcomes.is_empty() {

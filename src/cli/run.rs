@@ -11,6 +11,7 @@ use super::progress::Progress;
 use super::simulate;
 use super::statistics;
 use super::summaries;
+use super::transfer;
 use crate::csv::{self, Columns, Schema, Table};
 use crate::em::Step;
 use crate::error::{Error, Result};
@@ -41,6 +42,8 @@ pub(super) fn execute(cli: &Cli) -> Result<Output> {
         Command::Compare(args) => compare::compare(args, &cli.words, cli.quiet, &progress).map(Output::from),
         Command::Tasks(args) => predict::tasks(args).map(Output::from),
         Command::Predict(args) => predict::predict(args, cli.quiet, &progress).map(Output::from),
+        Command::Transfer(args) => transfer::transfer(args, cli.quiet, &progress).map(Output::from),
+        Command::Update(args) => transfer::update(args, cli.quiet, &progress).map(Output::from),
         Command::Graph(args) => graph::graph(args, cli.quiet, &progress).map(Output::from),
         Command::Simulate(args) => simulate::simulate(args, &progress).map(Output::from),
     }

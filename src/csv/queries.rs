@@ -5,7 +5,7 @@ use super::families::Uses;
 use super::sides::Sides;
 use super::{Schema, Source, cell_of};
 use crate::error::{Error, Result};
-use crate::tasks::INTERCEPT;
+use crate::tasks::{INTERCEPT, Rows};
 use std::io::Read;
 
 /// One row of a table to predict.
@@ -35,7 +35,46 @@ pub struct Query {
 /// # Errors
 /// A missing column or cell, a cell that is no number, or a level that the fit did not see.
 pub fn read_queries(input: impl Read, name: &str, schema: &Schema) -> Result<Vec<Query>> {
-    let mut source = Source::new(input, name)?;
+    queries(Source::new(input, name)?, schema, false)
+}
+
+/// Reads more rows of the tasks of a fitted model, or of new ones, by its schema, which must have the columns that the table of the fit had (not a wide one). A task
+/// all of whose targets are empty is there without a row; where the target is empty nothing else of the row but the task and the family is looked at.
+///
+/// ```
+/// use cognate::csv::{Coding, Schema, read_more};
+/// let schema = Schema { task: "site".into(), target: "y".into(), codings: vec![Coding { column: "x".into(), levels: None }], ..Schema::default() };
+/// let rows = read_more("site,y,x\na,1.5,2\nb,,\n".as_bytes(), "more.csv", &schema)?;
+/// assert_eq!((rows.names().len(), rows.len()), (2, 1));
+/// # Ok::<(), cognate::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`read_queries`], and where a column is missing or there is no row.
+pub fn read_more(input: impl Read, name: &str, schema: &Schema) -> Result<Rows> {
+    let source = Source::new(input, name)?;
+    for column in [&schema.weights, &schema.trials, &schema.family].into_iter().flatten().chain([&schema.target]) {
+        source.column(column)?;
+    }
+    let features: Vec<String> = schema.codings.iter().flat_map(Coding::features).collect();
+    let mut rows = Rows::new(&schema.target, &features);
+    for query in queries(source, schema, true)? {
+        match query.target {
+            Some(target) => rows.push_with_offset(&query.task, &query.x, target, query.weight, query.offset)?,
+            None => rows.name_task(&query.task),
+        }
+        if let Some(family) = &query.family {
+            rows.set_group(&query.task, family)?;
+        }
+    }
+    if rows.names().is_empty() {
+        return Err(Error::NoRows { source_name: name.into(), remedy: "there is a header but nothing below it".into() });
+    }
+    Ok(rows)
+}
+
+/// The rows of a table; where they are to teach, those without a target have no features.
+fn queries<R: Read>(mut source: Source<R>, schema: &Schema, to_teach: bool) -> Result<Vec<Query>> {
     let wide = !schema.targets.is_empty();
     let task = if wide { None } else { Some(source.column(&schema.task)?) };
     // The task of each target where columns are tasks.
@@ -60,6 +99,14 @@ pub fn read_queries(input: impl Read, name: &str, schema: &Schema) -> Result<Vec
         if task.is_some_and(|task| is_missing(cell_of(&record, task))) {
             return Err(Error::MissingValue { row, column: schema.task.clone() });
         }
+        let named = family.map(|column| cell_of(&record, column)).filter(|family| !family.is_empty());
+        if let (true, [(_, Some(target))], Some(task)) = (to_teach, targets.as_slice(), task)
+            && is_missing(cell_of(&record, *target))
+        {
+            let (task, family) = (cell_of(&record, task).to_string(), named.map(String::from));
+            queries.push(Query { row, task, x: Vec::new(), target: None, weight: 1.0, offset: 0.0, counts: false, family });
+            continue;
+        }
         let mut x = Vec::new();
         for (coding, i) in schema.codings.iter().zip(&chosen) {
             let cell = i.map_or("1", |i| cell_of(&record, i));
@@ -79,7 +126,6 @@ pub fn read_queries(input: impl Read, name: &str, schema: &Schema) -> Result<Vec
                 }
             }
         }
-        let named = family.map(|column| cell_of(&record, column)).filter(|family| !family.is_empty());
         let unknown = counts && named.is_none_or(|family| Uses::of(family).trials);
         let own = sides.of_row(&record, row, named.map(Uses::of))?;
         if let Some(column) = own.missing {

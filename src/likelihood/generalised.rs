@@ -89,6 +89,11 @@ impl Generalised {
         Generalised { families, groups, inference: Inference::default(), noise: Noise::Shared }
     }
 
+    /// Of one family for all tasks or one for each of their groups, in the order of these.
+    pub(crate) fn of_each(families: Vec<Arc<dyn Family>>) -> Self {
+        Generalised { families, groups: Vec::new(), inference: Inference::default(), noise: Noise::Shared }
+    }
+
     /// By that inference.
     pub fn with_inference(self, inference: Inference) -> Self {
         Generalised { inference, ..self }

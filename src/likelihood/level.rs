@@ -43,6 +43,11 @@ impl Level {
         Level { quadratic, largest_variance: if spread > 0.0 { width * width / spread } else { 0.0 } }
     }
 
+    /// What was said of a task before, whatever it was, in the place of a level.
+    pub(super) fn held(quadratic: Quadratic) -> Self {
+        Level { quadratic, largest_variance: 0.0 }
+    }
+
     /// Its log density as a function of the task's parameters.
     pub(super) fn quadratic(&self) -> &Quadratic {
         &self.quadratic

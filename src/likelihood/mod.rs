@@ -127,15 +127,15 @@ impl Observations {
     }
 
     /// One of the tasks alone.
-    pub(crate) fn alone(&self, task: usize) -> Result<Self> {
-        Ok(Observations {
-            quadratics: Quadratics::new(&[self.quadratics.task(task)])?,
+    pub(crate) fn alone(&self, task: usize) -> Self {
+        Observations {
+            quadratics: self.quadratics.of_tasks(&[task]),
             rows: vec![self.rows[task]],
             log_weights: vec![self.log_weights[task]],
             each: self.each.as_ref().map(|rows| rows.alone(task)),
             shared: None,
             group: Vec::new(),
-        })
+        }
     }
 
     /// Rows over all tasks.

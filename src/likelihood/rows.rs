@@ -5,7 +5,7 @@ use super::level::Level;
 use crate::error::{Error, Result};
 use crate::linalg;
 use crate::posterior::Posterior;
-use crate::quadratic::Quadratic;
+use crate::quadratic::{Quadratic, Quadratics};
 use crate::tasks::{Coordinates, Design, Rows};
 use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;
@@ -153,6 +153,11 @@ impl FamilyRows {
         let level = |t: usize| Level::of(&self.of(t).collect::<Vec<_>>(), self.features, families.of(t), intercept);
         self.levels = (0..self.tasks()).map(level).collect();
         self
+    }
+
+    /// Beside what rows that are no longer there said of each task.
+    pub(crate) fn with_held(self, held: &Quadratics) -> Self {
+        FamilyRows { levels: (0..held.len()).map(|t| Level::held(held.task(t))).collect(), ..self }
     }
 
     /// The rows of one task as a table of their own.

@@ -80,6 +80,14 @@ impl Fit {
         (0..mixture.clusters()).map(of).collect()
     }
 
+    /// Mean of a cluster and its covariance, in fitted coordinates; none for that of no cluster.
+    pub(super) fn cluster_mean(&self, cluster: usize) -> Option<(DVector<f64>, DMatrix<f64>)> {
+        let kept = self.memberships.as_ref().filter(|own| cluster < own.means.ncols())?;
+        let p = kept.means.nrows();
+        let covariance = DMatrix::from_column_slice(p, p, kept.mean_covariances.column(cluster).as_slice());
+        Some((kept.means.column(cluster).into_owned(), covariance))
+    }
+
     /// The probability that each task (a column) is of each cluster (a row), the last row that it is of none, given the hyperparameters;
     /// none for other structures.
     pub fn memberships(&self) -> Option<&DMatrix<f64>> {

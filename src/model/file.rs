@@ -82,6 +82,11 @@ pub(crate) fn discard_pending() {
 }
 
 impl Kind {
+    fn begins(&self, path: &Path) -> bool {
+        let mut magic = [0; 8];
+        path.is_file() && std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && &magic == self.magic
+    }
+
     fn save(&self, value: &impl Serialize, path: &Path) -> Result<()> {
         let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
         let broken = |error: String| (self.refuse)(path.to_path_buf(), error);
@@ -168,8 +173,12 @@ pub(crate) fn load_sums(path: &Path) -> Result<(Tasks, Schema, Option<String>)> 
 
 /// Whether a file begins like one of sums.
 pub(crate) fn are_sums(path: &Path) -> bool {
-    let mut magic = [0; 8];
-    path.is_file() && std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && &magic == SUMS.magic
+    SUMS.begins(path)
+}
+
+/// Whether a file begins like a model.
+pub(crate) fn is_model(path: &Path) -> bool {
+    MODEL.begins(path)
 }
 
 /// Takes anything and keeps nothing.

@@ -102,6 +102,9 @@ pub struct Fit {
     pub(super) memberships: Option<Memberships>,
     #[serde(default)]
     pub(super) carried: Carried,
+    /// Rows that came after the fit.
+    #[serde(default)]
+    pub(super) added: u64,
     #[serde(with = "crate::linalg::record::vector")]
     pub(super) mean: DVector<f64>,
     #[serde(with = "crate::linalg::record::matrix")]
@@ -195,6 +198,7 @@ impl Fit {
             own_shares,
             sites: (data.each.is_some() || data.shared.is_some()).then(|| Sites::of(&found.quadratics)),
             carried: Carried::default(),
+            added: 0,
             between,
             mean,
             mean_covariance,
@@ -372,7 +376,7 @@ impl Fit {
         &map * self.fitted_covariance(task) * map.transpose()
     }
 
-    pub(super) fn fitted_covariance(&self, task: usize) -> DMatrix<f64> {
+    pub(crate) fn fitted_covariance(&self, task: usize) -> DMatrix<f64> {
         let p = self.tasks.design().len();
         DMatrix::from_column_slice(p, p, self.covariances.column(task).as_slice())
     }

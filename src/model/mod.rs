@@ -15,21 +15,27 @@ mod mixture;
 mod newcomers;
 mod null;
 mod predict;
+mod renewed;
 mod separation;
 mod sites;
+mod unseen;
 mod variance_test;
 mod visibility;
 mod warnings;
 
 pub use clusters::Cluster;
 pub use components::VarianceComponent;
-pub(crate) use file::{are_sums, discard_pending, load_sums, save_sums, write_whole};
+pub(crate) use file::{are_sums, discard_pending, is_model, load_sums, save_sums, write_whole};
 pub use fit::{Fit, LikelihoodKind};
 pub use guard::Gain;
 pub use intervals::Intervals;
 pub use loadings::Loadings;
 pub use null::{Null, NullTest, SampledEdges};
 pub use predict::{Forecast, Prediction};
+pub(crate) use renewed::Renewed;
+#[cfg(test)]
+pub(crate) use unseen::Believed;
+pub(crate) use unseen::{Belief, MeansOf, moments};
 pub use variance_test::VarianceTest;
 pub use visibility::Visibility;
 
@@ -400,7 +406,7 @@ impl Fit {
     }
 
     /// What the rows said: sums, or for a family what it kept of them.
-    fn quadratics(&self) -> Result<Quadratics> {
+    pub(crate) fn quadratics(&self) -> Result<Quadratics> {
         self.quadratics_at(self.dispersion())
     }
 

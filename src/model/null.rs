@@ -151,7 +151,10 @@ impl Fit {
     /// Those of the model's data: where the fit is the exchangeable one already, it is not made again.
     fn edges_of_own(&self, data: &Observations, graph: &Graph) -> Result<SampledEdges> {
         let own = self.prior();
-        let made = matches!(own.relatedness, Relatedness::Identity) && own.mean == Mean::Integrated && self.stop() == Stop::Optimum;
+        let made = matches!(own.relatedness, Relatedness::Identity)
+            && own.mean == Mean::Integrated
+            && self.stop() == Stop::Optimum
+            && self.added_rows() == 0;
         let start = if made { (own.clone(), self.quadratics()?) } else { self.exchangeable(data)? };
         self.edges_of(start, graph)
     }

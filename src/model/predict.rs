@@ -3,9 +3,7 @@
 use super::Fit;
 use crate::error::{Error, Result};
 use crate::likelihood::{FAMILY_NAMES, Outlook, family, normal_crps};
-use crate::linalg;
-use crate::prior::TaskScales;
-use nalgebra::DMatrix;
+use nalgebra::{DMatrix, DVector};
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, Normal};
 
@@ -294,48 +292,48 @@ impl Fit {
         x: &[f64],
         (weight, offset): (f64, f64),
     ) -> Result<Forecast> {
-        let columns = self.coordinates.centre.len();
-        if x.len() != columns {
-            return Err(Error::Shape { what: format!("a row of task '{task}'"), found: x.len(), expected: columns });
-        }
+        self.check_row(task, x)?;
         let z = self.coordinates.features(x);
-        let (centre, spread, block) = match number {
+        match number {
             Some(t) => {
                 let covariance = nalgebra::DMatrixView::from_slice(self.covariances.column(t).data.into_slice(), z.len(), z.len());
-                (z.dot(&self.coefficients.column(t)), z.dot(&(covariance * &z)), self.dispersion.block(t))
+                let predictor = (z.dot(&self.coefficients.column(t)), z.dot(&(covariance * &z)));
+                self.forecast_at((number, group), predictor, (weight, offset))
             }
-            None if self.prior.kernel.is_some() => {
-                let own = self.newcomers.get(task).and_then(|own| own.get(group)).ok_or_else(|| {
-                    let problem = "is not of the fit and has no descriptors there; give them by --descriptors FILE (Fit::place)";
-                    Error::Arguments(format!("task '{task}' {problem}"))
-                })?;
-                (z.dot(&own.coefficients), z.dot(&(&own.covariance * &z)), self.dispersion.common_block(group))
-            }
-            None => {
-                if !self.prior.free.is_empty() || self.structure == "independent" || self.tasks.has_own_units() {
-                    return Err(Error::UnknownTask { task: task.into(), structure: self.structure.clone() });
-                }
-                let mut between = DMatrix::zeros(z.len(), z.len());
-                let mut centre = self.fitted_mean(group);
-                let k = match &self.prior.mixture {
-                    // A task of any cluster, or of none, by the moments of the mixture.
-                    Some(mixture) => {
-                        let (offset, covariance) = mixture.moments(&self.prior.factor);
-                        self.prior.varying.iter().zip(offset.iter()).for_each(|(feature, value)| centre[*feature] += value);
-                        covariance
-                    }
-                    None => {
-                        self.carried.average.as_ref().map_or_else(|| self.prior.feature_covariance(), |all| all.feature_covariance.clone())
-                    }
-                };
-                linalg::place(&mut between, (&self.prior.varying, &self.prior.varying), &k);
-                let between = if self.between.is_empty() { &between } else { &self.between };
-                let scale = self.prior.groups.scales.get(group).copied().unwrap_or(1.0);
-                let of_tasks = self.prior.task_scales.as_ref().map_or(1.0, TaskScales::mean_square);
-                let covariance = between * scale.powi(2) * of_tasks + self.fitted_mean_covariance(group);
-                (z.dot(&centre), z.dot(&(covariance * &z)), self.dispersion.common_block(group))
-            }
-        };
+            None => self.forecast_of(group, &self.belief(task, group)?.moments(), task, x, (weight, offset)),
+        }
+    }
+
+    /// As [`Fit::forecast_in`], for a task of a group that the fit has not seen, of these parameters and covariance in fitted coordinates.
+    pub(crate) fn forecast_of(
+        &self,
+        group: usize,
+        (parameters, covariance): &(DVector<f64>, DMatrix<f64>),
+        task: &str,
+        x: &[f64],
+        sides: (f64, f64),
+    ) -> Result<Forecast> {
+        self.check_row(task, x)?;
+        let z = self.coordinates.features(x);
+        self.forecast_at((None, group), (z.dot(parameters), z.dot(&(covariance * &z))), sides)
+    }
+
+    fn check_row(&self, task: &str, x: &[f64]) -> Result<()> {
+        let columns = self.coordinates.centre.len();
+        if x.len() == columns {
+            return Ok(());
+        }
+        Err(Error::Shape { what: format!("a row of task '{task}'"), found: x.len(), expected: columns })
+    }
+
+    /// At a linear predictor of that mean and variance.
+    fn forecast_at(
+        &self,
+        (number, group): (Option<usize>, usize),
+        (centre, spread): (f64, f64),
+        (weight, offset): (f64, f64),
+    ) -> Result<Forecast> {
+        let block = number.map_or_else(|| self.dispersion.common_block(group), |t| self.dispersion.block(t));
         if self.inference.is_none() {
             let expected = self.carried.average.as_ref().filter(|_| number.is_some() || !self.dispersion.is_each()).and_then(|average| {
                 let own = if self.dispersion.is_each() { number.unwrap_or(0) } else { 0 };

@@ -53,6 +53,11 @@ impl Sites {
         })
     }
 
+    /// Whether there is something that they say together only.
+    pub(super) fn are_joint(&self) -> bool {
+        self.joint.is_some()
+    }
+
     /// Whether there is one for each of so many tasks over so many features, and every number is finite.
     pub(super) fn are_consistent(&self, features: usize, tasks: usize) -> bool {
         let numbers = [&self.constants[..], self.linear.as_slice(), self.curvatures.as_slice()];

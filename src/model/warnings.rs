@@ -68,6 +68,13 @@ impl Fit {
                 }
             ));
         }
+        if self.added > 0 {
+            warnings.push(format!(
+                "{} of the {} rows were added after the fit, at its hyperparameters (update): intervals and criteria take these as they are",
+                self.added,
+                self.tasks.rows()
+            ));
+        }
         let zero: Vec<&str> = self.singular_features();
         if !zero.is_empty() {
             let which = if self.prior.mixture.is_some() { "between tasks of a cluster" } else { "between tasks" };

@@ -7,10 +7,16 @@ use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
 use crate::linalg::{self, Operand, multiply_add, product};
 use crate::prior::Mean;
+use crate::quadratic::Quadratic;
 use nalgebra::{DMatrix, DMatrixView, DVector};
 use rayon::prelude::*;
 
 impl Posterior<'_> {
+    /// What the rows of a task said, without features that are free.
+    pub(crate) fn quadratic(&self, task: usize) -> Quadratic {
+        self.data().task(task)
+    }
+
     /// Expected residual sum of squares of each task (unit precision): what the noise M-step needs.
     pub fn residuals(&self) -> Vec<f64> {
         match &self.engine {

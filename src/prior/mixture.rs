@@ -57,20 +57,8 @@ impl Mixture {
     }
 
     /// A root of the covariance about the mean of a component, over the varying features; `factor` is L.
-    fn factor(&self, component: usize, factor: &DMatrix<f64>) -> DMatrix<f64> {
+    pub(crate) fn factor(&self, component: usize, factor: &DMatrix<f64>) -> DMatrix<f64> {
         self.scales.get(component).map_or_else(|| &self.spread * WIDER, |scale| factor * *scale)
-    }
-
-    /// Mean and covariance of w_t - mean over the varying features of a task of which nothing is known.
-    pub(crate) fn moments(&self, factor: &DMatrix<f64>) -> (DVector<f64>, DMatrix<f64>) {
-        let q = self.spread.nrows();
-        let each = || self.shares.iter().enumerate().map(|(c, share)| (*share, self.offset(c), self.factor(c, factor)));
-        let mean = each().fold(DVector::zeros(q), |sum, (share, offset, _)| sum + offset * share);
-        let covariance = each().fold(DMatrix::zeros(q, q), |sum, (share, offset, root)| {
-            let away = offset - &mean;
-            sum + (&root * root.transpose() + &away * away.transpose()) * share
-        });
-        (mean, covariance)
     }
 
     /// The same with the largest cluster first.

@@ -2,6 +2,7 @@
 
 mod kernel;
 mod mixture;
+mod part;
 mod task_scales;
 
 pub(crate) use kernel::Tie;

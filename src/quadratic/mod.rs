@@ -445,6 +445,16 @@ impl Quadratics {
         &self.base.curvature[task * size..(task + 1) * size]
     }
 
+    /// Those of some tasks, without what the rows of all say together.
+    pub(crate) fn of_tasks(&self, tasks: &[usize]) -> Self {
+        let own = Self::build(tasks.len(), self.features(), |place, linear, curvature| {
+            linear.copy_from_slice(self.linear(tasks[place]));
+            curvature.copy_from_slice(self.curvature(tasks[place]));
+            self.squares(tasks[place])
+        });
+        own.with(tasks.iter().map(|t| self.precision[*t]).collect(), tasks.iter().map(|t| self.constant[*t]).collect())
+    }
+
     /// The quadratic of one task.
     pub fn task(&self, task: usize) -> Quadratic {
         let (d, precision) = (self.base.features, self.precision[task]);

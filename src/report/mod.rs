@@ -7,6 +7,7 @@ mod kernel;
 mod loadings;
 mod scores;
 mod text;
+mod update;
 
 use crate::graph::TaskGraph;
 
@@ -18,6 +19,7 @@ pub(crate) use loadings::loadings_text;
 pub use scores::scores_text;
 pub(crate) use text::{communities_text, variance_tests_text};
 pub use text::{counted, edge_text, null_name, null_text, visibility_text};
+pub(crate) use update::update_notes;
 
 /// The task names of every community of at least two tasks.
 fn communities(graph: &TaskGraph) -> Vec<Vec<&str>> {

@@ -19,7 +19,7 @@ const NEARLY: f64 = 1e-7;
 /// The variance and the dispersion of highest evidence of one task under the prior that `prior` makes of a variance; 0 where slopes of none are no
 /// less likely.
 pub(super) fn alone(setting: &Setting, task: usize, prior: impl Fn(f64) -> Prior) -> Result<(f64, Dispersion)> {
-    let (likelihood, data) = (setting.likelihood, setting.data.alone(task)?);
+    let (likelihood, data) = (setting.likelihood, setting.data.alone(task));
     // A task may not have all levels of an ordinal target, and has their gaps all the same.
     let (own, all) = (likelihood.start(&data, &[]), Dispersion::of_block(likelihood.start(setting.data, &[]).common));
     let start = if own.values.len() == all.values.len() { own } else { all };

@@ -129,6 +129,19 @@ impl Rows {
         Ok(())
     }
 
+    /// Makes a task of that name known, though it may have no row.
+    ///
+    /// ```
+    /// let mut rows = cognate::Rows::new("score", &["hours"]);
+    /// rows.push("north", &[1.0], 2.0, 1.0)?;
+    /// rows.name_task("south");
+    /// assert_eq!((rows.names().len(), rows.len()), (2, 1));
+    /// # Ok::<(), cognate::Error>(())
+    /// ```
+    pub fn name_task(&mut self, task: &str) {
+        self.number(task);
+    }
+
     /// The number of a task, a new one for a new name.
     fn number(&mut self, task: &str) -> u32 {
         if let Some(index) = self.index.get(task) {

@@ -123,6 +123,21 @@ impl Tasks {
             && (self.group.is_empty() || self.group.len() == tasks && self.group.iter().all(|own| *own < self.groups.len()))
     }
 
+    /// These tasks with the rows of others, which have these numbers among them, whatever their names.
+    pub(crate) fn with_rows_of(&self, others: &Tasks, numbers: &[usize]) -> Tasks {
+        let mut all = Tasks { rows: None, ..self.clone() };
+        for (t, own) in numbers.iter().enumerate() {
+            all.statistics[*own] = &all.statistics[*own] + &others.about(t, self.shift(*own));
+        }
+        all
+    }
+
+    /// These tasks without any row.
+    pub(crate) fn without_rows(&self) -> Tasks {
+        let statistics = self.names.iter().map(|_| Statistics::new(self.design.columns())).collect();
+        Tasks { statistics, rows: None, ..self.clone() }
+    }
+
     /// Refuses tasks that do not add.
     fn check_same_columns(&self, other: &Tasks) -> Result<()> {
         let problem = if self.target != other.target {
