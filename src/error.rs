@@ -236,17 +236,31 @@ impl Error {
     /// A [`Error::MissingColumn`] that suggests the nearest of `available`.
     pub fn missing_column<S: AsRef<str>>(column: &str, available: impl IntoIterator<Item = S>) -> Error {
         let names: Vec<String> = available.into_iter().map(|name| name.as_ref().to_string()).collect();
-        let nearest = names
-            .iter()
-            .map(|name| (strsim::damerau_levenshtein(&name.to_lowercase(), &column.to_lowercase()), name))
-            .min_by_key(|(distance, _)| *distance)
-            .filter(|(distance, name)| *distance <= 2.max(name.len() / 3) && *distance < name.len());
-        let hint = nearest.map(|(_, name)| format!(" (did you mean '{name}'?)")).unwrap_or_default();
+        let hint = did_you_mean(column, &names);
         Error::MissingColumn { column: column.to_string(), hint, available: names.join(", ") }
+    }
+
+    /// An [`Error::Arguments`] for a task that a fit does not have, which suggests the nearest of `tasks`.
+    pub(crate) fn no_such_task(task: &str, tasks: &[String]) -> Error {
+        let hint = did_you_mean(task, tasks);
+        Error::Arguments(format!(
+            "task '{task}' is not in the model{hint}, which has {} tasks; 'cognate tasks MODEL' names them",
+            tasks.len()
+        ))
     }
 
     /// An [`Error::Io`] about `path`.
     pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Error {
         Error::Io { path: path.as_ref().to_path_buf(), source }
     }
+}
+
+/// ` (did you mean ...?)` where one of the names is near, or nothing.
+fn did_you_mean(asked: &str, names: &[String]) -> String {
+    let nearest = names
+        .iter()
+        .map(|name| (strsim::damerau_levenshtein(&name.to_lowercase(), &asked.to_lowercase()), name))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, name)| *distance <= 2.max(name.len() / 3) && *distance < name.len());
+    nearest.map(|(_, name)| format!(" (did you mean '{name}'?)")).unwrap_or_default()
 }

@@ -394,7 +394,7 @@ impl Fit {
     }
 
     /// What the rows said: sums, or for a family what it kept of them.
-    fn quadratics(&self) -> Result<Quadratics> {
+    pub(crate) fn quadratics(&self) -> Result<Quadratics> {
         self.quadratics_at(self.dispersion())
     }
 

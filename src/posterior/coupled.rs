@@ -139,6 +139,18 @@ impl Coupled {
         }
     }
 
+    /// Cov(b_s, b_t) for every s, by r columns of the joint system: (T r) x r.
+    pub(crate) fn column(&self, t: usize) -> Result<DMatrix<f64>> {
+        let r = self.rank;
+        if let System::Dense { factor, inverse } = &self.system {
+            return Ok(whole_inverse(factor, inverse).columns(t * r, r).into_owned());
+        }
+        let mut solved = DMatrix::zeros(self.crosses.len() * r, r);
+        (0..r).for_each(|k| solved[(t * r + k, k)] = 1.0);
+        self.system.solve(&mut solved, r)?;
+        Ok(solved)
+    }
+
     /// Covariance of sum_t weight_t b_t, by r columns of the joint system.
     pub(crate) fn combined(&self, weights: &[(usize, f64)]) -> DMatrix<f64> {
         let r = self.rank;

@@ -64,15 +64,24 @@ impl Grouped {
         self.spread(&self.places(task), z)
     }
 
-    /// A_t C A_t'.
-    pub(crate) fn covariance(&self, task: usize, of: &DMatrix<f64>) -> DMatrix<f64> {
-        self.spread_covariance(&self.places(task), of)
+    /// A_t C A_s'.
+    pub(crate) fn between(&self, (t, s): (usize, usize), of: &DMatrix<f64>) -> DMatrix<f64> {
+        self.spread_covariance((&self.places(t), &self.places(s)), of)
+    }
+
+    /// A_t times the columns.
+    pub(crate) fn moved(&self, task: usize, columns: &DMatrix<f64>) -> DMatrix<f64> {
+        let mut all = DMatrix::zeros(self.features, columns.ncols());
+        for (place, feature, scale) in self.places(task) {
+            all.row_mut(feature).zip_apply(&columns.row(place), |cell, own| *cell += scale * own);
+        }
+        all
     }
 
     /// Both for a task without rows, of a group and with a scale of all.
     pub(crate) fn newcomer(&self, (group, scale): (usize, f64), z: &DVector<f64>, of: &DMatrix<f64>) -> (DVector<f64>, DMatrix<f64>) {
         let places = places((self.features, &self.with_mean), group, scale);
-        (self.spread(&places, z), self.spread_covariance(&places, of))
+        (self.spread(&places, z), self.spread_covariance((&places, &places), of))
     }
 
     fn spread(&self, places: &[(usize, usize, f64)], z: &DVector<f64>) -> DVector<f64> {
@@ -81,10 +90,10 @@ impl Grouped {
         w
     }
 
-    fn spread_covariance(&self, places: &[(usize, usize, f64)], of: &DMatrix<f64>) -> DMatrix<f64> {
+    fn spread_covariance(&self, (rows, columns): (&[(usize, usize, f64)], &[(usize, usize, f64)]), of: &DMatrix<f64>) -> DMatrix<f64> {
         let mut all = DMatrix::zeros(self.features, self.features);
-        for (b, other, factor) in places {
-            places.iter().for_each(|(a, feature, scale)| all[(*feature, *other)] += scale * factor * of[(*a, *b)]);
+        for (b, other, factor) in columns {
+            rows.iter().for_each(|(a, feature, scale)| all[(*feature, *other)] += scale * factor * of[(*a, *b)]);
         }
         all
     }
