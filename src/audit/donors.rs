@@ -9,9 +9,9 @@ use serde::Serialize;
 
 /// Whose rows decide the parameters of a task.
 ///
-/// The weight of a task is tr(W_ts) / d: the mean over the d features of the weight of its own estimate of the feature in that of the task. It does not
-/// depend on how features are centred and scaled, and over all tasks it adds to 1 where all features have a flat mean or are free (what is missing is
-/// [`Donors::prior`]). The sum over tasks of d times [`Donors::own`] is the effective number of parameters of the fit (Spiegelhalter and others 2002). A weight
+/// The weight of a task is tr(W_ts) / d: the mean over the d features (those that are combinations of others not counted) of the weight of its own estimate of
+/// the feature in that of the task. It does not depend on how features are centred and scaled, and over all tasks it adds to 1 where all features have a flat
+/// mean or are free (what is missing is [`Donors::prior`]). The sum over tasks of d times [`Donors::own`] is the effective number of parameters of the fit (Spiegelhalter and others 2002). A weight
 /// below 0 says that the parameters go up where the donor's estimate goes down, as with an anticorrelated task, or with one whose neighbour is taken for more
 /// alike than it is.
 #[derive(Clone, Debug, Serialize)]
@@ -23,6 +23,8 @@ pub struct Donors {
     /// The weight of its own rows, also through the mean: the own share of all that decides its parameters. ([`Fit::own_share`](crate::Fit::own_share) is
     /// that of its deviation from the mean.)
     pub own: f64,
+    /// The part of that which does not go through the mean.
+    pub own_direct: f64,
     /// How much of all weights goes through the common mean, which all tasks make.
     pub mean: f64,
     /// The weight of what was believed before the rows: of a mean of 0, a given one, or a proper prior of the mean. 0 where the mean is flat.
@@ -108,6 +110,19 @@ impl Audit<'_> {
         Some(self.coefficients(task, &fitted))
     }
 
+    /// The tasks whose own rows have the smallest weights, that first.
+    pub(super) fn least_own(&self, most: usize) -> Result<Vec<usize>> {
+        let own = |t: usize| -> Result<f64> {
+            let covariance = self.posterior.exact_covariance(t)?;
+            Ok(covariance.dot(&self.posterior.quadratics().task(t).curvature))
+        };
+        let own: Vec<f64> = (0..self.tasks()).into_par_iter().map(own).collect::<Result<_>>()?;
+        let mut order: Vec<usize> = (0..own.len()).collect();
+        order.sort_by(|a, b| own[*a].total_cmp(&own[*b]));
+        order.truncate(most);
+        Ok(order)
+    }
+
     fn weights_of(&self, task: usize) -> Result<Vec<Weight>> {
         let influence = self.posterior.influence(task)?;
         let (all, direct) = rayon::join(
@@ -157,6 +172,7 @@ impl Audit<'_> {
             task: self.name(task),
             rows: self.fit.tasks().statistics(task).rows(),
             own: weights[task].all,
+            own_direct: weights[task].direct,
             mean: if has_mean { plain(through_mean) } else { 0.0 },
             prior: plain(1.0 - weights.iter().map(|own| own.all).sum::<f64>()),
             effective_donors: if squares > 0.0 { sum * sum / squares } else { 0.0 },

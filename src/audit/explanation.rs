@@ -6,13 +6,15 @@ use nalgebra::DVector;
 use serde::Serialize;
 
 /// A prediction in parts that add up to it. With w_t = mean + u_t, E[w_t] = mean + sum_s D_ts (h_s - J_s mean), D_ts = Cov(u_t, u_s | mean): what the rows of task
-/// s say beyond the mean, as far as it concerns task t. In the target's units, of a family on the scale of its linear predictor; without any offset.
+/// s say beyond the mean, as far as it concerns task t. In the target's units, of a family on the scale of its linear predictor.
 #[derive(Clone, Debug, Serialize)]
 pub struct Explanation {
     /// The task.
     pub task: String,
-    /// x' E[w_t].
+    /// x' E[w_t], and the offset.
     pub prediction: f64,
+    /// What the row has beside x' w_t ([`Explanation::with_offset`]), as the logarithm of an exposure.
+    pub offset: f64,
     /// What the mean of the task's group says, x' mean.
     pub mean: f64,
     /// What the task's own rows add, and of targets in units of their own their level; with free features all that these say.
@@ -35,6 +37,13 @@ pub struct Part {
     pub task: String,
     /// How much it adds, or its weight.
     pub value: f64,
+}
+
+impl Explanation {
+    /// The same for a row with an offset.
+    pub fn with_offset(self, offset: f64) -> Self {
+        Explanation { prediction: self.prediction + offset, offset: self.offset + offset, ..self }
+    }
 }
 
 impl Audit<'_> {
@@ -76,12 +85,7 @@ impl Audit<'_> {
         }
         let posterior = &self.posterior;
         let own_units = self.fit.tasks().has_own_units();
-        let mut z = coordinates.features(x);
-        if let Some((means, _)) = self.fit.tasks().left_intercept(task, coordinates) {
-            // The intercept is the target's mean less what the features explain there.
-            z -= means;
-            z[0] = 0.0;
-        }
+        let z = self.fitted_row(task, x);
         let (centre, scale) = (self.centre(task), self.scale(task));
         let influence = posterior.influence(task)?;
         let mut added = said.each(self.tasks(), &|s| influence.given_mean(s), &|s, weights, pull| {
@@ -95,6 +99,7 @@ impl Audit<'_> {
         let sum: f64 = mean_weights.iter().map(|own| own.value.abs()).sum();
         Ok(Explanation {
             task: self.name(task),
+            offset: 0.0,
             prediction: centre + scale * z.dot(&posterior.coefficients(task)),
             mean,
             own,
@@ -103,6 +108,18 @@ impl Audit<'_> {
             mean_weights,
             mean_effective_tasks: if squares > 0.0 { sum * sum / squares } else { 0.0 },
         })
+    }
+
+    /// A row in fitted coordinates.
+    pub(super) fn fitted_row(&self, task: usize, x: &[f64]) -> DVector<f64> {
+        let coordinates = self.fit.coordinates();
+        let mut z = coordinates.features(x);
+        if let Some((means, _)) = self.fit.tasks().left_intercept(task, coordinates) {
+            // The intercept is the target's mean less what the features explain there.
+            z -= means;
+            z[0] = 0.0;
+        }
+        z
     }
 
     /// [`Audit::explain`] at the mean of the features over a task's rows; none for a task without rows.

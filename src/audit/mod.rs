@@ -6,15 +6,20 @@
 
 mod donors;
 mod explanation;
+mod lesson;
+mod overview;
 mod said;
 mod value;
 mod without;
 
 pub use donors::{Donor, Donors};
 pub use explanation::{Explanation, Part};
+pub use lesson::{Given, Lesson};
+pub use overview::{Overview, Summary};
 pub use value::{Allocation, Gain, Value};
 
 use crate::error::{Error, Result};
+use crate::linalg;
 use crate::model::Fit;
 use crate::posterior::Posterior;
 use crate::quadratic::Quadratics;
@@ -50,7 +55,7 @@ pub struct Audit<'f> {
     posterior: Posterior<'static>,
     /// Sums of x x' over the rows of each task, in fitted coordinates.
     rows: Quadratics,
-    /// How many features the model knows of.
+    /// How many features the rows tell apart.
     features: usize,
 }
 
@@ -67,9 +72,10 @@ impl<'f> Audit<'f> {
             return Err(Error::Arguments(problem.into()));
         }
         let posterior = Posterior::owning(fit.quadratics()?, fit.prior())?;
-        let prior = fit.prior();
-        let known = |f: &usize| [&prior.mean_features, &prior.varying, &prior.free].iter().any(|part| part.contains(f));
-        let features = (0..fit.tasks().design().len()).filter(known).count();
+        let said = posterior.quadratics();
+        let nothing = DMatrix::zeros(said.features(), said.features());
+        let total = (0..said.len()).fold(nothing, |sum, t| sum + said.task(t).curvature);
+        let features = linalg::independent_columns(&total).len();
         Ok(Audit { fit, posterior, rows: fit.tasks().quadratics(fit.coordinates()), features })
     }
 
@@ -145,11 +151,14 @@ impl<'f> Audit<'f> {
     fn covariance(&self, task: usize, fitted: &DMatrix<f64>) -> DMatrix<f64> {
         let map = self.to_table(task);
         let mut own = &map * fitted * map.transpose();
-        let (tasks, prior) = (self.fit.tasks(), self.fit.prior());
-        if let Some((_, weight)) = tasks.left_intercept(task, self.fit.coordinates()).filter(|_| !prior.free.contains(&0)) {
-            own[(0, 0)] += self.fit.noise_variance(task) / weight;
-        }
+        own[(0, 0)] += self.level_variance(task).unwrap_or(0.0);
         own
+    }
+
+    /// The variance of the level of a target in a unit of its own, which no prior knows of.
+    fn level_variance(&self, task: usize) -> Option<f64> {
+        let left = self.fit.tasks().left_intercept(task, self.fit.coordinates()).filter(|_| !self.fit.prior().free.contains(&0));
+        left.map(|(_, weight)| self.fit.noise_variance(task) / weight)
     }
 
     /// Where the target of a task lies in the fitted coordinates, and how large a unit of these is.

@@ -55,11 +55,11 @@ impl Gain {
 }
 
 /// H with H' H = Delta (I + C_ss Delta)^-1, so that the covariance of t falls by C_ts H' H C_st.
-struct More(DMatrix<f64>);
+pub(super) struct More(DMatrix<f64>);
 
 impl More {
     /// B B' = Delta added to the information of a task whose covariance is C: H = R^-1 B' with R R' = I + B' C B.
-    fn of(information: &DMatrix<f64>, covariance: &DMatrix<f64>) -> Self {
+    pub(super) fn of(information: &DMatrix<f64>, covariance: &DMatrix<f64>) -> Self {
         let (root, _) = linalg::pivoted_root(information);
         let mut outer = root.tr_mul(&(covariance * &root));
         (0..outer.nrows()).for_each(|k| outer[(k, k)] += 1.0);
@@ -70,7 +70,7 @@ impl More {
     }
 
     /// tr(S C_ts H' H C_st).
-    fn lowers(&self, between: &DMatrix<f64>, moment: &DMatrix<f64>) -> f64 {
+    pub(super) fn lowers(&self, between: &DMatrix<f64>, moment: &DMatrix<f64>) -> f64 {
         let moved = between * self.0.transpose();
         (moment * &moved).dot(&moved)
     }
@@ -143,7 +143,7 @@ impl Audit<'_> {
             };
             (0..tasks).into_par_iter().map(own).collect()
         } else {
-            if tasks > MOST_RELATED || !posterior.is_factored() {
+            if !self.pairs_are_few() {
                 let problem = format!(
                     "where among {tasks} related tasks more rows would help most is not looked for: beyond {MOST_RELATED} tasks, or along a graph too large to \
                      factor, that takes too long; ask for one task"
@@ -171,8 +171,13 @@ impl Audit<'_> {
         Ok(Allocation { rows, variance: each.iter().map(|own| own.0).sum::<f64>() / count, tasks: gains })
     }
 
+    /// Whether what more rows are worth can be found for all tasks.
+    pub(super) fn pairs_are_few(&self) -> bool {
+        self.posterior.shared_covariance().is_some() || (self.tasks() <= MOST_RELATED && self.posterior.is_factored())
+    }
+
     /// The moments of the tasks' rows, where rows are something that a task can have more of.
-    fn check_rows(&self, rows: f64) -> Result<impl Fn(usize) -> DMatrix<f64> + Sync> {
+    pub(super) fn check_rows(&self, rows: f64) -> Result<impl Fn(usize) -> DMatrix<f64> + Sync> {
         if !(rows.is_finite() && rows > 0.0) {
             return Err(Error::Arguments(format!("{rows} more rows tell nothing; give a positive number")));
         }
@@ -185,7 +190,7 @@ impl Audit<'_> {
     }
 
     /// What so many rows more of a task, like those it has, would say.
-    fn information(&self, task: usize, rows: f64) -> DMatrix<f64> {
+    pub(super) fn information(&self, task: usize, rows: f64) -> DMatrix<f64> {
         let (all, tasks) = (self.posterior.quadratics(), self.fit.tasks());
         let own = tasks.statistics(task).rows() as f64;
         if own > 0.0 {

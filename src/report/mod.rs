@@ -1,5 +1,6 @@
 //! A fit for people and for programs: one page of text, or JSON.
 
+mod audit;
 mod clusters;
 mod json;
 mod kernel;
@@ -9,11 +10,12 @@ mod text;
 
 use crate::graph::TaskGraph;
 
+pub(crate) use audit::{explanation_text, lesson_text, overview_text};
 pub(crate) use json::{Truth, tested_json, truth_json};
 pub use json::{fit_json, graph_json, null_json};
 pub(crate) use loadings::loadings_text;
 pub use scores::scores_text;
-pub(crate) use text::{communities_text, variance_tests_text};
+pub(crate) use text::{SHOWN, communities_text, variance_tests_text};
 pub use text::{comparison_text, counted, edge_text, null_name, null_text, visibility_text};
 
 /// The task names of every community of at least two tasks.
