@@ -339,6 +339,73 @@ fn tasks_that_share_rows_have_donors() {
     }
 }
 
+/// Tasks related in the directions of some features only, and along a known graph, with factors or with any covariance.
+#[test]
+fn graph_features_have_donors() {
+    let chain = || KnownRelation::Graph((0..6).map(|t| (format!("t{t}"), format!("t{}", t + 1), 1.0)).collect());
+    let structures: [Box<dyn Structure>; 3] = [
+        Box::new(Known::new(FeatureCovariance::Diagonal, chain())),
+        Box::new(Factor::new(1, FeatureCovariance::Diagonal)),
+        Box::new(Full::new(FeatureCovariance::Diagonal)),
+    ];
+    for structure in structures {
+        let design = Design::varying(&["a", "b"]).with_graph_features(|name| name != "(Intercept)");
+        let fit = Model::of(Box::new(Gaussian::default()), structure).intervals(Intervals::PlugIn).fit(&rows().tasks(&design)).unwrap();
+        let (audit, all) = (Audit::of(&fit).unwrap(), said(&fit));
+        for t in 0..7 {
+            let w = (0..7).fold(DVector::zeros(3), |sum, s| sum + audit.weights(t, s).unwrap() * audit.estimate(s).unwrap());
+            assert!((w - fit.coefficients(t)).amax() < 1e-8, "{}", fit.structure());
+            let parts = audit.explain(t, &[2.0, 1.0]).unwrap();
+            assert!((parts.mean + parts.own + parts.neighbours - parts.prediction).abs() < 1e-9);
+            let mut rest = all.clone();
+            (rest[3].linear, rest[3].curvature) = (DVector::zeros(3), DMatrix::zeros(3, 3));
+            let (mean, covariance) = by_an_e_step(&fit, &rest, t);
+            let (own_mean, own_covariance) = audit.without(t, 3).unwrap();
+            assert!((&own_mean - &mean).amax() < 1e-9 * (1.0 + mean.amax()) && hardly_differ(&own_covariance, &covariance, 1e-9));
+        }
+    }
+}
+
+/// Numbers that do not depend on how a task is asked: one at a time, all at once, or as a whole.
+#[test]
+fn the_overview_and_the_lesson_say_the_same() {
+    for (name, fit) in fits() {
+        let audit = Audit::of(&fit).unwrap();
+        let (overview, few) = (audit.overview(7, 4.0).unwrap(), audit.overview(2, 4.0).unwrap());
+        assert!(overview.tasks.windows(2).all(|pair| pair[0].own <= pair[1].own), "{name}");
+        assert_eq!((few.tasks.len(), &few.tasks[0].task, few.count), (2, &overview.tasks[0].task, 7), "{name}");
+        for summary in &overview.tasks {
+            let t = audit.task(&summary.task).unwrap();
+            let (donors, lesson) = (audit.donors(t).unwrap(), audit.lesson(t, 4.0).unwrap());
+            assert!((donors.own - summary.own).abs() < 1e-12 && (lesson.own - summary.own).abs() < 1e-12, "{name}");
+            assert_eq!(summary.strongest_donor, donors.donors.first().map(|donor| donor.task.clone()), "{name}");
+            let x = lesson.prediction.as_ref().unwrap();
+            let mean: Vec<f64> = (0..2)
+                .map(|k| {
+                    let own: Vec<(f64, f64)> =
+                        (0..rows().len()).filter(|i| rows().task(*i) == t).map(|i| (rows().x(i)[k], rows().weight(i))).collect();
+                    own.iter().map(|(x, weight)| x * weight).sum::<f64>() / own.iter().map(|(_, weight)| weight).sum::<f64>()
+                })
+                .collect();
+            let row = DVector::from_vec(vec![1.0, mean[0], mean[1]]);
+            assert!((x.prediction - row.dot(&fit.coefficients(t))).abs() < 1e-9, "{name}");
+            assert!((lesson.sd.unwrap().powi(2) - row.dot(&(fit.covariance(t) * &row))).abs() < 1e-9, "{name}");
+            for given in lesson.donors.iter().chain([&lesson.itself]) {
+                let s = audit.task(&given.task).unwrap();
+                assert!((given.reduction.unwrap() - audit.value(t, s, 4.0).unwrap().reduction).abs() < 1e-12, "{name}");
+                match audit.without(t, s) {
+                    Ok((w, covariance)) => {
+                        assert!((given.prediction_without.unwrap() - row.dot(&w)).abs() < 1e-8, "{name}");
+                        assert!((given.sd_without.unwrap().powi(2) - row.dot(&(covariance * &row))).abs() < 1e-8, "{name}");
+                    }
+                    Err(_) => assert!(given.prediction_without.is_none() && s == t, "{name}"),
+                }
+            }
+        }
+        assert!(audit.task("t9").unwrap_err().to_string().contains("did you mean"), "{name}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
 
