@@ -392,6 +392,7 @@ fn the_overview_and_the_lesson_say_the_same() {
             assert!((lesson.sd.unwrap().powi(2) - row.dot(&(fit.covariance(t) * &row))).abs() < 1e-9, "{name}");
             for given in lesson.donors.iter().chain([&lesson.itself]) {
                 let s = audit.task(&given.task).unwrap();
+                assert!((given.by_itself.unwrap() - row.dot(&audit.estimate(s).unwrap())).abs() < 1e-9, "{name}");
                 assert!((given.reduction.unwrap() - audit.value(t, s, 4.0).unwrap().reduction).abs() < 1e-12, "{name}");
                 match audit.without(t, s) {
                     Ok((w, covariance)) => {

@@ -110,11 +110,11 @@ impl Audit<'_> {
         Some(self.coefficients(task, &fitted))
     }
 
-    /// The tasks whose own rows have the smallest weights, that first.
+    /// The tasks whose own rows have the smallest weights, that first; where each weight takes a solution, those that decide least of their deviations.
     pub(super) fn least_own(&self, most: usize) -> Result<Vec<usize>> {
-        let own = |t: usize| -> Result<f64> {
-            let covariance = self.posterior.exact_covariance(t)?;
-            Ok(covariance.dot(&self.posterior.quadratics().task(t).curvature))
+        let own = |t: usize| match self.posterior.is_factored() {
+            true => Ok(self.posterior.exact_covariance(t)?.dot(&self.posterior.quadratics().task(t).curvature)),
+            false => Ok(self.fit.own_share(t).unwrap_or(0.0)),
         };
         let own: Vec<f64> = (0..self.tasks()).into_par_iter().map(own).collect::<Result<_>>()?;
         let mut order: Vec<usize> = (0..own.len()).collect();

@@ -3,6 +3,7 @@
 use super::value::More;
 use super::{Audit, Donors, Explanation};
 use crate::error::Result;
+use nalgebra::DVector;
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -52,6 +53,9 @@ pub struct Given {
     pub weight: f64,
     /// The part of the weight that does not go through the common mean.
     pub direct: f64,
+    /// What its rows say of the prediction by themselves, by least squares ([`Audit::estimate`]); none where they do not decide all parameters, and of targets in
+    /// units of their own.
+    pub by_itself: Option<f64>,
     /// What would be predicted without its rows.
     pub prediction_without: Option<f64>,
     /// The standard deviation of that.
@@ -87,18 +91,31 @@ impl Audit<'_> {
         let Donors { task: name, rows: own_rows, own, own_direct, mean, prior, effective_donors, donors } = self.donors(task)?;
         let influence = self.posterior.influence(task)?;
         let whole = influence.with(task);
-        let row = self.fit.tasks().average_row(task).map(|x| self.fitted_row(task, &x));
+        let tasks = self.fit.tasks();
+        let row = tasks.average_row(task).map(|x| self.fitted_row(task, &x));
+        let lead = tasks.design().has_intercept().then_some(1.0);
+        let average = tasks.average_row(task).map(|x| DVector::from_iterator(tasks.design().len(), lead.into_iter().chain(x)));
         let (centre, scale) = (self.centre(task), self.scale(task));
         let level = self.level_variance(task).unwrap_or(0.0);
         let shares_rows = self.refuse_shared_rows("").is_err();
         let given = |(place, number, weight, direct): (usize, usize, f64, f64)| -> Result<Given> {
-            let (task_name, rows_there) = (self.name(number), self.fit.tasks().statistics(number).rows());
-            let mut given =
-                Given { task: task_name, rows: rows_there, weight, direct, prediction_without: None, sd_without: None, reduction: None };
+            let (task_name, rows_there) = (self.name(number), tasks.statistics(number).rows());
+            let mut given = Given {
+                task: task_name,
+                rows: rows_there,
+                weight,
+                direct,
+                by_itself: None,
+                prediction_without: None,
+                sd_without: None,
+                reduction: None,
+            };
             if place > if self.posterior.is_factored() { DETAILED } else { SOLVED } {
                 return Ok(given);
             }
             let (between, covariance) = (influence.with(number), self.posterior.exact_covariance(number)?);
+            let table_row = average.as_ref().filter(|_| !tasks.has_own_units());
+            given.by_itself = table_row.and_then(|row| Some(self.estimate(number)?.dot(row)));
             let left = row.as_ref().filter(|_| !shares_rows).map(|z| (z, self.less((task, number), (&whole, &between), &covariance)));
             if let Some((z, Ok((mean, covariance)))) = left {
                 given.prediction_without = Some(centre + scale * z.dot(&mean));

@@ -87,8 +87,7 @@ impl Audit<'_> {
         let count = self.tasks();
         let allocation = if self.fit.tasks().are_estimates() || !self.pairs_are_few() { None } else { Some(self.allocation(rows)?) };
         let most = if count > MOST_WEIGHED { most.min(MANY) } else { most };
-        let chosen: Vec<usize> =
-            if most < count && self.posterior.is_factored() { self.least_own(most)? } else { (0..count.min(most)).collect() };
+        let chosen = if most < count { self.least_own(most)? } else { (0..count).collect() };
         let mut tasks: Vec<Summary> = self.donors_of(&chosen)?.into_iter().map(Summary::from).collect();
         tasks.sort_by(|a, b| a.own.total_cmp(&b.own));
         Ok(Overview { structure: self.fit.structure().into(), features: self.features, count, tasks, allocation })

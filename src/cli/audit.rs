@@ -160,9 +160,9 @@ fn overview_csv(overview: &Overview) -> Result<String> {
 
 /// A line a donor, the task itself first.
 fn lesson_csv(lesson: &Lesson) -> Result<String> {
-    let header = record(["donor", "rows", "weight", "direct", "prediction_without", "sd_without", "reduction"]);
+    let header = record(["donor", "rows", "weight", "direct", "by_itself", "prediction_without", "sd_without", "reduction"]);
     let line = |own: &Given| {
-        let numbers = [own.prediction_without, own.sd_without, own.reduction].map(optional);
+        let numbers = [own.by_itself, own.prediction_without, own.sd_without, own.reduction].map(optional);
         let first = vec![own.task.clone(), own.rows.to_string(), own.weight.to_string(), own.direct.to_string()];
         [first, numbers.to_vec()].concat()
     };

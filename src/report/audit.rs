@@ -17,16 +17,18 @@ fn width<'n>(names: impl Iterator<Item = &'n str>, least: usize) -> usize {
     names.map(|name| name.chars().count()).max().unwrap_or(0).max(least)
 }
 
-/// A share with three digits after the point, and its sign only where it is negative.
+/// A share with three digits after the point, or what it is a small part of one.
 fn share(value: f64) -> String {
-    let text = format!("{value:.3}");
-    if text == "-0.000" { "0.000".into() } else { text }
+    if value == 0.0 || value.abs() >= 5e-4 { format!("{value:.3}") } else { format!("{value:.1e}") }
 }
 
 /// A share in per cent, three digits of it.
 fn percent(share: f64) -> String {
     let value = 100.0 * share;
-    let digits = if value > 0.0 { (2 - value.log10().floor() as i32).clamp(0, 6) as usize } else { 0 };
+    if value != 0.0 && value.abs() < 5e-4 {
+        return format!("{value:.1e} %");
+    }
+    let digits = if value > 0.0 { (2 - value.log10().floor() as i32).clamp(0, 4) as usize } else { 0 };
     format!("{value:.digits$} %")
 }
 
@@ -117,20 +119,25 @@ pub(crate) fn lesson_text(lesson: &Lesson, on_link: bool) -> String {
     }
     let width = width(lesson.donors.iter().take(SHOWN).map(|own| own.task.as_str()), 14);
     let more = format!("{} more rows", lesson.more_rows);
-    let _ = writeln!(text, "\n{:<width$}  {:>6}  {:>7}  {:>7}  {:>12}  {:>10}  {:>14}", "", "", "", "", "prediction", "sd", more);
     let _ = writeln!(
         text,
-        "{:<width$}  {:>6}  {:>7}  {:>7}  {:>12}  {:>10}  {:>14}",
-        "donor", "rows", "weight", "direct", "without it", "without it", "lower variance"
+        "\n{:<width$}  {:>6}  {:>7}  {:>7}  {:>9}  {:>10}  {:>10}  {:>14}",
+        "", "", "", "", "says by", "prediction", "sd", more
+    );
+    let _ = writeln!(
+        text,
+        "{:<width$}  {:>6}  {:>7}  {:>7}  {:>9}  {:>10}  {:>10}  {:>14}",
+        "donor", "rows", "weight", "direct", "itself", "without it", "without it", "lower variance"
     );
     let mut line = |name: &str, own: &Given| {
         let reduction = own.reduction.zip(lesson.variance).map_or_else(|| "-".into(), |(less, all)| percent(less / all));
         let _ = writeln!(
             text,
-            "{name:<width$}  {:>6}  {:>7}  {:>7}  {:>12}  {:>10}  {reduction:>14}",
+            "{name:<width$}  {:>6}  {:>7}  {:>7}  {:>9}  {:>10}  {:>10}  {reduction:>14}",
             own.rows,
             share(own.weight),
             share(own.direct),
+            optional(own.by_itself),
             optional(own.prediction_without),
             optional(own.sd_without)
         );
