@@ -12,8 +12,8 @@ use serde::Serialize;
 /// The weight of a task is tr(W_ts) / d: the mean over the d features (those that are combinations of others not counted) of the weight of its own estimate of
 /// the feature in that of the task. It does not depend on how features are centred and scaled, and over all tasks it adds to 1 where all features have a flat
 /// mean or are free (what is missing is [`Donors::prior`]). The sum over tasks of d times [`Donors::own`] is the effective number of parameters of the fit (Spiegelhalter and others 2002). A weight
-/// below 0 says that the parameters go up where the donor's estimate goes down, as with an anticorrelated task, or with one whose neighbour is taken for more
-/// alike than it is.
+/// below 0 says that the parameters go up where the donor's estimate goes down, as with an anticorrelated task, where another donor says the same, and on shared
+/// rows, where the error of one target tells of that of another.
 #[derive(Clone, Debug, Serialize)]
 pub struct Donors {
     /// The task that is taught.
@@ -80,8 +80,9 @@ impl Audit<'_> {
         Ok(tasks.iter().zip(weights).map(|(t, own)| self.described(*t, &own)).collect())
     }
 
-    /// W_ts, d x d in the table's units: with a flat mean the parameters of a task are sum_s W_ts b_s, b_s the least-squares estimates of [`Audit::estimate`].
-    /// As much as [`Audit::donors`].
+    /// W_ts, d x d in the table's units: with a flat mean or one of 0 the parameters of a task are sum_s W_ts b_s, b_s the least-squares estimates of
+    /// [`Audit::estimate`] (where tasks share some rows and not others, those by generalised least squares of all of them together). As much as
+    /// [`Audit::donors`].
     ///
     /// # Errors
     /// As [`Audit::donors`].

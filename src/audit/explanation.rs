@@ -95,6 +95,7 @@ impl Audit<'_> {
         let own = std::mem::take(&mut added[task]) + if own_units { centre } else { 0.0 };
         let mean = scale * z.dot(&posterior.prior_mean(task)) + if own_units { 0.0 } else { centre };
         let mean_weights = self.mean_weights(task, &said);
+        let parts = self.sorted(added, mean.abs() + own.abs());
         let squares: f64 = mean_weights.iter().map(|own| own.value.powi(2)).sum();
         let sum: f64 = mean_weights.iter().map(|own| own.value.abs()).sum();
         Ok(Explanation {
@@ -103,8 +104,8 @@ impl Audit<'_> {
             prediction: centre + scale * z.dot(&posterior.coefficients(task)),
             mean,
             own,
-            neighbours: added.iter().sum(),
-            parts: self.sorted(added),
+            neighbours: parts.iter().map(|part| part.value).sum(),
+            parts,
             mean_weights,
             mean_effective_tasks: if squares > 0.0 { sum * sum / squares } else { 0.0 },
         })
@@ -139,13 +140,13 @@ impl Audit<'_> {
         }
         let spread = own * posterior.spread_of_mean();
         let weight = |_: usize, weights: nalgebra::DMatrix<f64>, _: Option<DVector<f64>>| weights.trace() / size as f64;
-        self.sorted(said.each(self.tasks(), &|s| &spread * posterior.parameters_by_mean(s).transpose(), &weight))
+        self.sorted(said.each(self.tasks(), &|s| &spread * posterior.parameters_by_mean(s).transpose(), &weight), 0.0)
     }
 
-    /// With their names, the largest first, without those of nothing.
-    fn sorted(&self, values: Vec<f64>) -> Vec<Part> {
-        let largest = values.iter().fold(0.0, |most: f64, value| most.max(value.abs()));
-        let kept = values.into_iter().enumerate().filter(|(_, value)| value.abs() > 1e-12 * largest);
+    /// With their names, the largest first, without those that are nothing but rounding beside the largest and what else there is.
+    fn sorted(&self, values: Vec<f64>, beside: f64) -> Vec<Part> {
+        let largest = values.iter().fold(beside, |most: f64, value| most.max(value.abs()));
+        let kept = values.into_iter().enumerate().filter(|(_, value)| value.abs() > 1e-13 * largest);
         let mut parts: Vec<Part> = kept.map(|(s, value)| Part { task: self.name(s), value }).collect();
         parts.sort_by(|a, b| b.value.abs().total_cmp(&a.value.abs()));
         parts

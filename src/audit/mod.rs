@@ -75,7 +75,10 @@ impl<'f> Audit<'f> {
         let said = posterior.quadratics();
         let nothing = DMatrix::zeros(said.features(), said.features());
         let total = (0..said.len()).fold(nothing, |sum, t| sum + said.task(t).curvature);
-        let features = linalg::independent_columns(&total).len();
+        let prior = fit.prior();
+        let known = |f: &usize| [&prior.mean_features, &prior.varying, &prior.free].iter().any(|part| part.contains(f));
+        let known: Vec<usize> = (0..said.features()).filter(known).collect();
+        let features = linalg::independent_columns(&total.select_rows(&known).select_columns(&known)).len();
         Ok(Audit { fit, posterior, rows: fit.tasks().quadratics(fit.coordinates()), features })
     }
 

@@ -78,8 +78,8 @@ impl More {
 
 impl Audit<'_> {
     /// What `rows` more rows of a donor, like those it has, would take from the uncertainty of a task's predictions, at the same hyperparameters: Delta = J_s rows /
-    /// n_s more information about the donor lowers C_tt by C_ts Delta (I + C_ss Delta)^-1 C_st. Of a task without rows, rows like an average task's. As much as
-    /// [`Audit::donors`].
+    /// n_s more information about the donor lowers C_tt by C_ts Delta (I + C_ss Delta)^-1 C_st. Of a task without rows, rows like an average task's; where
+    /// tasks share rows, new ones on which no other task is measured. As much as [`Audit::donors`].
     ///
     /// # Errors
     /// [`Error::Arguments`] for rows that are not a positive number, and of estimates from elsewhere, of whose rows nobody knows.

@@ -7,13 +7,16 @@ use crate::posterior::Posterior;
 use crate::quadratic::{Quadratic, Quadratics};
 use nalgebra::{DMatrix, DVector};
 
-/// Share of a direction that all else must decide for digits to be left when the rows that decide the rest of it are taken away.
-const LEFT: f64 = 1e-6;
+/// Share of a direction that all but the donor decides, where it is nothing but rounding, and where few digits of it are left.
+const NONE_LEFT: f64 = 1e-6;
+const FEW_LEFT: f64 = 1e-3;
+/// How many times its standard deviation a task may move by a unit of such a direction before it is asked for by an E-step.
+const FAR: f64 = 100.0;
 
 impl Audit<'_> {
     /// The parameters of a task and their covariance without the rows of a donor (or its own), at the same hyperparameters and in the table's units:
     /// m_t - C_ts (I - J_s C_ss)^-1 (h_s - J_s m_s) and C_tt + C_ts (I - J_s C_ss)^-1 J_s C_st, C the joint posterior covariance. O(d^3) beside
-    /// [`Audit::donors`]; an E-step where the rows of the donor decide nearly all of a direction.
+    /// [`Audit::donors`]; an E-step where the rows of the donor decide nearly all of a direction that concerns the task.
     ///
     /// # Errors
     /// [`Error::Arguments`] where tasks share rows, for then those of the others say something else without it, and what [`Posterior::given`] refuses, as
@@ -60,8 +63,9 @@ impl Audit<'_> {
         let along = between * &root * &vectors;
         let size = whole.diagonal().amax().sqrt();
         // A direction that nothing but the donor decides, and that does not concern the task.
-        let idle = |k: usize| values[k] < LEFT && along.column(k).amax() <= 1e-9 * size;
-        if (0..values.len()).any(|k| values[k] < LEFT && !idle(k)) {
+        let idle = |k: usize| values[k] < NONE_LEFT && along.column(k).amax() <= 1e-9 * size;
+        let unsure = |k: usize| values[k] < FEW_LEFT && !idle(k) && along.column(k).amax() > FAR * size * values[k];
+        if (0..values.len()).any(unsure) {
             return self.less_anew(task, donor);
         }
         let inverse = DVector::from_fn(values.len(), |k, _| if idle(k) { 0.0 } else { 1.0 / values[k] });
