@@ -372,6 +372,30 @@ fn tasks_that_share_rows_have_donors() {
     }
 }
 
+/// A task without rows is taught all it is, and its first rows are worth most.
+#[test]
+fn a_task_without_rows_is_taught_everything() {
+    let (rows, design) = (rows(), Design::varying(&["a", "b"]));
+    let structures: [fn() -> Box<dyn Structure>; 2] =
+        [|| Box::new(Exchangeable::new(FeatureCovariance::Diagonal)), || Box::new(Full::new(FeatureCovariance::Diagonal))];
+    for make in structures {
+        let tasks = rows.tasks(&design).without(&rows.tasks_of(&design, |i| rows.task(i) == 4)).unwrap();
+        let fit = Model::of(Box::new(Gaussian::default()), make()).intervals(Intervals::PlugIn).fit(&tasks).unwrap();
+        let audit = Audit::of(&fit).unwrap();
+        let donors = audit.donors(4).unwrap();
+        let sum = donors.donors.iter().map(|donor| donor.weight).sum::<f64>();
+        assert!(donors.own == 0.0 && donors.rows == 0 && (sum - 1.0).abs() < 1e-9, "{donors:?}");
+        assert!(audit.donors(0).unwrap().donors.iter().all(|donor| donor.task != "t4"));
+        let (value, allocation) = (audit.value(4, 4, 5.0).unwrap(), audit.allocation(5.0).unwrap());
+        assert!(value.reduction > 0.5 * value.variance && allocation.tasks[0].task == "t4", "{value:?}");
+        assert!(audit.estimate(4).is_none() && audit.explain_average(4).unwrap().is_none());
+        let lesson = audit.lesson(4, 5.0).unwrap();
+        assert!(lesson.sd.is_none() && lesson.itself.reduction == Some(value.reduction));
+        let (without, covariance) = audit.without(4, 4).unwrap();
+        assert!((without - fit.coefficients(4)).amax() < 1e-9 && hardly_differ(&covariance, &fit.covariance(4), 1e-9));
+    }
+}
+
 /// With targets missing nobody knows which said what, and the weights still add to 1.
 #[test]
 fn tasks_that_share_some_rows_have_donors() {

@@ -86,6 +86,25 @@ impl Audit<'_> {
     ///
     /// # Errors
     /// As [`Audit::donors`].
+    ///
+    /// ```
+    /// # use cognate::{Design, Exchangeable, FeatureCovariance, Gaussian, Model, Rows, audit::Audit};
+    /// # let mut rows = Rows::new("growth", &["light"]);
+    /// # for i in 0..90 {
+    /// #     let (field, light) = (i % 6, f64::from(i % 9) / 4.0);
+    /// #     let growth = 2.0 + 0.3 * f64::from(field % 4) + light + f64::from((i * 5 + field) % 7) * 0.1;
+    /// #     rows.push(&format!("field {field}"), &[light], growth, 1.0)?;
+    /// # }
+    /// # let tasks = rows.tasks(&Design::varying(rows.features()));
+    /// # let fit = Model::new(Gaussian::default(), Exchangeable::new(FeatureCovariance::Diagonal)).fit(&tasks)?;
+    /// let audit = Audit::of(&fit)?;
+    /// let mut taught = nalgebra::DVector::zeros(2);
+    /// for donor in 0..6 {
+    ///     taught += audit.weights(2, donor)? * audit.estimate(donor).unwrap();
+    /// }
+    /// assert!((taught - fit.coefficients(2)).amax() < 1e-9);
+    /// # Ok::<(), cognate::Error>(())
+    /// ```
     pub fn weights(&self, task: usize, donor: usize) -> Result<DMatrix<f64>> {
         let influence = self.posterior.influence(task)?;
         let mut each = self.said().each(self.tasks(), &|s| influence.with(s), &|_, weights, _| weights);

@@ -5,13 +5,13 @@ use crate::error::{Error, Result};
 use nalgebra::DVector;
 use serde::Serialize;
 
-/// A prediction in parts that add up to it. With w_t = mean + u_t, E[w_t] = mean + sum_s D_ts (h_s - J_s mean), D_ts = Cov(u_t, u_s | mean): what the rows of task
+/// A prediction in parts that add up to it. With w_t = mean + u_t, E(w_t) = mean + sum_s D_ts (h_s - J_s mean), D_ts = Cov(u_t, u_s | mean): what the rows of task
 /// s say beyond the mean, as far as it concerns task t. In the target's units, of a family on the scale of its linear predictor.
 #[derive(Clone, Debug, Serialize)]
 pub struct Explanation {
     /// The task.
     pub task: String,
-    /// x' E[w_t], and the offset.
+    /// x' E(w_t), and the offset.
     pub prediction: f64,
     /// What the row has beside x' w_t ([`Explanation::with_offset`]), as the logarithm of an exposure.
     pub offset: f64,
@@ -24,7 +24,7 @@ pub struct Explanation {
     /// Each of them, the largest by size first.
     pub parts: Vec<Part>,
     /// How the mean is made: the weight of every task in it, tr(V M_s' J_s) over the mean features divided by their number (V the covariance of the mean, M_s how
-    /// E[w_s] moves with it), the largest first. They add to 1 for a flat mean; none for a given one.
+    /// E(w_s) moves with it), the largest first. They add to 1 for a flat mean; none for a given one.
     pub mean_weights: Vec<Part>,
     /// As many equal tasks as make the mean, (sum |a|)^2 / sum a^2.
     pub mean_effective_tasks: f64,

@@ -97,7 +97,7 @@ impl Audit<'_> {
         let average = tasks.average_row(task).map(|x| DVector::from_iterator(tasks.design().len(), lead.into_iter().chain(x)));
         let (centre, scale) = (self.centre(task), self.scale(task));
         let level = self.level_variance(task).unwrap_or(0.0);
-        let shares_rows = self.refuse_shared_rows("").is_err();
+        let shares_rows = self.shares_rows();
         let given = |(place, number, weight, direct): (usize, usize, f64, f64)| -> Result<Given> {
             let (task_name, rows_there) = (self.name(number), tasks.statistics(number).rows());
             let mut given = Given {

@@ -1,6 +1,6 @@
 //! Who taught whom: what each task's rows have to do with another's parameters, exactly, at the fitted hyperparameters.
 //!
-//! The posterior mean of a task is a linear combination of what all tasks say, E[w_t] = sum_s W_ts b_s with W_ts = Cov(w_t, w_s) J_s, b_s the
+//! The posterior mean of a task is a linear combination of what all tasks say, E(w_t) = sum_s W_ts b_s with W_ts = Cov(w_t, w_s) J_s, b_s the
 //! least-squares estimate of task s by itself and J_s its information (Robinson 1991; of a family at the fitted Gaussian in the place of its rows). With a
 //! flat mean the weights add to the identity, so that a task has exactly as much from others as it lacks itself.
 
@@ -173,15 +173,8 @@ impl<'f> Audit<'f> {
         self.fit.coordinates().of_task(task).target_scale
     }
 
-    /// Refuses what rows that tasks share cannot be asked.
-    fn refuse_shared_rows(&self, what: &str) -> Result<()> {
-        if matches!(self.said(), Said::Each(_)) {
-            return Ok(());
-        }
-        let problem = format!(
-            "{what} is not known where tasks share rows: without the targets of one task those of the others on the same rows say something else; leave its \
-             column out and fit again"
-        );
-        Err(Error::Arguments(problem))
+    /// Whether a row may be of several tasks, with errors that are correlated.
+    fn shares_rows(&self) -> bool {
+        !matches!(self.said(), Said::Each(_))
     }
 }

@@ -38,7 +38,11 @@ impl Audit<'_> {
     /// # Ok::<(), cognate::Error>(())
     /// ```
     pub fn without(&self, task: usize, donor: usize) -> Result<(DVector<f64>, DMatrix<f64>)> {
-        self.refuse_shared_rows("what a task would be without another")?;
+        if self.shares_rows() {
+            let problem = "what a task would be without another is not known where tasks share rows: without the targets of one task those of the others on the \
+                           same rows say something else; leave its column out and fit again";
+            return Err(Error::Arguments(problem.into()));
+        }
         let influence = self.posterior.influence(task)?;
         let (whole, between) = (influence.with(task), influence.with(donor));
         let (mean, covariance) = self.less((task, donor), (&whole, &between), &self.posterior.exact_covariance(donor)?)?;

@@ -34,7 +34,7 @@ impl Posterior<'_> {
     /// included: block (t, s) of the inverse of the joint precision of all w. [`Posterior::covariance`] is its diagonal. Fitted coordinates; O(d^3) once the
     /// covariances between tasks are known, an average over draws where the system of related tasks is too large to factor.
     ///
-    /// With a flat mean E[w_t] = sum_s Cov(w_t, w_s) h_s, so that Cov(w_t, w_s) J_s is the weight of what task s says by itself (Robinson 1991 has the
+    /// With a flat mean E(w_t) = sum_s Cov(w_t, w_s) h_s, so that Cov(w_t, w_s) J_s is the weight of what task s says by itself (Robinson 1991 has the
     /// joint precision).
     ///
     /// ```
@@ -132,7 +132,7 @@ impl Posterior<'_> {
         SharedMap { spread: &map * covariance, map }
     }
 
-    /// d E[w_t | mean] / d mean over all features, of several groups one mean after another.
+    /// d E(w_t | mean) / d mean over all features, of several groups one mean after another.
     pub(crate) fn parameters_by_mean(&self, task: usize) -> DMatrix<f64> {
         self.seen.moved(task, self.mean_map(task))
     }
