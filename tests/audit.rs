@@ -2,9 +2,9 @@
 
 use cognate::audit::Audit;
 use cognate::{
-    Binomial, CorrelatedGaussian, Design, Exchangeable, Factor, Family, FeatureCovariance, Fit, Full, Gaussian, Generalised, Graph,
-    Independent, Inference, Intervals, Known, KnownRelation, Model, Noise, Normal, Observations, Poisson, Pooled, Posterior, Quadratic,
-    Quadratics, Robust, Rows, Structure, Summaries,
+    Binomial, CorrelatedGaussian, DescriptorValues, Descriptors, Design, Exchangeable, Factor, Family, FeatureCovariance, Fit, Full,
+    Gaussian, Generalised, Graph, Independent, Inference, Intervals, Kernel, KernelShape, Known, KnownRelation, Model, Noise, Normal,
+    Observations, Poisson, Pooled, Posterior, Quadratic, Quadratics, Robust, Rows, Structure, Summaries,
 };
 use nalgebra::{DMatrix, DVector};
 use proptest::prelude::*;
@@ -16,12 +16,17 @@ fn normal(random: &mut ChaCha8Rng) -> f64 {
     (0..12).map(|_| random.random::<f64>()).sum::<f64>() - 6.0
 }
 
+/// The parameters of a task, and the source of its rows.
+fn parameters(task: usize, seed: u64) -> (Vec<f64>, ChaCha8Rng) {
+    let mut random = ChaCha8Rng::seed_from_u64(seed * 100 + task as u64);
+    ((0..3).map(|k| k as f64 + (1.0 + (task % 2) as f64) * 0.7 * normal(&mut random)).collect(), random)
+}
+
 /// Ragged weighted rows of seven tasks on two features, in an order of the tasks.
 fn rows_in(order: &[usize], seed: u64) -> Rows {
     let mut rows = Rows::new("y", &["a", "b"]);
     for t in order {
-        let mut random = ChaCha8Rng::seed_from_u64(seed * 100 + *t as u64);
-        let w: Vec<f64> = (0..3).map(|k| k as f64 + (1.0 + (*t % 2) as f64) * 0.7 * normal(&mut random)).collect();
+        let (w, mut random) = parameters(*t, seed);
         for i in 0..5 + 3 * t {
             let x = [3.0 + normal(&mut random), 2.0 * normal(&mut random)];
             let y = 40.0 + w[0] + w[1] * x[0] + w[2] * x[1] + 0.8 * normal(&mut random);
@@ -41,6 +46,10 @@ type Make = Box<dyn Fn() -> Box<dyn Structure>>;
 fn structures() -> Vec<(&'static str, Make)> {
     const KIND: FeatureCovariance = FeatureCovariance::Diagonal;
     let chain = || KnownRelation::Graph((0..6).map(|t| (format!("t{t}"), format!("t{}", t + 1), 1.0)).collect());
+    let told = || {
+        let slopes = DescriptorValues::Numbers((0..7).map(|t| parameters(t, 1).0[1]).collect());
+        Descriptors::new((0..7).map(|t| format!("t{t}")).collect(), vec![("slope".into(), slopes)]).unwrap()
+    };
     vec![
         ("exchangeable", Box::new(|| Box::new(Exchangeable::new(KIND)))),
         ("full covariance", Box::new(|| Box::new(Exchangeable::new(FeatureCovariance::Full)))),
@@ -49,6 +58,8 @@ fn structures() -> Vec<(&'static str, Make)> {
         ("graph", Box::new(|| Box::new(Graph::new(KIND)))),
         ("full", Box::new(|| Box::new(Full::new(KIND)))),
         ("robust", Box::new(|| Box::new(Robust::new(Box::new(Exchangeable::new(KIND))).unwrap()))),
+        // Factors that are known: a descriptor that tells a slope.
+        ("linear kernel", Box::new(move || Box::new(Kernel::new(KIND, KernelShape::Linear, told())))),
         ("pooled", Box::new(|| Box::new(Pooled { task_intercepts: false }))),
         ("pooled-intercepts", Box::new(|| Box::new(Pooled { task_intercepts: true }))),
         ("independent", Box::new(|| Box::new(Independent))),
@@ -129,7 +140,7 @@ fn donors_are_what_they_should_be() {
             "known" => assert!(
                 donors.donors.iter().all(|donor| (donor.direct > 0.01) == [1, 3].contains(&donor.number) || donor.direct.abs() < 0.2)
             ),
-            "full" => assert!(direct),
+            "full" | "linear kernel" => assert!(direct, "{name}"),
             _ => {}
         }
     }
@@ -495,7 +506,7 @@ proptest! {
 
     /// Whatever the rows, weights add to 1 and parts to the prediction.
     #[test]
-    fn everything_adds_up(seed in 0u64..1000, kind in 0usize..10, a in -3.0..3.0, b in -3.0..3.0) {
+    fn everything_adds_up(seed in 0u64..1000, kind in 0usize..11, a in -3.0..3.0, b in -3.0..3.0) {
         let (name, make) = structures().swap_remove(kind);
         let fit = fit_of(&rows_in(&[0, 1, 2, 3, 4, 5, 6], seed), make());
         let audit = Audit::of(&fit).unwrap();

@@ -183,3 +183,87 @@ impl Influence<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::TaskGraph;
+    use crate::prior::{Groups, Prior, Relatedness, TaskScales};
+    use crate::quadratic::Quadratic;
+    use nalgebra::{dmatrix, dvector};
+
+    const TASKS: usize = 4;
+
+    fn quadratics() -> Quadratics {
+        let task = |t: usize| {
+            let root = DMatrix::from_fn(4, 3, |i, j| ((i * 5 + j * 3 + t * 7) % 11) as f64 / 5.0 - 1.0);
+            let linear = DVector::from_fn(3, |i, _| ((i * 3 + t * 5) % 7) as f64 - 2.0);
+            Quadratic { constant: 0.3, linear, curvature: root.transpose() * &root + DMatrix::identity(3, 3) * 0.2 }
+        };
+        Quadratics::new(&(0..TASKS).map(task).collect::<Vec<_>>()).unwrap()
+    }
+
+    /// Every storage form of Sigma, with all features related or some, in groups with scales, and with a free feature.
+    fn priors() -> Vec<Prior> {
+        let sigma = DMatrix::from_fn(TASKS, TASKS, |s, t| 0.5f64.powi((s as i32 - t as i32).abs()));
+        let mut graph = TaskGraph::empty(&["a", "b", "c", "d"]);
+        [(0, 1), (1, 2)].iter().for_each(|(s, t)| graph.connect(*s, *t, -0.3, None));
+        let low_rank = Relatedness::LowRank {
+            loadings: dmatrix![0.9, 0.0; -0.4, 0.5; 0.0, 0.0; 0.7, 1.1],
+            uniquenesses: dvector![0.3, 0.0, 1.0, 0.5],
+        };
+        let forms = [
+            Relatedness::Identity,
+            Relatedness::Diagonal(dvector![0.5, 1.0, 0.0, 2.0]),
+            Relatedness::Dense(sigma),
+            Relatedness::Graph(graph),
+            low_rank,
+        ];
+        let mut all = Vec::new();
+        for relatedness in forms {
+            let is_learned = relatedness.is_learned();
+            for mean in [Mean::Profiled, Mean::Integrated] {
+                let prior = Prior::new(mean, relatedness.clone(), dmatrix![0.8, 0.0, 0.0; 0.3, 0.5, 0.0; 0.0, 0.0, 0.4]);
+                let groups = Groups::new(vec![0, 1, 0, 1], vec![1.0, 2.5]);
+                let scales = TaskScales { values: vec![1.0, 0.5, 3.0, 1.2], degrees_of_freedom: 3.0 };
+                all.push(Prior { groups, task_scales: Some(scales), ..prior.clone() });
+                let factor = prior.factor.view((0, 0), (2, 2)).into_owned();
+                all.push(Prior { mean_features: vec![0, 1], varying: vec![0, 1], free: vec![2], factor, ..prior.clone() });
+                if is_learned {
+                    all.push(Prior { unrelated: vec![2], ..prior.clone() });
+                }
+                all.push(prior);
+            }
+        }
+        all
+    }
+
+    /// However it is found, and given the mean what a posterior with that mean says.
+    #[test]
+    fn influences_are_the_blocks_of_the_joint_covariance() {
+        let data = quadratics();
+        for prior in priors() {
+            let posterior = Posterior::given(&data, &prior).unwrap();
+            let known = Prior { mean: Mean::Given(posterior.mean_values()), ..prior.clone() };
+            let given = Posterior::given(&data, &known).unwrap();
+            let mean = posterior.spread_of_mean();
+            for t in 0..TASKS {
+                let influence = posterior.influence(t).unwrap();
+                for s in 0..TASKS {
+                    let (truth, apart) = (posterior.cross_covariance(t, s), given.cross_covariance(t, s));
+                    assert!((influence.with(s) - &truth).amax() < 1e-12, "{prior:?}");
+                    assert!((influence.given_mean(s) - &apart).amax() < 1e-12, "{prior:?}");
+                    let through = posterior.parameters_by_mean(t) * &mean * posterior.parameters_by_mean(s).transpose();
+                    assert!((truth - apart - through).amax() < 1e-12, "{prior:?}");
+                }
+                assert!((posterior.cross_covariance(t, t) - posterior.covariance(t)).amax() < 1e-12);
+                assert!(prior.free.iter().all(|feature| posterior.prior_mean(t)[*feature] == 0.0));
+            }
+            // E[w_t] = sum_s Cov(w_t, w_s) h_s.
+            for t in 0..TASKS {
+                let sum = (0..TASKS).fold(DVector::zeros(3), |sum, s| sum + posterior.cross_covariance(t, s) * data.task(s).linear);
+                assert!((sum - posterior.coefficients(t)).amax() < 1e-11, "{prior:?}");
+            }
+        }
+    }
+}
