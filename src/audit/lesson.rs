@@ -98,6 +98,7 @@ impl Audit<'_> {
         let (centre, scale) = (self.centre(task), self.scale(task));
         let level = self.level_variance(task).unwrap_or(0.0);
         let shares_rows = self.shares_rows();
+        let detailed = if self.posterior.is_factored() { DETAILED } else { SOLVED };
         let given = |(place, number, weight, direct): (usize, usize, f64, f64)| -> Result<Given> {
             let (task_name, rows_there) = (self.name(number), tasks.statistics(number).rows());
             let mut given = Given {
@@ -110,7 +111,7 @@ impl Audit<'_> {
                 sd_without: None,
                 reduction: None,
             };
-            if place > if self.posterior.is_factored() { DETAILED } else { SOLVED } {
+            if place > detailed {
                 return Ok(given);
             }
             let (between, covariance) = (influence.with(number), self.posterior.exact_covariance(number)?);
