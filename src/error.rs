@@ -240,6 +240,15 @@ impl Error {
         Error::MissingColumn { column: column.to_string(), hint, available: names.join(", ") }
     }
 
+    /// An [`Error::Arguments`] for a task that a fit does not have, which suggests the nearest of `tasks`.
+    pub(crate) fn no_such_task(task: &str, tasks: &[String]) -> Error {
+        let hint = suggestion(task, tasks.iter().map(String::as_str));
+        Error::Arguments(format!(
+            "task '{task}' is not in the model{hint}, which has {} tasks; 'cognate tasks MODEL' names them",
+            tasks.len()
+        ))
+    }
+
     /// An [`Error::Io`] about `path`.
     pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Error {
         Error::Io { path: path.as_ref().to_path_buf(), source }

@@ -22,6 +22,7 @@
 //! # Ok::<(), cognate::Error>(())
 //! ```
 
+pub mod audit;
 pub mod cli;
 pub mod compare;
 pub mod csv;

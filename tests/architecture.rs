@@ -21,6 +21,7 @@ const ROOMS: [&str; 19] = [
     "scores",
     "transfer",
     "compare",
+    "audit",
     "report",
     "cli",
 ];

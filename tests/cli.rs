@@ -723,3 +723,84 @@ fn graph_features_are_named_in_the_report_and_must_vary() {
     refused(&table(), &["--structure", "graph", "--graph-features", "y2"], &["'y2'", "graph feature"]);
     refused(&table(), &["--structure", "graph", "--varying", "x", "--graph-features", "colour"], &["colour", "does not vary"]);
 }
+
+#[test]
+fn audit_says_who_taught_whom_and_refuses_in_words() {
+    let folder = folder_with(&table());
+    let fit = |extra: &[&str]| {
+        let run = cognate(folder.path(), &[&FIT[..], extra].concat());
+        assert_eq!(run.status, 0, "{}", run.err);
+    };
+    let audit = |arguments: &[&str]| cognate(folder.path(), &[&["audit", "m.cognate"], arguments].concat());
+    let json = |arguments: &[&str]| -> Value {
+        let run = audit(&[arguments, &["--format", "json"]].concat());
+        assert_eq!(run.status, 0, "{}", run.err);
+        serde_json::from_str(&run.out).unwrap()
+    };
+    fit(&["--structure", "full"]);
+
+    let text = audit(&[]);
+    assert!(text.status == 0 && text.err.is_empty() && text.out.starts_with("Who taught whom: 6 tasks, structure full"), "{}", text.err);
+    assert!(text.out.contains("\nWhere 10 more rows would help most"), "{}", text.out);
+    let all = json(&["--rows", "5"]);
+    assert_eq!((all["tasks"].as_array().unwrap().len(), all["allocation"]["rows"].as_f64()), (6, Some(5.0)));
+    let csv = audit(&["--format", "csv"]).out;
+    assert_eq!((csv.lines().count(), csv.lines().next().unwrap().split(',').count()), (7, 11), "{csv}");
+
+    let one = json(&["--task", "s2"]);
+    let number = |value: &Value| value.as_f64().unwrap();
+    let donors = one["donors"].as_array().unwrap();
+    let sum: f64 = number(&one["own"]) + donors.iter().map(|donor| number(&donor["weight"])).sum::<f64>() + number(&one["prior"]);
+    assert!(
+        (sum - 1.0).abs() < 1e-9 && donors.len() == 5 && number(&one["itself"]["reduction"]) > number(&donors[0]["reduction"]),
+        "{one}"
+    );
+    assert!(audit(&["--task", "s2"]).out.contains("\nits own rows"));
+    assert_eq!(audit(&["--task", "s2", "--format", "csv"]).out.lines().count(), 7);
+
+    // The parts of a prediction are those of what `predict` says.
+    let row = "x=0.5,colour=blue";
+    let parts = json(&["--task", "s2", "--predict", row]);
+    std::fs::write(folder.path().join("row.csv"), "site,x,colour\ns2,0.5,blue\n").unwrap();
+    let predicted = cognate(folder.path(), &["predict", "m.cognate", "row.csv"]).out;
+    let mean: f64 = predicted.lines().nth(1).unwrap().split(',').nth(2).unwrap().parse().unwrap();
+    let sum: f64 = ["mean", "own", "neighbours", "offset"].iter().map(|part| number(&parts[*part])).sum();
+    assert!((number(&parts["prediction"]) - mean).abs() < 1e-9 && (sum - mean).abs() < 1e-9, "{parts}");
+    assert!(audit(&["--task", "s2", "--predict", row]).out.starts_with("Prediction of task s2: "));
+    assert!(audit(&["--task", "s2", "--predict", row, "--format", "csv"]).out.starts_with("part,task,value\nprediction,s2,"));
+
+    let saved = audit(&["--format", "csv", "-o", "audit.csv"]);
+    assert_eq!((saved.status, saved.out.as_str()), (0, ""));
+    assert_eq!(std::fs::read_to_string(folder.path().join("audit.csv")).unwrap(), csv);
+
+    let refusals: [(&[&str], &str); 9] = [
+        (&["--task", "s22"], "task 's22' is not in the model (did you mean 's2'?)"),
+        (&["--rows", "0"], "--rows 0"),
+        (&["--rows", "-3"], "--rows -3"),
+        (&["--rows", "NaN"], "--rows NaN"),
+        (&["--task", "s2", "--predict", "x=1"], "'colour'"),
+        (&["--task", "s2", "--predict", "x=1,colour=pink"], "level 'pink'"),
+        (&["--task", "s2", "--predict", "x=much,colour=red"], "'much' is not a number"),
+        (&["--task", "s2", "--predict", "x"], "'x' says no value"),
+        (&["-o", "m.cognate"], "would be overwritten"),
+    ];
+    for (arguments, word) in refusals {
+        let run = audit(arguments);
+        assert_eq!((run.status, run.out.len(), run.err.lines().count()), (1, 0, 1), "{arguments:?}: {}", run.err);
+        assert!(run.err.contains(word), "{arguments:?}: {}", run.err);
+    }
+    assert_eq!(audit(&["--predict", row]).status, 2);
+    assert_eq!(audit(&["--rows", "many"]).status, 2);
+
+    let mut bytes = std::fs::read(folder.path().join("m.cognate")).unwrap();
+    bytes[8] += 1;
+    std::fs::write(folder.path().join("other.cognate"), bytes).unwrap();
+    let run = cognate(folder.path(), &["audit", "other.cognate"]);
+    assert!(run.status == 1 && run.err.contains("version") && run.err.lines().count() == 1, "{}", run.err);
+
+    fit(&["--structure", "clusters", "--groups", "2"]);
+    assert!(audit(&[]).status == 1 && audit(&[]).err.contains("no linear combination"), "{}", audit(&[]).err);
+    fit(&["--structure", "independent"]);
+    let alone = json(&["--task", "s2"]);
+    assert!(alone["donors"].as_array().unwrap().is_empty() && number(&alone["own"]) > 0.5, "{alone}");
+}

@@ -208,6 +208,10 @@ proptest! {
                     prop_assert!(close(s[(i, j)], expected.spread[(t * (d + 1) + i, t * (d + 1) + j)], 1e-8));
                 }
             }
+            for s in 0..tasks {
+                let block = expected.covariance.view((t * (d + 1), s * (d + 1)), (d + 1, d + 1));
+                prop_assert!((posterior.cross_covariance(t, s) - block).amax() < 1e-8 * (1.0 + block.amax()), "{t} {s}");
+            }
         }
     }
 

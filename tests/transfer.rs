@@ -258,7 +258,7 @@ fn what_cannot_be_transferred_is_refused_in_words() {
     refused(fit.transfer(&other.tasks(&Design::varying(other.features())), None), &["(Intercept), a, c", "(Intercept), a, b"]);
     let clusters = fitted(Clusters::new(FeatureCovariance::Diagonal, 2), &old);
     refused(clusters.transfer(&new, Some(&["t1"])), &["clusters"]);
-    let alone = fitted(cognate::Independent, &old);
+    let alone = fitted(cognate::Independent::default(), &old);
     refused(alone.transfer(&new, None), &["independent", "exchangeable"]);
     // Two rows of a task do not decide three features.
     let few = tasks(0..9, 12);
@@ -379,7 +379,7 @@ fn an_update_is_an_e_step_on_all_rows_and_two_are_one() {
         Box::new(Clusters::new(FeatureCovariance::Diagonal, 2)),
         Box::new(Pooled { task_intercepts: false }),
         Box::new(Pooled { task_intercepts: true }),
-        Box::new(Independent),
+        Box::new(Independent::default()),
     ];
     for structure in structures {
         let name = structure.name();

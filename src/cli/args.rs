@@ -1,5 +1,6 @@
 //! The flags, each once (those of one subject are beside it).
 
+use super::audit::AuditArgs;
 use super::compare::CompareArgs;
 use super::edges::{EdgeArgs, EdgesArg};
 use super::evidence::EvidenceArgs;
@@ -65,6 +66,8 @@ pub(super) enum Command {
     Update(UpdateArgs),
     /// Prints the task graph of a model
     Graph(GraphArgs),
+    /// Who taught whom: donors of every task, what is left without them, where more rows would help most
+    Audit(AuditArgs),
     /// Draws a table from a prior, with the truth beside it
     Simulate(SimulateArgs),
 }

@@ -8,6 +8,7 @@ macro_rules! note {
 }
 
 mod args;
+mod audit;
 mod compare;
 mod demo;
 mod edges;

@@ -1,6 +1,7 @@
 //! From flags to a result: each command reads, fits or loads, and hands back its text.
 
 use super::args::{Cli, Command, DataArgs, FitArgs, Format, ModelArgs};
+use super::audit;
 use super::compare;
 use super::demo;
 use super::edges;
@@ -45,6 +46,7 @@ pub(super) fn execute(cli: &Cli) -> Result<Output> {
         Command::Transfer(args) => transfer::transfer(args, cli.quiet, &progress).map(Output::from),
         Command::Update(args) => transfer::update(args, cli.quiet, &progress).map(Output::from),
         Command::Graph(args) => graph::graph(args, cli.quiet, &progress).map(Output::from),
+        Command::Audit(args) => audit::audit(args, cli.quiet).map(Output::from),
         Command::Simulate(args) => simulate::simulate(args, &progress).map(Output::from),
     }
 }

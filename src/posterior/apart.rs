@@ -96,16 +96,31 @@ impl Apart {
     }
 
     pub(crate) fn covariance(&self, s: usize, t: usize) -> DMatrix<f64> {
-        let both = self.related.engine.covariance(s, t);
+        self.joined((s, t), &self.related.engine.covariance(s, t))
+    }
+
+    /// As [`Engine::column`].
+    pub(crate) fn column(&self, t: usize, tasks: usize) -> Result<DMatrix<f64>> {
+        let (size, related) = (self.size(), self.related.engine.column(t, tasks)?);
+        let mut all = DMatrix::zeros(tasks * size, size);
+        for s in 0..tasks {
+            let both = related.rows(s * related.ncols(), related.ncols()).into_owned();
+            all.rows_mut(s * size, size).copy_from(&self.joined((s, t), &both));
+        }
+        Ok(all)
+    }
+
+    /// Cov(b_s, b_t) from that of the related directions.
+    fn joined(&self, (s, t): (usize, usize), both: &DMatrix<f64>) -> DMatrix<f64> {
         let (first, second) = (&self.own[s], &self.own[t]);
-        let left = -&first.pull * &both;
+        let left = -&first.pull * both;
         let mut corner = -&left * second.pull.transpose();
         if s == t {
             corner += &first.covariance;
         }
         let mut all = DMatrix::zeros(self.size(), self.size());
         let (related, own) = (&self.related_columns, &self.own_columns);
-        linalg::place(&mut all, (related, related), &both);
+        linalg::place(&mut all, (related, related), both);
         linalg::place(&mut all, (own, related), &left);
         linalg::place(&mut all, (related, own), &(-both * second.pull.transpose()));
         linalg::place(&mut all, (own, own), &corner);

@@ -360,6 +360,11 @@ impl Block {
         Design::new(&self.quadratics, &self.prior, self.scales.as_deref())
     }
 
+    /// In how many directions tasks vary.
+    pub(crate) fn directions(&self) -> usize {
+        self.prior.factor.ncols()
+    }
+
     /// Cov(b_s, b_t) given the mean.
     pub(crate) fn covariance(&self, s: usize, t: usize) -> DMatrix<f64> {
         let r = self.prior.factor.ncols();

@@ -139,6 +139,18 @@ impl Coupled {
         }
     }
 
+    /// Cov(b_s, b_t) for every s, by r columns of the joint system: (T r) x r.
+    pub(crate) fn column(&self, t: usize) -> Result<DMatrix<f64>> {
+        let r = self.rank;
+        if let System::Dense { factor, inverse } = &self.system {
+            return Ok(whole_inverse(factor, inverse).columns(t * r, r).into_owned());
+        }
+        let mut solved = DMatrix::zeros(self.crosses.len() * r, r);
+        (0..r).for_each(|k| solved[(t * r + k, k)] = 1.0);
+        self.system.solve(&mut solved, r)?;
+        Ok(solved)
+    }
+
     /// Covariance of sum_t weight_t b_t, by r columns of the joint system.
     pub(crate) fn combined(&self, weights: &[(usize, f64)]) -> DMatrix<f64> {
         let r = self.rank;
@@ -405,6 +417,13 @@ mod tests {
             let found =
                 Coupled::solve_along(&quadratics, &weak, |graph, parts| System::iterative(&Elimination::of(graph), graph, parts)).unwrap();
             let (Engine::Coupled(exact), Engine::Coupled(found)) = (&exact.engine, &found.engine) else { unreachable!() };
+            // Columns are solved for, so that they are exact where single covariances are averages over draws.
+            for (t, s) in (0..tasks).flat_map(|t| [(t, 0), (t, t), (t, tasks - 1)]) {
+                let truth = exact.covariance(s, t);
+                for column in [exact.column(t).unwrap(), found.column(t).unwrap()] {
+                    assert!((column.rows(3 * s, 3) - &truth).amax() < 1e-9 * (1.0 + truth.amax()));
+                }
+            }
             for t in 0..tasks {
                 let tied = std::iter::once(t).chain(graph.neighbours(t)).fold(DMatrix::identity(3, 3), |sum, s| {
                     let precision = if s == t { graph.node(t).precision } else { graph.edge(s, t).unwrap().precision };

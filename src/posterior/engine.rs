@@ -49,6 +49,49 @@ impl Engine {
         }
     }
 
+    /// Cov(b_s, b_t) given the mean for every s, one below another: (T r) x r. Exact also where [`Engine::covariance`] is an estimate.
+    pub(super) fn column(&self, t: usize, tasks: usize) -> Result<DMatrix<f64>> {
+        match self {
+            Engine::Coupled(coupled) => coupled.column(t),
+            Engine::Apart(apart) => apart.column(t, tasks),
+            other => {
+                let own = other.covariance(t, t);
+                let r = own.nrows();
+                let mut all = DMatrix::zeros(tasks * r, r);
+                (0..tasks).filter(|s| *s != t).for_each(|s| all.rows_mut(s * r, r).copy_from(&other.covariance(s, t)));
+                all.rows_mut(t * r, r).copy_from(&own);
+                Ok(all)
+            }
+        }
+    }
+
+    /// Covariance given the mean of what tasks share, given which and the mean they are unrelated; none where the engine has nothing of the kind.
+    pub(super) fn shared(&self) -> Option<DMatrix<f64>> {
+        match self {
+            Engine::Block(_) => Some(DMatrix::zeros(0, 0)),
+            Engine::LowRank(factors) => Some(factors.shared().clone()),
+            _ => None,
+        }
+    }
+
+    /// d E[b_t | mean, what is shared] / d what is shared: r x its length.
+    pub(super) fn shared_map(&self, t: usize) -> DMatrix<f64> {
+        match self {
+            Engine::Block(block) => DMatrix::zeros(block.directions(), 0),
+            Engine::LowRank(factors) => factors.shared_map(t),
+            _ => unreachable!("where something is shared"),
+        }
+    }
+
+    /// Whether covariances are averages over draws.
+    pub(super) fn is_estimated(&self) -> bool {
+        match self {
+            Engine::Coupled(coupled) => coupled.is_estimated(),
+            Engine::Apart(apart) => apart.related().engine.is_estimated(),
+            _ => false,
+        }
+    }
+
     /// Covariance of sum_t weight_t b_t given the mean.
     pub(super) fn combined(&self, weights: &[(usize, f64)]) -> DMatrix<f64> {
         if let Engine::Coupled(coupled) = self {

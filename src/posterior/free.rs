@@ -90,18 +90,31 @@ impl Eliminated {
         all
     }
 
-    /// Covariance of all coefficients of a task from that of those kept.
-    pub(crate) fn covariance(&self, task: usize, kept: &DMatrix<f64>) -> DMatrix<f64> {
-        let (_, slope, own) = &self.back[task];
-        let cross = -(slope * kept);
-        let corner = own - &cross * slope.transpose();
-        let place = |a: usize| self.kept.iter().position(|k| *k == a).ok_or_else(|| self.free.iter().position(|f| *f == a));
-        DMatrix::from_fn(self.features(), self.features(), |a, b| match (place(a), place(b)) {
-            (Ok(i), Ok(j)) => kept[(i, j)],
-            (Err(Some(i)), Ok(j)) => cross[(i, j)],
-            (Ok(i), Err(Some(j))) => cross[(j, i)],
-            (Err(Some(i)), Err(Some(j))) => corner[(i, j)],
-            _ => 0.0,
-        })
+    /// How all coefficients of a task move with those kept: [kept; -slope] times the columns.
+    pub(crate) fn moved(&self, task: usize, columns: &DMatrix<f64>) -> DMatrix<f64> {
+        let free = -(&self.back[task].1 * columns);
+        let mut all = self.spread(columns);
+        self.free.iter().enumerate().for_each(|(i, feature)| all.row_mut(*feature).copy_from(&free.row(i)));
+        all
+    }
+
+    /// Rows for all coefficients from those kept, 0 for the free ones.
+    pub(crate) fn spread(&self, columns: &DMatrix<f64>) -> DMatrix<f64> {
+        let mut all = DMatrix::zeros(self.features(), columns.ncols());
+        self.kept.iter().enumerate().for_each(|(i, feature)| all.row_mut(*feature).copy_from(&columns.row(i)));
+        all
+    }
+
+    /// Covariance between all coefficients of two tasks from that between those kept.
+    pub(crate) fn between(&self, (t, s): (usize, usize), kept: &DMatrix<f64>) -> DMatrix<f64> {
+        let half = self.moved(s, &kept.transpose()).transpose();
+        let mut all = self.moved(t, &half);
+        if s == t {
+            let own = &self.back[t].2;
+            for (j, b) in self.free.iter().enumerate() {
+                self.free.iter().enumerate().for_each(|(i, a)| all[(*a, *b)] += own[(i, j)]);
+            }
+        }
+        all
     }
 }

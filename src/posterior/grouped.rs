@@ -4,6 +4,9 @@ use crate::prior::{Groups, Prior};
 use crate::quadratic::Quadratics;
 use nalgebra::{DMatrix, DVector};
 
+/// A coordinate that moves a task: its place, the feature and by how much.
+type Place = (usize, usize, f64);
+
 /// The quadratics in those coordinates, and the way back: w_t = A_t (u_t, means) with A_t = (s_t I, the mean features of group g), s_t
 /// the scale of the group times that of the task.
 pub(crate) struct Grouped {
@@ -64,27 +67,36 @@ impl Grouped {
         self.spread(&self.places(task), z)
     }
 
-    /// A_t C A_t'.
-    pub(crate) fn covariance(&self, task: usize, of: &DMatrix<f64>) -> DMatrix<f64> {
-        self.spread_covariance(&self.places(task), of)
+    /// A_t C A_s'.
+    pub(crate) fn between(&self, (t, s): (usize, usize), of: &DMatrix<f64>) -> DMatrix<f64> {
+        self.spread_covariance((&self.places(t), &self.places(s)), of)
+    }
+
+    /// A_t times the columns.
+    pub(crate) fn moved(&self, task: usize, columns: &DMatrix<f64>) -> DMatrix<f64> {
+        let mut all = DMatrix::zeros(self.features, columns.ncols());
+        for (place, feature, scale) in self.places(task) {
+            all.row_mut(feature).zip_apply(&columns.row(place), |cell, own| *cell += scale * own);
+        }
+        all
     }
 
     /// Both for a task without rows, of a group and with a scale of all.
     pub(crate) fn newcomer(&self, (group, scale): (usize, f64), z: &DVector<f64>, of: &DMatrix<f64>) -> (DVector<f64>, DMatrix<f64>) {
         let places = places((self.features, &self.with_mean), group, scale);
-        (self.spread(&places, z), self.spread_covariance(&places, of))
+        (self.spread(&places, z), self.spread_covariance((&places, &places), of))
     }
 
-    fn spread(&self, places: &[(usize, usize, f64)], z: &DVector<f64>) -> DVector<f64> {
+    fn spread(&self, places: &[Place], z: &DVector<f64>) -> DVector<f64> {
         let mut w = DVector::zeros(self.features);
         places.iter().for_each(|(place, feature, scale)| w[*feature] += scale * z[*place]);
         w
     }
 
-    fn spread_covariance(&self, places: &[(usize, usize, f64)], of: &DMatrix<f64>) -> DMatrix<f64> {
+    fn spread_covariance(&self, (rows, columns): (&[Place], &[Place]), of: &DMatrix<f64>) -> DMatrix<f64> {
         let mut all = DMatrix::zeros(self.features, self.features);
-        for (b, other, factor) in places {
-            places.iter().for_each(|(a, feature, scale)| all[(*feature, *other)] += scale * factor * of[(*a, *b)]);
+        for (b, other, factor) in columns {
+            rows.iter().for_each(|(a, feature, scale)| all[(*feature, *other)] += scale * factor * of[(*a, *b)]);
         }
         all
     }
@@ -99,13 +111,13 @@ impl Grouped {
         of.view((0, 0), (self.features, self.features)) * self.scales[task].powi(2)
     }
 
-    fn places(&self, task: usize) -> Vec<(usize, usize, f64)> {
+    fn places(&self, task: usize) -> Vec<Place> {
         places((self.features, &self.with_mean), self.groups.of(task), self.scales[task])
     }
 }
 
-/// The coordinates that move a task: place, feature and by how much.
-fn places((features, with_mean): (usize, &[usize]), group: usize, scale: f64) -> Vec<(usize, usize, f64)> {
+/// The coordinates that move a task.
+fn places((features, with_mean): (usize, &[usize]), group: usize, scale: f64) -> Vec<Place> {
     let first = features + group * with_mean.len();
     let deviations = (0..features).map(|feature| (feature, feature, scale));
     deviations.chain(with_mean.iter().enumerate().map(|(j, feature)| (first + j, *feature, 1.0))).collect()

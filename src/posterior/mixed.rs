@@ -170,6 +170,11 @@ impl Mixed {
         &map * self.coordinates_covariance(prior) * map.transpose()
     }
 
+    /// Cov(w_t, w_s) of two tasks that follows from it.
+    pub(crate) fn moved_between(&self, prior: &Prior, (t, s): (usize, usize)) -> DMatrix<f64> {
+        self.map(t, false) * self.coordinates_covariance(prior) * self.map(s, false).transpose()
+    }
+
     pub(crate) fn own_share(&self, task: usize) -> Option<f64> {
         self.of(task).try_fold(0.0, |sum, (_, share, own)| Some(sum + share * own.own_share(task)?))
     }

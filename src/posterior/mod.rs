@@ -8,6 +8,7 @@ mod engine;
 mod free;
 mod gibbs;
 mod grouped;
+mod influence;
 mod iterative;
 mod kronecker;
 mod lanes;

@@ -27,6 +27,11 @@ impl<'a> Seen<'a> {
         Ok(seen)
     }
 
+    /// As they were given.
+    pub(super) fn given(&self) -> &Quadratics {
+        &self.given
+    }
+
     /// As the engines see them.
     pub(super) fn quadratics(&self) -> &Quadratics {
         match (&self.grouped, &self.eliminated) {
@@ -108,13 +113,42 @@ impl<'a> Seen<'a> {
 
     /// Their covariance.
     pub(super) fn covariance(&self, task: usize, of: DMatrix<f64>) -> DMatrix<f64> {
+        self.between((task, task), of)
+    }
+
+    /// The covariance between the parameters of two tasks.
+    pub(super) fn between(&self, tasks: (usize, usize), of: DMatrix<f64>) -> DMatrix<f64> {
         let kept = match &self.grouped {
             None => of,
-            Some(grouped) => grouped.covariance(task, &of),
+            Some(grouped) => grouped.between(tasks, &of),
         };
         match &self.eliminated {
             None => kept,
-            Some(eliminated) => eliminated.covariance(task, &kept),
+            Some(eliminated) => eliminated.between(tasks, &kept),
+        }
+    }
+
+    /// How the parameters of a task move with columns of what the engines see.
+    pub(super) fn moved(&self, task: usize, columns: DMatrix<f64>) -> DMatrix<f64> {
+        let kept = match &self.grouped {
+            None => columns,
+            Some(grouped) => grouped.moved(task, &columns),
+        };
+        match &self.eliminated {
+            None => kept,
+            Some(eliminated) => eliminated.moved(task, &kept),
+        }
+    }
+
+    /// How the mean that a task varies about moves with columns of what the engines see.
+    pub(super) fn of_mean(&self, task: usize, columns: DMatrix<f64>) -> DMatrix<f64> {
+        let kept = match &self.grouped {
+            None => columns,
+            Some(grouped) => grouped.moved(task, &columns),
+        };
+        match &self.eliminated {
+            None => kept,
+            Some(eliminated) => eliminated.spread(&kept),
         }
     }
 

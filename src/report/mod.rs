@@ -1,5 +1,6 @@
 //! A fit for people and for programs: one page of text, or JSON.
 
+mod audit;
 mod clusters;
 mod compare;
 mod json;
@@ -11,13 +12,14 @@ mod update;
 
 use crate::graph::TaskGraph;
 
+pub(crate) use audit::{explanation_text, lesson_text, overview_text};
 pub use compare::comparison_text;
 pub(crate) use compare::guard_text;
 pub(crate) use json::{Truth, tested_json, truth_json};
 pub use json::{fit_json, graph_json, null_json};
 pub(crate) use loadings::loadings_text;
 pub use scores::scores_text;
-pub(crate) use text::{communities_text, variance_tests_text};
+pub(crate) use text::{SHOWN, communities_text, variance_tests_text};
 pub use text::{counted, edge_text, null_name, null_text, visibility_text};
 pub(crate) use update::update_notes;
 

@@ -7,7 +7,7 @@ use crate::model::{Fit, Intervals, LikelihoodKind, Null, NullTest, VarianceTest,
 use std::fmt::{self, Display, Formatter};
 
 /// Most lines of any list on the page.
-pub(super) const SHOWN: usize = 15;
+pub(crate) const SHOWN: usize = 15;
 
 /// Most features whose correlations are printed.
 const WIDEST: usize = 10;

@@ -190,6 +190,13 @@ impl Tasks {
         left.then(|| (DVector::from_fn(self.design.len(), |k, _| if k == 0 { 0.0 } else { mean(k - 1) }), weight))
     }
 
+    /// Weighted mean of the features over the rows of a task; none without rows.
+    pub(crate) fn average_row(&self, task: usize) -> Option<Vec<f64>> {
+        let (sums, shift) = (&self.statistics[task], self.shift(task));
+        let there = !self.estimates && sums.cross(0, 0) > 0.0;
+        there.then(|| (0..self.design.columns()).map(|k| value((sums, shift), k)).collect())
+    }
+
     /// Weighted mean of the targets of a task, less their offsets; NaN without rows.
     pub(crate) fn target_mean(&self, task: usize) -> f64 {
         value((&self.statistics[task], self.shift(task)), self.design.columns())

@@ -201,6 +201,19 @@ impl LowRank {
         covariance
     }
 
+    /// Cov(vec Z) given the mean.
+    pub(crate) fn shared(&self) -> &DMatrix<f64> {
+        &self.inverse
+    }
+
+    /// d E[b_t | mean, Z] / d vec Z = M_t^-1 (lambda_t' (x) I).
+    pub(crate) fn shared_map(&self, task: usize) -> DMatrix<f64> {
+        let (r, loading) = (self.rank, self.loading(task));
+        let mut own = DMatrix::identity(r, r);
+        self.solve_own(&self.factor(task), &mut own);
+        DMatrix::from_fn(r, r * loading.len(), |i, j| loading[j / r] * own[(i, j % r)])
+    }
+
     pub(crate) fn sigma(&self, s: usize, t: usize) -> f64 {
         self.loadings.column(s).dot(&self.loadings.column(t)) + if s == t { self.uniquenesses[t] } else { 0.0 }
     }
