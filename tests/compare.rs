@@ -92,12 +92,14 @@ proptest! {
         let best = comparison.rung(comparison.best.as_ref().unwrap()).unwrap();
         prop_assert!(comparison.rungs.iter().all(|rung| rung.score.is_none_or(|score| score <= best.score.unwrap())));
         prop_assert_eq!((best.difference, best.difference_se), (Some(0.0), Some(0.0)));
-        let simplest = comparison.rungs.iter().position(|rung| Some(&rung.name) == comparison.simplest.as_ref()).unwrap();
-        for (i, rung) in comparison.rungs.iter().enumerate().filter(|(_, rung)| rung.score.is_some()) {
-            let reach = if rung.name.starts_with("independent") { 2.0 } else { 1.0 };
-            let within = -rung.difference.unwrap() <= reach * rung.difference_se.unwrap();
-            prop_assert!(i >= simplest || !within);
-            prop_assert!(i != simplest || within);
+        let is_near = |rung: &compare::Rung, reach: f64| rung.difference.is_some_and(|own| -own <= reach * rung.difference_se.unwrap());
+        let is_alone = |rung: &compare::Rung| rung.name.starts_with("independent");
+        let simplest = comparison.rung(comparison.simplest.as_ref().unwrap()).unwrap();
+        let best_alone = comparison.rungs.iter().filter(|rung| is_alone(rung)).max_by(|a, b| a.score.partial_cmp(&b.score).unwrap()).unwrap();
+        prop_assert_eq!(is_alone(simplest), is_near(best_alone, 2.0));
+        if !is_alone(simplest) {
+            let first = comparison.rungs.iter().find(|rung| !is_alone(rung) && is_near(rung, 1.0)).unwrap();
+            prop_assert_eq!(&first.name, &simplest.name);
         }
         prop_assert_eq!(comparison.gains.tasks.len(), 6);
         let rows_of: usize = comparison.gains.tasks.iter().map(|own| own.rows).sum();

@@ -95,7 +95,8 @@ pub struct Comparison {
     pub rungs: Vec<Rung>,
     /// The rung of the highest score, which is the one to predict with.
     pub best: Option<String>,
-    /// The first rung whose score is within one standard error of the best, or within two where it shares nothing; by it the verdict goes.
+    /// The first rung whose score is within one standard error of the best, by which the verdict goes. Where one that shares nothing is within two standard errors, the first of those
+    /// within one of the best of them.
     pub simplest: Option<String>,
     /// What that says of the tasks.
     pub verdict: Option<Verdict>,
@@ -131,7 +132,7 @@ impl Comparison {
         if let Some(best) = best {
             rung::compare_with(best, &mut rungs, &scored, &tasks);
         }
-        let simplest = verdict::simplest(&rungs, &sharing);
+        let simplest = verdict::simplest(&rungs, &sharing, &scored, &tasks);
         let gains = Gains::of((&rungs, best), &sharing, &scored, rows, &tasks);
         let verdict = best.zip(simplest).map(|picks| Verdict::of(&rungs, picks, (&sharing, &scored, &tasks)));
         let name = |i: Option<usize>| i.map(|i| rungs[i].name.clone());

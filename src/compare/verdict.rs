@@ -27,11 +27,16 @@ pub(super) fn highest(rungs: &[Rung], among: impl Fn(usize) -> bool) -> Option<u
 /// Standard errors within which sharing nothing is not given up: that tasks are related is a claim.
 const NOT_SHARED: f64 = 2.0;
 
-/// The first rung within one standard error of the best (Breiman et al. 1984), of those that share nothing within two.
-pub(super) fn simplest(rungs: &[Rung], sharing: &[Sharing]) -> Option<usize> {
-    let reach = |i: usize| if sharing[i] == Sharing::Nothing { NOT_SHARED } else { 1.0 };
-    let within = |(i, rung): (usize, &Rung)| rung.difference.is_some_and(|own| -own <= reach(i) * rung.difference_se.unwrap_or(0.0));
-    rungs.iter().enumerate().position(within)
+/// The first rung within one standard error of the best (Breiman et al. 1984); where the best of those that share nothing is within two, the first of these within one of that.
+pub(super) fn simplest(rungs: &[Rung], sharing: &[Sharing], scored: &[Scores], tasks: &[usize]) -> Option<usize> {
+    let shares = |i: usize| sharing[i] != Sharing::Nothing;
+    let is_near = |own: usize, other: usize, reach: f64| {
+        difference(&scored[own], &scored[other], tasks).is_some_and(|(mean, se)| -mean <= reach * se.unwrap_or(0.0))
+    };
+    let best = best(rungs)?;
+    let alone = highest(rungs, |i| !shares(i)).filter(|alone| is_near(*alone, best, NOT_SHARED));
+    let (target, among) = alone.map_or((best, true), |alone| (alone, false));
+    (0..rungs.len()).find(|i| shares(*i) == among && is_near(*i, target, 1.0))
 }
 
 impl Verdict {
