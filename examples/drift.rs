@@ -1,6 +1,7 @@
 //! How often `update` tells of drift where there is none, and where the noise or how far tasks vary has changed.
 //!
-//! `cargo run --release --example drift -- SEEDS` (20 unless given): a line for each setting, of tasks with so many old and new rows, an intercept and two slopes; rates at a probability of .01.
+//! `cargo run --release --example drift -- SEEDS` (20 unless given): a line for each setting, of tasks with so many old and new rows, an
+//! intercept and two slopes; rates at a probability of .01.
 
 use cognate::{Design, Exchangeable, FeatureCovariance, Gaussian, Model, Rows, Tasks};
 use rand::SeedableRng;
@@ -16,7 +17,8 @@ struct Change {
     one_task: bool,
 }
 
-/// Of one simulation: whether drift was told of, whether a likelihood ratio would have, whether a task was said to have changed, and the statistic over its degrees of freedom.
+/// Of one simulation: whether drift was told of, whether a likelihood ratio would have, whether a task was said to have changed, and the
+/// statistic over its degrees of freedom.
 type Told = (bool, bool, bool, f64);
 
 /// Standard deviations of the tasks.

@@ -1,4 +1,5 @@
-//! New tasks are what a posterior of all tasks at the hyperparameters of the fit says, and more rows of known tasks what a fit of all rows at these does.
+//! New tasks are what a posterior of all tasks at the hyperparameters of the fit says, and more rows of known tasks what a fit of all rows
+//! at these does.
 
 use cognate::{
     Approximation, Binomial, Clusters, Design, Exchangeable, Factor, FamilyRows, FeatureCovariance, Fit, Full, Gaussian, Generalised,
@@ -459,8 +460,8 @@ fn what_cannot_be_updated_is_refused_in_words() {
     refused(fit.update(&other.tasks(&Design::varying(other.features()))), &["(Intercept), a", "(Intercept), a, b"]);
 }
 
-/// Against the approximation of all rows at the same hyperparameters, in posterior standard deviations: found .040 and .014 at most, where without the new rows they
-/// are 1.02 and .62 away.
+/// Against the approximation of all rows at the same hyperparameters, in posterior standard deviations: found .040 and .014 at most, where
+/// without the new rows they are 1.02 and .62 away.
 #[test]
 fn an_update_of_a_family_is_near_the_approximation_of_all_rows() {
     let design = Design::varying(&["x"]);

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 pub(super) struct TransferArgs {
     /// Model file
     pub model: PathBuf,
-    /// CSV table of the new tasks, with the columns of the fit (.gz too; - for stdin). A task whose targets are all empty has no rows, and is known by its name
-    /// alone
+    /// CSV table of the new tasks, with the columns of the fit (.gz too; - for stdin). A task whose targets are all empty has no rows, and
+    /// is known by its name alone
     pub data: PathBuf,
     /// Tasks of the fit that are to teach the new ones, and no others (default: all)
     #[arg(long, value_delimiter = ',', value_name = "TASKS")]

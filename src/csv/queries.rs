@@ -38,8 +38,9 @@ pub fn read_queries(input: impl Read, name: &str, schema: &Schema) -> Result<Vec
     queries(Source::new(input, name)?, schema, false)
 }
 
-/// Reads more rows of the tasks of a fitted model, or of new ones, by its schema, which must have the columns that the table of the fit had (not a wide one). A task
-/// all of whose targets are empty is there without a row; where the target is empty nothing else of the row but the task and the family is looked at.
+/// Reads more rows of the tasks of a fitted model, or of new ones, by its schema, which must have the columns that the table of the fit had
+/// (not a wide one). A task all of whose targets are empty is there without a row; where the target is empty nothing else of the row but
+/// the task and the family is looked at.
 ///
 /// ```
 /// use cognate::csv::{Coding, Schema, read_more};

@@ -19,8 +19,8 @@ pub(crate) struct Renewed {
 }
 
 impl Fit {
-    /// With the rows of `more`, whose tasks have these numbers in the fit and its design. An E-step before and one after; for families as many as the approximation
-    /// of the new rows takes.
+    /// With the rows of `more`, whose tasks have these numbers in the fit and its design. An E-step before and one after; for families as
+    /// many as the approximation of the new rows takes.
     ///
     /// # Errors
     /// [`Error::Arguments`] for families without the rows themselves, or in unknown clusters, and what [`Posterior::given`] refuses.

@@ -41,8 +41,8 @@ impl Belief {
     }
 }
 
-/// The mean of every group in fitted coordinates and its covariance as some tasks alone say it, none for a group without any of them, and of how many directions of it
-/// they say nothing.
+/// The mean of every group in fitted coordinates and its covariance as some tasks alone say it, none for a group without any of them, and
+/// of how many directions of it they say nothing.
 pub(crate) struct MeansOf {
     pub of_group: Vec<Option<(DVector<f64>, DMatrix<f64>)>>,
     pub undecided: usize,
@@ -78,7 +78,8 @@ impl Fit {
     /// What all rows of the fit say of a task without any, of one of the groups.
     ///
     /// # Errors
-    /// [`Error::UnknownTask`] where the structure has no prior for it, [`Error::Arguments`] where it is to be placed by descriptors and has none.
+    /// [`Error::UnknownTask`] where the structure has no prior for it, [`Error::Arguments`] where it is to be placed by descriptors and has
+    /// none.
     pub(crate) fn belief(&self, task: &str, group: usize) -> Result<Belief> {
         if self.prior.kernel.is_some() {
             let own = self.newcomers.get(task).and_then(|own| own.get(group)).ok_or_else(|| {
@@ -101,9 +102,9 @@ impl Fit {
         Ok(Belief(mixture.shares.iter().enumerate().map(component).collect()))
     }
 
-    /// What these tasks alone say of the mean of every group, at the hyperparameters of the fit. The mean is the only thing by which tasks teach one of which nothing is
-    /// known but that it is a task, so with a flat prior of the mean few of them leave it wide. Where their rows say nothing at all of a direction of the mean it is that of the fit,
-    /// with its uncertainty. An E-step over them.
+    /// What these tasks alone say of the mean of every group, at the hyperparameters of the fit. The mean is the only thing by which tasks
+    /// teach one of which nothing is known but that it is a task, so with a flat prior of the mean few of them leave it wide. Where their
+    /// rows say nothing at all of a direction of the mean it is that of the fit, with its uncertainty. An E-step over them.
     ///
     /// # Errors
     /// What [`Posterior::given`] refuses.
@@ -173,8 +174,8 @@ impl Fit {
         Ok(())
     }
 
-    /// Covariance of the deviation of a new task of a group from its mean, in fitted coordinates: how far an average task of the fit deviates, where there
-    /// are no clusters.
+    /// Covariance of the deviation of a new task of a group from its mean, in fitted coordinates: how far an average task of the fit
+    /// deviates, where there are no clusters.
     pub(crate) fn between(&self, group: usize) -> DMatrix<f64> {
         let averaged =
             || self.carried.average.as_ref().map_or_else(|| self.prior.feature_covariance(), |all| all.feature_covariance.clone());

@@ -9,8 +9,8 @@ use nalgebra::DMatrix;
 const MOST_JOINED: usize = 5_000;
 
 impl Prior {
-    /// Of these tasks, without a kernel or a mixture: Sigma's block (of a task graph that of its inverse, for what is left out is integrated out), and of the
-    /// groups those that have any, in their order.
+    /// Of these tasks, without a kernel or a mixture: Sigma's block (of a task graph that of its inverse, for what is left out is
+    /// integrated out), and of the groups those that have any, in their order.
     ///
     /// # Errors
     /// [`Error::TooLarge`] for a task graph of more than 5,000 joined tasks, [`Error::NotPositiveDefinite`] for one without an inverse.

@@ -1,4 +1,5 @@
-//! Whether hyperparameters that were learned from old rows still fit when new rows have come: a score test that knows how uncertain they were.
+//! Whether hyperparameters that were learned from old rows still fit when new rows have come: a score test that knows how uncertain they
+//! were.
 
 use crate::likelihood::{Dispersion, Gaussian, Observations};
 use crate::linalg;
@@ -13,9 +14,10 @@ use statrs::distribution::{ChiSquared, ContinuousCDF};
 
 /// The test that the noise variance (where tasks share it) and how far tasks vary in each feature are what they were.
 ///
-/// Near the hyperparameters most likely for all rows the slope of the log-likelihood over the Fisher information, in their logarithms, says where the old rows put them, x_old,
-/// and where the new ones do, x_new, with I_new = I_all - I_old; if nothing has changed x_new - x_old has mean 0 and variance I_old^-1 + I_new^-1, and the statistic is its square over
-/// that. A likelihood ratio of a refit would be large without any drift where old rows are few, and small with it where new ones are.
+/// Near the hyperparameters most likely for all rows the slope of the log-likelihood over the Fisher information, in their logarithms, says
+/// where the old rows put them, x_old, and where the new ones do, x_new, with I_new = I_all - I_old; if nothing has changed x_new - x_old
+/// has mean 0 and variance I_old^-1 + I_new^-1, and the statistic is its square over that. A likelihood ratio of a refit would be large
+/// without any drift where old rows are few, and small with it where new ones are.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Drift {
     /// Chi-squared if nothing has changed.
@@ -184,8 +186,8 @@ impl Place {
         (0.5 * step.dot(&self.score) > LITTLE).then_some(step)
     }
 
-    /// The new rows of these against the old rows alone. In coordinates in which all information is 1 and that of the new rows lambda, x_new - x_old is
-    /// s_new / lambda - s_old / (1 - lambda), of variance 1 / (lambda (1 - lambda)).
+    /// The new rows of these against the old rows alone. In coordinates in which all information is 1 and that of the new rows lambda,
+    /// x_new - x_old is s_new / lambda - s_old / (1 - lambda), of variance 1 / (lambda (1 - lambda)).
     fn against(&self, old: &Place) -> Drift {
         let map = self.whitened();
         let (shares, turns) = linalg::symmetric_eigen(&map.tr_mul(&((&self.information - &old.information) * &map)));
@@ -208,8 +210,8 @@ impl Place {
     }
 }
 
-/// Logarithms of the standard deviation of the tasks in each varying feature (of all of them at once where K is scalar; where it is 0 the variance itself), and of
-/// that of the noise.
+/// Logarithms of the standard deviation of the tasks in each varying feature (of all of them at once where K is scalar; where it is 0 the
+/// variance itself), and of that of the noise.
 struct Coordinates {
     names: Vec<String>,
     scalar: bool,
@@ -218,8 +220,8 @@ struct Coordinates {
     noise: bool,
 }
 
-/// With A = X'X / noise over the deviations, S their prior covariance and C = (I + S A)^-1, V^-1 dV of n deviations and the rows beyond them is C (dS A + 2 e I), where the
-/// logarithm of the noise changes by e, and 2 e.
+/// With A = X'X / noise over the deviations, S their prior covariance and C = (I + S A)^-1, V^-1 dV of n deviations and the rows beyond
+/// them is C (dS A + 2 e I), where the logarithm of the noise changes by e, and 2 e.
 struct Part {
     curvature: DMatrix<f64>,
     prior: DMatrix<f64>,
@@ -306,7 +308,8 @@ impl Coordinates {
         spread
     }
 
-    /// The slope of the log-likelihood: 2 (G K)_kk, G_kk where tasks do not vary, and the sum of squared residuals over the noise variance less rows.
+    /// The slope of the log-likelihood: 2 (G K)_kk, G_kk where tasks do not vary, and the sum of squared residuals over the noise variance
+    /// less rows.
     fn score(&self, point: &Point, posterior: &Posterior, data: &Observations) -> DVector<f64> {
         let q = self.still.len();
         let mut score = DVector::zeros(q + 1);

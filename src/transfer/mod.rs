@@ -36,20 +36,21 @@ pub struct NewTask<'a> {
 }
 
 impl Fit {
-    /// The posterior of tasks that the fit has not seen, at its hyperparameters: p(w | all rows) is proportional to p(rows of the new task | w)
-    /// p(w | rows of the sources). Of what the sources say of a new task before its own rows [`Fit::forecast`] makes its forecasts too: the normal distribution
-    /// of the mean and its uncertainty and of how far tasks vary; with clusters a mixture of one for each, whose weights the new rows change; with a kernel the
-    /// distribution of a task at its descriptors ([`Fit::place`]). With Gaussian targets and [`Intervals::PlugIn`](crate::Intervals::PlugIn) this is exactly what a
-    /// posterior of all tasks at these hyperparameters says, the mean integrated; with [`Intervals::Full`](crate::Intervals::Full) it carries the uncertainty of
-    /// hyperparameters that forecasts of new tasks carry. Rows of other families are approximated as in the fit, and the dispersion is that which tasks share.
+    /// The posterior of tasks that the fit has not seen, at its hyperparameters: p(w | all rows) is proportional to p(rows of the new task
+    /// | w) p(w | rows of the sources). Of what the sources say of a new task before its own rows [`Fit::forecast`] makes its forecasts
+    /// too: the normal distribution of the mean and its uncertainty and of how far tasks vary; with clusters a mixture of one for each,
+    /// whose weights the new rows change; with a kernel the distribution of a task at its descriptors ([`Fit::place`]). With Gaussian
+    /// targets and [`Intervals::PlugIn`](crate::Intervals::PlugIn) this is exactly what a posterior of all tasks at these hyperparameters
+    /// says, the mean integrated; with [`Intervals::Full`](crate::Intervals::Full) it carries the uncertainty of hyperparameters that
+    /// forecasts of new tasks carry. Rows of other families are approximated as in the fit, and the dispersion is that which tasks share.
     ///
-    /// Several new tasks are each as if it alone were new: they do not teach each other, nor the fit. A task without rows ([`Rows::name_task`](crate::Rows::name_task))
-    /// is what the sources say. O(d^3) for each, and an E-step over the sources.
+    /// Several new tasks are each as if it alone were new: they do not teach each other, nor the fit. A task without rows
+    /// ([`Rows::name_task`](crate::Rows::name_task)) is what the sources say. O(d^3) for each, and an E-step over the sources.
     ///
-    /// With `from` only these tasks of the fit teach the new ones, at the hyperparameters of all. What they teach is where the mean is, which has a flat prior,
-    /// so that intervals from one or two sources are wide, also where these are known well: nobody knows how far they are from other tasks but by K. Where the rows of the
-    /// sources say nothing at all of a direction of the mean (a feature that is the same in all of them) it is that of the fit ([`Transfer::undecided`]). The sources themselves do
-    /// not change.
+    /// With `from` only these tasks of the fit teach the new ones, at the hyperparameters of all. What they teach is where the mean is,
+    /// which has a flat prior, so that intervals from one or two sources are wide, also where these are known well: nobody knows how far
+    /// they are from other tasks but by K. Where the rows of the sources say nothing at all of a direction of the mean (a feature that is
+    /// the same in all of them) it is that of the fit ([`Transfer::undecided`]). The sources themselves do not change.
     ///
     /// ```
     /// use cognate::{Design, Exchangeable, FeatureCovariance, Gaussian, Model, Rows};
@@ -75,8 +76,9 @@ impl Fit {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Arguments`] for a task of the fit ([`Fit::update`] takes more rows of these), other features, sources that the fit has not, sources of a fit with a kernel or clusters, and rows that tasks share; [`Error::UnknownTask`] where the structure has no prior for new tasks;
-    /// [`Error::BadTarget`] for a target that the family cannot have.
+    /// [`Error::Arguments`] for a task of the fit ([`Fit::update`] takes more rows of these), other features, sources that the fit has not,
+    /// sources of a fit with a kernel or clusters, and rows that tasks share; [`Error::UnknownTask`] where the structure has no prior for
+    /// new tasks; [`Error::BadTarget`] for a target that the family cannot have.
     pub fn transfer<'a>(&'a self, tasks: &Tasks, from: Option<&[&str]>) -> Result<Transfer<'a>> {
         let tasks = &self.alike(tasks)?;
         let known: HashSet<&str> = self.tasks().names().iter().map(String::as_str).collect();
@@ -85,7 +87,7 @@ impl Fit {
             return Err(Error::Arguments(problem));
         }
         if self.shares_rows() {
-            let problem = "errors are correlated between the tasks of this fit, and nobody knows how those of a new task are with them; fit all rows anew";
+            let problem = "errors are correlated between the tasks of this fit, and with a new task nobody knows how; fit all rows anew";
             return Err(Error::Arguments(problem.into()));
         }
         let sources = from.map(|names| self.sources(names)).transpose()?;
@@ -190,14 +192,14 @@ impl NewTask<'_> {
         &map * &self.learned.moments.1 * map.transpose()
     }
 
-    /// How much of its deviation from the mean its own rows decide, in [0, 1] ([`Fit::own_share`]); 0 without rows, none where nothing varies or it was placed by
-    /// descriptors.
+    /// How much of its deviation from the mean its own rows decide, in [0, 1] ([`Fit::own_share`]); 0 without rows, none where nothing
+    /// varies; of a task placed by descriptors how much of what these and the other tasks leave open.
     pub fn own_share(&self) -> Option<f64> {
         self.learned.own_share
     }
 
-    /// Log density of its rows before they are seen, given those of the sources (of families other than the Gaussian as the fit approximates it; of estimates
-    /// that of these): how likely such a task was. 0 without rows.
+    /// Log density of its rows before they are seen, given those of the sources (of families other than the Gaussian as the fit
+    /// approximates it; of estimates that of these): how likely such a task was. 0 without rows.
     pub fn log_density(&self) -> f64 {
         self.learned.log_density - self.rows as f64 * self.fit.coordinates().target_scale.ln()
     }
@@ -207,7 +209,8 @@ impl NewTask<'_> {
         &self.learned.weights
     }
 
-    /// The predictive distribution of an observation at features `x` (the intercept left out) of that weight and offset, as [`Fit::forecast`] makes it.
+    /// The predictive distribution of an observation at features `x` (the intercept left out) of that weight and offset, as
+    /// [`Fit::forecast`] makes it.
     ///
     /// # Errors
     /// [`Error::Shape`] for another number of features.

@@ -34,13 +34,15 @@ pub struct TaskChange {
 }
 
 impl Fit {
-    /// This fit with more rows of its tasks: statistics are added and one E-step made at the same hyperparameters, so that with Gaussian targets parameters,
-    /// covariances, own shares and log-likelihood are those of all rows together, and two updates are one. Neither K, Sigma, the noise nor edges are learned anew.
+    /// This fit with more rows of its tasks: statistics are added and one E-step made at the same hyperparameters, so that with Gaussian
+    /// targets parameters, covariances, own shares and log-likelihood are those of all rows together, and two updates are one. Neither K,
+    /// Sigma, the noise nor edges are learned anew.
     ///
-    /// Old rows of families other than the Gaussian speak through the quadratics that the fit kept of them, and new ones are approximated around the posterior of both
-    /// (assumed density filtering, Maybeck 1982): near a fit of all rows where the new rows do not move the parameters far. The averages over hyperparameters that
-    /// [`Intervals::Full`](crate::Intervals::Full) carries are not made anew ([`Fit::intervals_reason`]); neither are edge probabilities, nor the places of tasks without
-    /// rows among the others ([`Fit::place`] them again).
+    /// Old rows of families other than the Gaussian speak through the quadratics that the fit kept of them, and new ones are approximated
+    /// around the posterior of both (assumed density filtering, Maybeck 1982): near a fit of all rows where the new rows do not move the
+    /// parameters far. The averages over hyperparameters that [`Intervals::Full`](crate::Intervals::Full) carries are not made anew
+    /// ([`Fit::intervals_reason`]); neither are edge probabilities, nor the places of tasks without rows among the others ([`Fit::place`]
+    /// them again).
     ///
     /// ```
     /// use cognate::{Design, Exchangeable, FeatureCovariance, Gaussian, Model, Rows};
@@ -61,8 +63,8 @@ impl Fit {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Arguments`] for tasks that the fit has not ([`Fit::transfer`] knows of these), other features, no rows at all, rows that tasks share, targets in units of
-    /// their own, and clusters of a family; [`Error::BadTarget`] for a target that the family cannot have.
+    /// [`Error::Arguments`] for tasks that the fit has not ([`Fit::transfer`] knows of these), other features, no rows at all, rows that
+    /// tasks share, targets in units of their own, and clusters of a family; [`Error::BadTarget`] for a target that the family cannot have.
     pub fn update(&self, more: &Tasks) -> Result<Update> {
         let more = &self.alike(more)?;
         if self.shares_rows() || self.tasks().has_own_units() {
