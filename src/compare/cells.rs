@@ -57,16 +57,13 @@ pub(super) fn fit_all(rows: &Rows, plans: &[Plan], candidates: &[&Candidate], jo
         while let Some(place) = all.checked_sub(1 + next.fetch_add(1, Ordering::Relaxed)) {
             let (candidate, fold) = (candidates[place / plans.len()], place % plans.len());
             let noted = lock(&journal).as_mut().and_then(|own| own.take(candidate, fold));
-            let outcome = noted.map_or_else(
-                || {
-                    let outcome = fit_one(rows, &plans[fold], candidate).map(|(cell, _)| cell).map_err(|error| error.to_string());
-                    if let Some(Err(error)) = lock(&journal).as_mut().map(|own| own.note(candidate, fold, &outcome)) {
-                        lock(&failure).get_or_insert(error);
-                    }
-                    outcome
-                },
-                |noted| noted,
-            );
+            let outcome = noted.unwrap_or_else(|| {
+                let outcome = fit_one(rows, &plans[fold], candidate).map(|(cell, _)| cell).map_err(|error| error.to_string());
+                if let Some(Err(error)) = lock(&journal).as_mut().map(|own| own.note(candidate, fold, &outcome)) {
+                    lock(&failure).get_or_insert(error);
+                }
+                outcome
+            });
             *lock(&found[place]) = Some(outcome);
             done(&candidate.name, finished.fetch_add(1, Ordering::Relaxed) + 1, all);
             if lock(&failure).is_some() {

@@ -67,16 +67,12 @@ pub(crate) fn gains(differences: &[Vec<f64>]) -> Vec<Gain> {
         .collect();
     let shrunk = shrink(&each);
     let reach = Normal::standard().inverse_cdf(0.975);
-    let one = |((own, (gain, variance)), (expected, sd)): ((&Vec<f64>, &(f64, f64)), (f64, f64))| Gain {
-        task: String::new(),
-        rows: own.len(),
-        gain: *gain,
-        gain_se: variance.sqrt(),
-        expected,
-        low: expected - reach * sd,
-        high: expected + reach * sd,
+    let of = |t: usize| {
+        let ((gain, variance), (expected, sd)) = (each[t], shrunk[t]);
+        let (low, high) = (expected - reach * sd, expected + reach * sd);
+        Gain { task: String::new(), rows: differences[t].len(), gain, gain_se: variance.sqrt(), expected, low, high }
     };
-    differences.iter().zip(&each).zip(shrunk).map(one).collect()
+    (0..differences.len()).map(of).collect()
 }
 
 /// Posterior mean and standard deviation of every value, given estimates with their variances, values being N(m, s^2), m and s of flat priors (Gelman

@@ -126,7 +126,7 @@ impl Comparison {
         let sharing: Vec<Sharing> = candidates.iter().map(|own| Ok(own.model()?.sharing())).collect::<Result<_>>()?;
         let held = plans::held(plans);
         let tasks: Vec<usize> = held.iter().map(|i| rows.task(*i)).collect();
-        let scored: Vec<rung::Scores> = cells.iter().map(rung::Scores::of).collect();
+        let scored: Vec<rung::Scores> = cells.iter().map(|own| rung::Scores::of(own)).collect();
         let mut rungs: Vec<Rung> = candidates.iter().zip(&scored).map(|(own, scores)| Rung::of(own, scores, rows, plans)).collect();
         let best = verdict::best(&rungs);
         if let Some(best) = best {
@@ -185,7 +185,7 @@ pub fn with_outer(rows: &Rows, design: &Design, candidates: &[Candidate], option
     let asked: Vec<&Candidate> = candidates.iter().filter(|own| comparison.best.as_ref() == Some(&own.name) || alone(&own.name)).collect();
     let (plans, cells) = on_one_split(rows, design, train, &asked, done)?;
     let cells: Cells = cells.into_iter().map(|own| vec![own.map(|(cell, _)| cell)]).collect();
-    let scored: Vec<rung::Scores> = cells.iter().map(rung::Scores::of).collect();
+    let scored: Vec<rung::Scores> = cells.iter().map(|own| rung::Scores::of(own)).collect();
     let rungs = asked.iter().zip(&scored).map(|(own, scores)| Rung::of(own, scores, rows, &plans)).collect();
     comparison.outer = Some(Outer { rungs, rows: plans::held(&plans).len() });
     Ok(comparison)

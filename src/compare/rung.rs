@@ -56,7 +56,7 @@ pub(super) enum Scores<'a> {
 }
 
 impl<'a> Scores<'a> {
-    pub(super) fn of(cells: &'a Vec<Outcome>) -> Self {
+    pub(super) fn of(cells: &'a [Outcome]) -> Self {
         let seconds = cells.iter().flatten().map(|cell| cell.seconds).sum();
         match cells.iter().find_map(|cell| cell.as_ref().err()) {
             Some(reason) => Scores::Refused { reason, seconds },

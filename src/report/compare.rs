@@ -54,7 +54,7 @@ fn gains_text(gains: &Gains) -> String {
     let (Some(rung), false) = (&gains.gains_of, gains.tasks.is_empty()) else { return String::new() };
     let (count, losers) = (gains.tasks.len(), gains.losers());
     let gain = gains.tasks.iter().filter(|own| own.low > 0.0).count();
-    let mut text = format!("by task, {rung} against each task alone: {gain} of {count} gain for sure, {} lose for sure", losers.len());
+    let mut text = format!("by task, {rung} against each task alone (95 % intervals): {gain} of {count} gain, {} lose", losers.len());
     for (k, own) in losers.iter().take(NAMED).enumerate() {
         let head = if k == 0 { ":" } else { "," };
         text.push_str(&format!("{head} {} {:.3} ({:.3} to {:.3})", own.task, own.expected, own.low, own.high));
@@ -74,7 +74,7 @@ pub(crate) fn guard_text(fit: &Fit) -> String {
     }
     let sure = gains.iter().filter(|own| own.low > 0.0).count();
     let names: Vec<&str> = fit.detached().map_or_else(Vec::new, |alone| alone.tasks().names().iter().map(String::as_str).collect());
-    let mut text = format!("Guard: by cross-validation {sure} of {} tasks gain by sharing for sure; ", gains.len());
+    let mut text = format!("Guard: by cross-validation {sure} of {} tasks gain by sharing (95 % intervals); ", gains.len());
     if names.is_empty() {
         text.push_str("none is expected to lose\n");
         return text;
