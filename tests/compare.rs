@@ -184,3 +184,68 @@ fn the_pick_can_be_fitted_by_the_command_that_is_printed() {
     let words: Vec<&str> = command.iter().skip(1).map(String::as_str).collect();
     assert_eq!(cognate(folder.path(), &words).status, 0);
 }
+
+/// New tasks are predicted the better the more rows they have, from the first by as much as the tasks have in common; alone they need more of them.
+#[test]
+fn new_tasks_need_few_rows() -> Result<()> {
+    let rows = rows(6, 24, 40, 0.3);
+    let build = |structure| Model::of(Box::new(Gaussian::default()), structure).intervals(Intervals::PlugIn);
+    let ladder = compare::ladder(&["exchangeable:scalar", "pooled-intercepts"], &Options::default(), build)?;
+    let alone = compare::ladder(&["independent:shared-noise"], &Options::default(), build)?.remove(0);
+    let how = compare::FewShot { rows: vec![0, 5, 20], ..Default::default() };
+    let design = Design::varying(rows.features());
+    let curves = compare::few_shot(&rows, &design, &ladder, &alone, &how, &|_, _, _| {})?;
+    assert_eq!(curves.iter().map(|own| own.name.as_str()).collect::<Vec<_>>(), ["alone", "exchangeable:scalar", "pooled-intercepts"]);
+    let score = |k: usize, n: usize| curves[k].shots[n].score;
+    assert!(score(0, 0).is_none() && curves[1].shots[0].gain.is_none());
+    assert!(score(1, 0) < score(1, 1) && score(1, 1) < score(1, 2), "{:?}", curves[1]);
+    let gain = |n: usize| curves[1].shots[n].gain.unwrap();
+    assert!(gain(1) > gain(2) && gain(2) > -0.01, "{:?}", curves[1]);
+    // By hand: the first part's tasks are new to a fit of the others, so without rows they are predicted as any unseen task.
+    assert!(curves[2].refused.as_ref().unwrap().contains("pooled-intercepts"), "{:?}", curves[2].refused);
+    let too_many = compare::FewShot { rows: vec![40], ..Default::default() };
+    let problem = compare::few_shot(&rows, &design, &ladder, &alone, &too_many, &|_, _, _| {}).unwrap_err().to_string();
+    assert!(problem.contains("fewer than two tasks have more than 40 rows"), "{problem}");
+    Ok(())
+}
+
+/// Without rows, one task left out at a time is predicted as a fit of the others predicts one that it has not seen.
+#[test]
+fn a_new_task_is_one_that_the_others_have_not_seen() -> Result<()> {
+    let rows = rows(8, 5, 6, 0.5);
+    let build = |structure| Model::of(Box::new(Gaussian::default()), structure).intervals(Intervals::PlugIn);
+    let ladder = compare::ladder(&["exchangeable:diagonal"], &Options::default(), build)?;
+    let alone = compare::ladder(&["independent:shared-noise"], &Options::default(), build)?.remove(0);
+    let how = compare::FewShot { rows: vec![0], parts: 5, seed: 1 };
+    let design = Design::varying(rows.features());
+    let curves = compare::few_shot(&rows, &design, &ladder, &alone, &how, &|_, _, _| {})?;
+    let mut sum = 0.0;
+    for t in 0..5 {
+        let fit = build(cognate::structure::by_name("exchangeable:diagonal", &Options::default())?)
+            .fit(&rows.of_tasks(|other| other != t).tasks(&design))?;
+        for i in (0..rows.len()).filter(|i| rows.task(*i) == t) {
+            sum += fit.forecast(None, &rows.names()[t], rows.x(i), 1.0, 0.0)?.log_density(rows.y(i));
+        }
+    }
+    assert!((curves[1].shots[0].score.unwrap() - sum / rows.len() as f64).abs() < 1e-9);
+    Ok(())
+}
+
+#[test]
+fn the_curve_of_few_rows_is_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("t.csv"), table()).unwrap();
+    let words = ["compare", "t.csv", "--task", "unit", "--target", "y", "--structures", "exchangeable:full,pooled"];
+    let run = cognate(folder.path(), &[&words[..], &["--few-shot=0,2,8"]].concat());
+    assert_eq!(run.status, 0, "{}", run.err);
+    assert!(
+        run.out.contains("0 rows") && run.out.contains("8 rows") && run.out.contains("alone") && run.out.contains("after 2 rows: "),
+        "{}",
+        run.out
+    );
+    let value: Value =
+        serde_json::from_str(&cognate(folder.path(), &[&words[..], &["--few-shot=0,2", "--format", "json"]].concat()).out).unwrap();
+    assert_eq!((value["curves"].as_array().unwrap().len(), value["curves"][1]["shots"][1]["rows"].as_u64()), (3, Some(2)));
+    let run = cognate(folder.path(), &[&words[..], &["--few-shot"]].concat());
+    assert!(run.status == 1 && run.err.contains("fewer than two tasks have more than 20 rows"), "{}", run.err);
+}

@@ -40,6 +40,9 @@ pub(super) struct CompareArgs {
     /// File in which every fit that is done is noted: after an interruption the same command goes on from there
     #[arg(long, value_name = "FILE")]
     pub resume: Option<PathBuf>,
+    /// How well tasks that no fit has seen are predicted after so many of their rows (default: 0,1,2,5,10,20), against learning them alone: tasks are held out whole, in ten parts
+    #[arg(long, value_name = "ROWS", value_delimiter = ',', num_args = 0..=1, require_equals = true, default_missing_value = "0,1,2,5,10,20", conflicts_with_all = ["outer", "resume"])]
+    pub few_shot: Option<Vec<usize>>,
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
@@ -71,6 +74,19 @@ pub(super) fn compare(args: &CompareArgs, words: &[String], quiet: bool, progres
     }
     let builder = args.model.builder(&args.table);
     let ladder = compare::ladder(&names, &options, move |structure| builder(structure).intervals(Intervals::PlugIn))?;
+    if let Some(numbers) = &args.few_shot {
+        // Alone they may still know how noisy the others are: of two rows nobody knows it.
+        let name = if options.shared_noise == Some(false) { "independent" } else { "independent:shared-noise" };
+        let alone = compare::ladder(&[name], &options, args.model.builder(&args.table))?.remove(0);
+        let ladder: Vec<compare::Candidate> = ladder.into_iter().filter(|own| !own.name().starts_with("independent")).collect();
+        let how = compare::FewShot { rows: numbers.clone(), seed: args.model.seed, ..Default::default() };
+        let done = |name: &str, done: usize, all: usize| progress.advance(format!("fitted {name}"), done, all);
+        let curves = compare::few_shot(&table.rows, &table.design, &ladder, &alone, &how, &done)?;
+        return Ok(match args.format {
+            Format::Text => report::curves_text(&curves),
+            Format::Json => json(&serde_json::json!({ "curves": curves })),
+        });
+    }
     let by = if args.outer { compare::with_outer } else { compare::folds };
     let key = format!("{:?} {:?}", args.table, args.model);
     let how = compare::Options { folds: args.folds, seed: args.model.seed, journal: args.resume.clone(), key };

@@ -1,6 +1,7 @@
 //! Which structure predicts best on held-out rows, by refitting every candidate in every fold.
 
 mod cells;
+mod few_shot;
 mod gains;
 mod guard;
 mod journal;
@@ -8,6 +9,7 @@ mod plans;
 mod rung;
 mod verdict;
 
+pub use few_shot::{Curve, FewShot, Shot, few_shot};
 pub use gains::Gains;
 pub use guard::{Guard, guard};
 pub use rung::{Metrics, Rung};

@@ -60,7 +60,7 @@ pub(super) fn holdout(rows: &Rows, design: &Design, train: impl Fn(usize) -> boo
 }
 
 /// Whether any candidate fits rows and not their sums alone.
-fn need_rows(candidates: &[&Candidate]) -> Result<bool> {
+pub(super) fn need_rows(candidates: &[&Candidate]) -> Result<bool> {
     candidates.iter().try_fold(false, |any, candidate| Ok(any || candidate.model()?.needs_rows()))
 }
 

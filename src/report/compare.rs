@@ -1,7 +1,9 @@
 //! A comparison as a page of text: the ladder, the pick, the verdict, and who loses by sharing.
 
-use crate::compare::{Comparison, Gains, Metrics, Outer, Rung};
+use super::text::counted;
+use crate::compare::{Comparison, Curve, Gains, Metrics, Outer, Rung};
 use crate::model::Fit;
+use std::cmp::Ordering;
 
 /// A figure of a rung.
 type Metric = fn(&Metrics) -> Option<f64>;
@@ -63,6 +65,32 @@ fn gains_text(gains: &Gains) -> String {
         text.push_str(&format!(", and {} more", losers.len() - NAMED));
     }
     text.push('\n');
+    text
+}
+
+/// Curves of new tasks: held-out log density after each number of rows, and what the best gains over tasks alone.
+pub fn curves_text(curves: &[Curve]) -> String {
+    let width = curves.iter().map(|own| own.name.len()).max().unwrap_or(0).max(9);
+    let Some(first) = curves.first() else { return String::new() };
+    let heads: String = first.shots.iter().map(|shot| format!("  {:>9}", counted(shot.rows, "row"))).collect();
+    let mut text = format!("log density of further rows of new tasks, after so many of their own\n{:<width$}{heads}\n", "structure");
+    for own in curves {
+        if let Some(reason) = &own.refused {
+            text.push_str(&format!("{:<width$}  refused: {reason}\n", own.name));
+            continue;
+        }
+        let figure = |value: Option<f64>| value.map_or("-".to_string(), |value| format!("{value:.4}"));
+        let scores: String = own.shots.iter().map(|shot| format!("  {:>9}", figure(shot.score))).collect();
+        text.push_str(&format!("{:<width$}{scores}\n", own.name));
+    }
+    for k in 0..first.shots.len() {
+        let with = |own: &&Curve| own.shots.get(k).and_then(|shot| shot.gain).is_some();
+        let best = curves.iter().filter(with).max_by(|a, b| a.shots[k].score.partial_cmp(&b.shots[k].score).unwrap_or(Ordering::Equal));
+        if let Some((own, gain)) = best.and_then(|own| Some((own, own.shots[k].gain?))) {
+            let error = own.shots[k].gain_se.map_or(String::new(), |se| format!(" (standard error {se:.4})"));
+            text.push_str(&format!("after {}: {} gains {gain:.4}{error} over a task alone\n", counted(own.shots[k].rows, "row"), own.name));
+        }
+    }
     text
 }
 

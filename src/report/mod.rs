@@ -13,8 +13,8 @@ mod update;
 use crate::graph::TaskGraph;
 
 pub(crate) use audit::{explanation_text, lesson_text, overview_text};
-pub use compare::comparison_text;
 pub(crate) use compare::guard_text;
+pub use compare::{comparison_text, curves_text};
 pub(crate) use json::{Truth, tested_json, truth_json};
 pub use json::{fit_json, graph_json, null_json};
 pub(crate) use loadings::loadings_text;

@@ -81,7 +81,7 @@ impl Structure for Independent {
         let own: Vec<(f64, f64)> = ridges.par_iter().map(|ridge| ridge.tuned(setting.noise)).collect();
         let (spread, noise): (Vec<f64>, Vec<f64>) = own.into_iter().unzip();
         if self.shared_noise {
-            let (spread, common) = together(&ridges, &noise);
+            let (spread, common) = together(&ridges, &noise, setting.noise);
             return Ok((prior(&free, &slopes, spread), Some(Dispersion::shared(common))));
         }
         let common = noise.len() as f64 / noise.iter().map(|v: &f64| 1.0 / v).sum::<f64>();
@@ -198,17 +198,20 @@ impl Ridge {
     }
 }
 
-/// Prior variances of all tasks and one noise variance, by coordinate ascent of the sum of evidences, from tasks' own.
-fn together(ridges: &[Ridge], own: &[f64]) -> (Vec<f64>, f64) {
+/// Prior variances of all tasks and one noise variance, by coordinate ascent of the sum of evidences, from tasks' own; where no task has more than a row, `fallback`.
+fn together(ridges: &[Ridge], own: &[f64], fallback: f64) -> (Vec<f64>, f64) {
     const ROUNDS: usize = 100;
     let freedom: f64 = ridges.iter().map(|ridge| ridge.freedom.max(0.0)).sum();
-    let mut noise = ridges.iter().zip(own).map(|(ridge, own)| ridge.freedom.max(0.0) * own).sum::<f64>() / freedom.max(1.0);
+    if freedom < 1.0 {
+        return (vec![0.0; ridges.len()], fallback);
+    }
+    let mut noise = ridges.iter().zip(own).map(|(ridge, own)| ridge.freedom.max(0.0) * own).sum::<f64>() / freedom;
     let mut ratios: Vec<Option<f64>> = Vec::new();
     for _ in 0..ROUNDS {
         let best = |ridge: &Ridge| ridge.best_ratio(ridge.top()?, |ratio| -0.5 * ridge.left(ratio) / noise);
         ratios = ridges.par_iter().map(best).collect();
         let left: f64 = ridges.iter().zip(&ratios).map(|(ridge, ratio)| ratio.map_or(ridge.squares, |ratio| ridge.left(ratio))).sum();
-        let next = left / freedom.max(1.0);
+        let next = left / freedom;
         let change = (next / noise).ln().abs();
         noise = next;
         if change.is_nan() || change < 1e-10 {
@@ -233,7 +236,7 @@ mod tests {
         };
         let ridges: Vec<Ridge> = (0..4).map(ridge).collect();
         let own: Vec<f64> = ridges.iter().map(|own| own.tuned(1.0).1).collect();
-        let (spread, noise) = together(&ridges, &own);
+        let (spread, noise) = together(&ridges, &own, 1.0);
         let evidence = |noise: f64, spread: &[f64]| {
             let one = |(own, spread): (&Ridge, &f64)| {
                 let volume: f64 = own.curvature.iter().map(|e| (e * spread / noise).ln_1p()).sum();
