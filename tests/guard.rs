@@ -47,11 +47,11 @@ fn tasks_that_lose_are_fitted_by_themselves() -> Result<()> {
     let count = guard.detached.len();
     assert!(count <= 3 && guard.detached.ends_with(&["t12".into(), "t13".into()]), "{:?}", guard.detached);
     assert!(guard.gains.iter().filter(|own| own.is_loss()).map(|own| own.task.as_str()).eq(["t12", "t13"]));
-    assert_eq!((fit.tasks().len(), fit.detached().unwrap().tasks().len(), fit.gains().len()), (14 - count, count, 14));
+    assert_eq!((fit.tasks().len(), fit.detached().len(), fit.gains().len()), (14 - count, count, 14));
     let is_detached = |t: usize| guard.detached.contains(&rows.names()[t]);
     let own = rows.of_tasks(is_detached);
     assert_eq!((own.names(), own.len()), (&guard.detached[..], 20 * count));
-    let alone = Model::new(Gaussian::default(), Independent::default()).intervals(Intervals::PlugIn).fit(&own.tasks(&design))?;
+    let alone = Model::new(Gaussian::default(), Independent::default()).intervals(Intervals::PlugIn).fit(&rows.tasks(&design))?;
     let others = candidate_fit("pooled", &rows.of_tasks(|t| !is_detached(t)))?;
     for x in [-1.0, 2.0] {
         assert_eq!(fit.predict("t13", &[x], 0.9)?.mean, alone.predict("t13", &[x], 0.9)?.mean);
@@ -72,7 +72,7 @@ fn candidate_fit(name: &str, rows: &Rows) -> Result<Fit> {
 #[test]
 fn tasks_that_gain_stay() -> Result<()> {
     let (guard, fit) = guarded(&rows(0), "pooled")?;
-    assert!(guard.detached.is_empty() && fit.detached().is_none() && fit.gains().len() == 12);
+    assert!(guard.detached.is_empty() && fit.detached().is_empty() && fit.gains().len() == 12);
     assert!(guard.gains.iter().all(|own| own.expected > 0.0));
     Ok(())
 }
@@ -97,6 +97,16 @@ fn the_command_line_names_detached_tasks_and_knows_them() {
     assert!(tasks.lines().count() == 1 + 14 * 2 && tasks.contains("t13,x,-3.0"), "{tasks}");
     let predicted = run("predict m.cognate t.csv");
     assert_eq!(predicted.out.lines().count(), 1 + 280, "{}", predicted.err);
+    // More rows of the others leave them as they are, and they are called by what they are.
+    let more: String =
+        std::iter::once("unit,y,x\n".to_string()).chain((0..9).map(|i| format!("t3,{i},{}\n", i as f64 + 0.1 * (i % 3) as f64))).collect();
+    std::fs::write(folder.path().join("more.csv"), more).unwrap();
+    assert_eq!(run("update m.cognate more.csv -o new.cognate").status, 0);
+    assert!(run("tasks new.cognate").out.contains(tasks.lines().last().unwrap()));
+    for line in ["audit new.cognate --task t13", "transfer m.cognate t.csv --from t13"] {
+        let run = run(line);
+        assert!(run.status == 1 && (run.err.contains("'t13' is detached") || run.err.contains("is of the fit")), "{line}: {}", run.err);
+    }
     let robust = run("fit t.csv --task unit --target y --guard --format json");
     let report: serde_json::Value = serde_json::from_str(&robust.out).unwrap();
     assert!(report["task_scales"]["scales"]["t12"].as_f64() > Some(2.0) || report["guard"]["detached"].as_array().unwrap().len() == 2);

@@ -92,6 +92,7 @@ impl<'f> Audit<'f> {
     /// # Errors
     /// [`Error::Arguments`] for a name that the fit does not have, with the nearest that it has.
     pub fn task(&self, name: &str) -> Result<usize> {
+        self.fit.check_attached(name)?;
         self.fit.task_number(name).ok_or_else(|| Error::no_such_task(name, self.fit.tasks().names()))
     }
 

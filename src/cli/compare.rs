@@ -55,9 +55,12 @@ pub(super) fn compare(args: &CompareArgs, words: &[String], quiet: bool, progres
     let (table, implied) = table(&args.table, &args.model, quiet, progress)?;
     let options = args.model.options(&args.table, implied)?;
     note_strangers(options.relation.as_ref(), table.rows.names(), quiet);
+    let tasks = table.rows.names().len();
+    let fewer = |size: Option<usize>| size.map(|size| size.min(tasks.saturating_sub(1)).max(1));
+    let options = structure::Options { rank: fewer(options.rank), clusters: fewer(options.clusters), ..options };
     let mut rungs = structure::rungs(&args.structures, &options)?;
     if args.structures == [structure::ALL] {
-        let (tasks, varying) = (table.rows.names().len(), table.design.varying_features().len());
+        let varying = table.design.varying_features().len();
         let worth = rungs.iter().map(|rung| structure::is_worth_trying(rung, tasks, varying)).collect::<Result<Vec<_>>>()?;
         rungs = rungs.into_iter().zip(worth).filter(|(_, worth)| *worth).map(|(rung, _)| rung).collect();
     }

@@ -6,7 +6,7 @@ use super::run::{Output, conclude, structure as structure_of};
 use crate::compare::{self, Candidate};
 use crate::csv::Table;
 use crate::error::{Error, Result};
-use crate::model::{Fit, Gain, Intervals};
+use crate::model::{Fit, Intervals};
 use crate::structure::{self, FeatureCovariance, Options};
 use clap::Args;
 
@@ -18,8 +18,8 @@ pub(super) struct GuardArgs {
     pub guard: bool,
 }
 
-/// What a guard found out, and the fit of the tasks that it detached.
-pub(super) type Guarded = (Vec<Gain>, Option<Fit>);
+/// What a guard found out, and a fit in which the tasks that it detached are by themselves.
+pub(super) type Guarded = (compare::Guard, Option<Fit>);
 
 /// A guarded fit of a table.
 pub(super) fn fit(args: &FitArgs, table: Table, implied: Option<FeatureCovariance>, quiet: bool, progress: &Progress) -> Result<Output> {
@@ -46,8 +46,8 @@ pub(super) fn fit(args: &FitArgs, table: Table, implied: Option<FeatureCovarianc
     let how = compare::Options { seed: args.model.seed, ..Default::default() };
     let done = |name: &str, done: usize, all: usize| progress.advance(format!("fitted {name}"), done, all);
     let guard = compare::guard(&rows, &design, (&together, &alone), &how, &done)?;
-    let (kept, apart) = guard.parts(&rows, &design)?;
-    let of_alone = |tasks| builder(structure::by_name(alone_name, &options)?).intervals(Intervals::PlugIn).fit(&tasks);
-    let alone = apart.map(of_alone).transpose()?;
-    conclude(args, (make()?, &make, Some((guard.gains, alone))), &kept, &schema, quiet, progress)
+    let [kept, all] = guard.parts(&rows, &design)?;
+    let of_alone = || builder(structure::by_name(alone_name, &options)?).intervals(Intervals::PlugIn).fit(&all);
+    let alone = (!guard.detached.is_empty()).then(of_alone).transpose()?;
+    conclude(args, (make()?, &make, Some((guard, alone))), &kept, &schema, quiet, progress)
 }

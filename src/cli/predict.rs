@@ -79,11 +79,12 @@ pub(super) fn tasks(args: &TasksArgs) -> Result<String> {
         let (estimate, covariance) = fit.newcomer(task).expect("it is one of them");
         parameters((task, names), (&estimate, &covariance), reach, "0")
     });
-    let detached = fit.detached().filter(|_| !args.deviations).into_iter().flat_map(|alone| {
-        let of = |t: usize| parameters((&alone.tasks().names()[t], names), (&alone.coefficients(t), &alone.covariance(t)), reach, "1");
-        (0..alone.tasks().len()).flat_map(of).collect::<Vec<_>>()
+    let detached = fit.detached().iter().filter(|_| !args.deviations).filter_map(|task| {
+        let alone = fit.alone()?;
+        let t = alone.task_number(task)?;
+        Some(parameters((task, names), (&alone.coefficients(t), &alone.covariance(t)), reach, "1"))
     });
-    csv_text(std::iter::once(header(&PARAMETERS)).chain(rows).chain(placed).chain(detached))
+    csv_text(std::iter::once(header(&PARAMETERS)).chain(rows).chain(placed).chain(detached.flatten()))
 }
 
 /// Columns of a table of parameters, and of one of predictions.

@@ -201,7 +201,7 @@ pub(super) fn conclude(
     let model = model.intervals(args.uncertainty.intervals()).exact_evidence(args.evidence.is_exact());
     let fit = model.fit_with(tasks, &|step| progress.say(describe(step)))?;
     let fit = match guarded {
-        Some((gains, alone)) => fit.guarded(gains, alone)?,
+        Some((guard, alone)) => fit.guarded(guard.gains, guard.detached, alone)?,
         None => fit,
     };
     let tests = args.uncertainty.run(&fit, tasks, make)?;

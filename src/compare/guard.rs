@@ -15,11 +15,12 @@ pub struct Guard {
     pub detached: Vec<String>,
 }
 
-/// Most rounds of detaching.
-const ROUNDS: usize = 20;
+/// Most rounds of detaching, and the share of the losing tasks that goes in one, at least one task.
+const ROUNDS: usize = 50;
+const AT_ONCE: f64 = 0.1;
 
 /// By cross-validation, what every task gains when it shares as `together` does against `alone`, a model of the same tasks that shares nothing. Tasks whose shrunken
-/// gain ([`Gain::expected`]) is negative, those first that lost at least half as much as the worst, are detached and the others compared again without them,
+/// gain ([`Gain::expected`]) is negative, a tenth of them in a round and those first that lost most, are detached and the others compared again without them,
 /// until none loses.
 ///
 /// # Errors
@@ -43,6 +44,10 @@ pub fn guard(rows: &Rows, design: &Design, (together, alone): (&Candidate, &Cand
     let own = densities(alone, &attached)?;
     let mut known: Vec<Option<Gain>> = vec![None; attached.len()];
     for _ in 0..ROUNDS {
+        // Where every row that is left is the only one of its task, nobody can be judged any more.
+        if !(0..rows.len()).any(|i| attached[rows.task(i)] && fold[i].is_some()) {
+            break;
+        }
         let shared = densities(together, &attached)?;
         let mut differences = vec![Vec::new(); attached.len()];
         for (i, pair) in shared.iter().zip(&own).enumerate() {
@@ -54,16 +59,18 @@ pub fn guard(rows: &Rows, design: &Design, (together, alone): (&Candidate, &Cand
             differences.into_iter().enumerate().filter(|(_, own)| !own.is_empty()).unzip();
         let found = gains(&differences);
         // A few may have spoilt it for the others: those that lost most go first.
-        let worst = found.iter().filter(|own| own.is_expected_loss()).map(|own| own.gain).fold(0.0, f64::min);
+        let mut losses: Vec<f64> = found.iter().filter(|own| own.is_expected_loss()).map(|own| own.gain).collect();
+        losses.sort_by(f64::total_cmp);
+        let limit = losses.get((losses.len() as f64 * AT_ONCE).ceil().max(1.0) as usize - 1).copied();
         for (t, gain) in tasks.into_iter().zip(found) {
-            attached[t] = !gain.is_expected_loss() || gain.gain > 0.5 * worst;
+            attached[t] = !gain.is_expected_loss() || limit.is_some_and(|limit| gain.gain > limit);
             known[t] = Some(Gain { task: rows.names()[t].clone(), ..gain });
         }
         if attached.iter().filter(|own| **own).count() < 2 {
-            let problem = format!("by sharing as {} does next to all tasks lose; fit with --structure independent", together.name);
+            let problem = format!("by sharing as {} does all tasks but one lose; fit with --structure independent", together.name);
             return Err(Error::Arguments(problem));
         }
-        if worst >= 0.0 {
+        if losses.is_empty() {
             break;
         }
     }
@@ -72,25 +79,24 @@ pub fn guard(rows: &Rows, design: &Design, (together, alone): (&Candidate, &Cand
 }
 
 impl Guard {
-    /// Fits the tasks that share, and the detached ones each by itself, to all rows ([`Fit::guarded`]).
+    /// Fits the tasks that share to their rows, and where any is detached all tasks each by itself ([`Fit::guarded`]).
     ///
     /// # Errors
     /// Those of the fits.
     pub fn fit(self, rows: &Rows, design: &Design, (together, alone): (&Candidate, &Candidate)) -> Result<Fit> {
-        let (kept, apart) = self.parts(rows, design)?;
+        let [kept, all] = self.parts(rows, design)?;
         let fit = together.model()?.fit(&kept)?;
-        let alone = apart.map(|tasks| alone.model()?.fit(&tasks)).transpose()?;
-        fit.guarded(self.gains, alone)
+        let alone = (!self.detached.is_empty()).then(|| alone.model()?.fit(&all)).transpose()?;
+        fit.guarded(self.gains, self.detached, alone)
     }
 
-    /// The tasks that share and those that are detached, if any.
+    /// The tasks that share, and all.
     ///
     /// # Errors
     /// Those of [`Tasks::with_rows`].
-    pub fn parts(&self, rows: &Rows, design: &Design) -> Result<(Tasks, Option<Tasks>)> {
+    pub fn parts(&self, rows: &Rows, design: &Design) -> Result<[Tasks; 2]> {
         let is_detached = |t: usize| self.detached.contains(&rows.names()[t]);
         let of = |part: Rows| part.tasks(design).with_rows(part);
-        let apart = (!self.detached.is_empty()).then(|| of(rows.of_tasks(is_detached))).transpose()?;
-        Ok((of(rows.of_tasks(|t| !is_detached(t)))?, apart))
+        Ok([of(rows.of_tasks(|t| !is_detached(t)))?, of(rows.clone())?])
     }
 }

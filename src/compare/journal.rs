@@ -53,7 +53,7 @@ impl Journal {
         }
         let mut end = header.len() as u64;
         let mut reader = Counted { inner: BufReader::new(&file), count: 0 };
-        while let Ok(Note { candidate, fold, outcome }) = ciborium::from_reader(&mut reader) {
+        while let Some(Note { candidate, fold, outcome }) = read(&mut reader) {
             known.insert((candidate, fold), outcome);
             end = header.len() as u64 + reader.count;
         }
@@ -76,8 +76,20 @@ impl Journal {
         let mut bytes = Vec::new();
         let note = Borrowed { candidate: key(candidate), fold, outcome: outcome.as_ref() };
         ciborium::into_writer(&note, &mut bytes).map_err(|error| Error::Arguments(format!("a fit cannot be noted: {error}")))?;
-        self.file.write_all(&bytes).map_err(|source| Error::io(&self.path, source))
+        let frame = [&(bytes.len() as u64).to_le_bytes()[..], &crc32fast::hash(&bytes).to_le_bytes(), &bytes].concat();
+        self.file.write_all(&frame).map_err(|source| Error::io(&self.path, source))
     }
+}
+
+/// The next record: its length, its checksum, and what it says; none where it is torn or was changed.
+fn read(reader: &mut impl Read) -> Option<Note> {
+    let (mut length, mut checksum) = ([0; 8], [0; 4]);
+    reader.read_exact(&mut length).ok()?;
+    reader.read_exact(&mut checksum).ok()?;
+    let (length, mut bytes) = (u64::from_le_bytes(length), Vec::new());
+    reader.take(length).read_to_end(&mut bytes).ok()?;
+    let is_whole = bytes.len() as u64 == length && crc32fast::hash(&bytes) == u32::from_le_bytes(checksum);
+    is_whole.then(|| ciborium::from_reader(bytes.as_slice()).ok()).flatten()
 }
 
 fn key(candidate: &Candidate) -> String {
@@ -143,6 +155,12 @@ mod tests {
             journal.note(&candidate(), 1, &refusal).unwrap();
         }
         assert_eq!(std::fs::read(&path).unwrap(), whole);
+        let mut changed = whole.clone();
+        let last = changed.len() - 1;
+        changed[last] ^= 1;
+        std::fs::write(&path, &changed).unwrap();
+        assert!(Journal::open(&path, 7).unwrap().take(&candidate(), 1).is_none());
+        std::fs::write(&path, &whole).unwrap();
         assert_eq!(Journal::open(&path, 7).unwrap().take(&candidate(), 1).unwrap().unwrap_err(), "no");
     }
 

@@ -100,7 +100,7 @@ pub struct Comparison {
     /// The first rung whose score is within one standard error of the best, by which the verdict goes. Where one that shares nothing is within two standard errors, the first of those
     /// within one of the best of them.
     pub simplest: Option<String>,
-    /// What that says of the tasks.
+    /// What that says of the tasks; none of one task, or one rung, between which there is nothing to choose.
     pub verdict: Option<Verdict>,
     /// What sharing gains or costs each task against being learned alone.
     #[serde(flatten)]
@@ -112,7 +112,7 @@ pub struct Comparison {
 /// A rung picked by cross-validation on one part of the rows and scored on the other.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outer {
-    /// The pick and, where there is one, the rung of tasks alone: [`Rung::score`] is honest for the pick too.
+    /// The pick and, where there are any, those of tasks alone, their differences to the pick: [`Rung::score`] is honest for the pick too.
     pub rungs: Vec<Rung>,
     /// Rows that were held out.
     pub rows: usize,
@@ -136,7 +136,9 @@ impl Comparison {
         }
         let simplest = verdict::simplest(&rungs, &sharing, &scored, &tasks);
         let gains = Gains::of((&rungs, best), &sharing, &scored, rows, &tasks);
-        let verdict = best.zip(simplest).map(|picks| Verdict::of(&rungs, picks, (&sharing, &scored, &tasks)));
+        let can_share = tasks.iter().any(|task| *task != tasks[0]);
+        let is_choice = rungs.iter().filter(|rung| rung.score.is_some()).count() > 1 && can_share;
+        let verdict = best.zip(simplest).filter(|_| is_choice).map(|picks| Verdict::of(&rungs, picks, (&sharing, &scored, &tasks)));
         let name = |i: Option<usize>| i.map(|i| rungs[i].name.clone());
         Ok(Comparison { best: name(best), simplest: name(simplest), verdict, gains, outer: None, rungs })
     }
@@ -188,7 +190,11 @@ pub fn with_outer(rows: &Rows, design: &Design, candidates: &[Candidate], option
     let (plans, cells) = on_one_split(rows, design, train, &asked, done)?;
     let cells: Cells = cells.into_iter().map(|own| vec![own.map(|(cell, _)| cell)]).collect();
     let scored: Vec<rung::Scores> = cells.iter().map(|own| rung::Scores::of(own)).collect();
-    let rungs = asked.iter().zip(&scored).map(|(own, scores)| Rung::of(own, scores, rows, &plans)).collect();
+    let mut rungs: Vec<Rung> = asked.iter().zip(&scored).map(|(own, scores)| Rung::of(own, scores, rows, &plans)).collect();
+    if let Some(pick) = rungs.iter().position(|rung| Some(&rung.name) == comparison.best.as_ref()) {
+        let tasks: Vec<usize> = plans::held(&plans).iter().map(|i| rows.task(*i)).collect();
+        rung::compare_with(pick, &mut rungs, &scored, &tasks);
+    }
     comparison.outer = Some(Outer { rungs, rows: plans::held(&plans).len() });
     Ok(comparison)
 }

@@ -14,6 +14,9 @@ pub struct Verdict {
     pub text: String,
 }
 
+/// Scores that are equal but for where an optimum was found.
+const EQUAL: f64 = 1e-6;
+
 /// The rung of the highest score, the simpler of equals.
 pub(super) fn best(rungs: &[Rung]) -> Option<usize> {
     highest(rungs, |_| true)
@@ -21,7 +24,7 @@ pub(super) fn best(rungs: &[Rung]) -> Option<usize> {
 
 pub(super) fn highest(rungs: &[Rung], among: impl Fn(usize) -> bool) -> Option<usize> {
     let scored = rungs.iter().enumerate().filter(|(i, _)| among(*i)).filter_map(|(i, rung)| Some((i, rung.score?)));
-    scored.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(i, _)| i)
+    scored.reduce(|best, next| if next.1 > best.1 + EQUAL { next } else { best }).map(|(i, _)| i)
 }
 
 /// Standard errors within which sharing nothing is not given up: that tasks are related is a claim.
@@ -47,12 +50,17 @@ impl Verdict {
     ) -> Self {
         let figure = |own: usize, other: usize| {
             let (mean, se) = difference(&scored[own], &scored[other], tasks).unwrap_or((f64::NAN, None));
-            format!("{mean:.4}{} nats a row", se.map_or(String::new(), |se| format!(" (standard error {se:.4})")))
+            format!(
+                "{} {:.4}{} nats a row",
+                if mean < 0.0 { "loses" } else { "gains" },
+                mean.abs(),
+                se.map_or(String::new(), |se| format!(" (standard error {se:.4})"))
+            )
         };
         let pick = &rungs[simplest].name;
         let own = sharing[simplest];
         let mut text = match own {
-            Sharing::Nothing => "do not share. Each task is best learned by itself".to_string(),
+            Sharing::Nothing => "do not share. No sharing predicts better than tasks alone beyond two standard errors".to_string(),
             Sharing::Parameters => {
                 format!("share parameters. What all tasks have in common, one model or a few factors, is what the rows can tell ({pick})")
             }
@@ -63,17 +71,17 @@ impl Verdict {
         };
         let alone = highest(rungs, |i| sharing[i] == Sharing::Nothing);
         match alone {
-            Some(alone) if own != Sharing::Nothing => text += &format!("; that gains {} over tasks alone", figure(simplest, alone)),
+            Some(alone) if own != Sharing::Nothing => text += &format!("; that {} over tasks alone", figure(simplest, alone)),
             Some(alone) => {
                 if let Some(other) = highest(rungs, |i| sharing[i] != Sharing::Nothing) {
-                    text += &format!("; {}, the best that shares, gains {}", rungs[other].name, figure(other, alone));
+                    text += &format!("; {}, the best that shares, {}", rungs[other].name, figure(other, alone));
                 }
             }
-            None => {}
+            None => text += "; tasks alone were not compared",
         }
         text += ".";
         if best != simplest {
-            text += &format!(" {} predicts best, by {}.", rungs[best].name, figure(best, simplest));
+            text += &format!(" {} predicts best and {} over that.", rungs[best].name, figure(best, simplest));
         }
         Verdict { sharing: own, text }
     }

@@ -228,7 +228,7 @@ impl Fit {
                     && own.values.iter().chain([&own.degrees_of_freedom]).all(|value| value.is_finite() && *value > 0.0)
             })
             && self.prior.kernel.as_ref().is_none_or(|kernel| kernel.is_consistent(tasks))
-            && self.detached().is_none_or(Fit::is_consistent)
+            && self.alone().is_none_or(Fit::is_consistent)
             && newcomers::are_consistent(&self.newcomers, p, self.prior.groups.len())
             && self.memberships.as_ref().is_none_or(|own| own.is_consistent((p, tasks), &self.prior))
             && self.carried.average.as_ref().is_none_or(|average| average.is_consistent((p, tasks), (&self.prior, &self.dispersion)))

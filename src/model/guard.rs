@@ -36,31 +36,36 @@ impl Gain {
     }
 }
 
-/// What a guard found out: the gain of every task, and the fit of those that are detached, each by itself.
+/// What a guard found out: the gain of every task, who is detached, and a fit in which every one of these is by itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Guarded {
     gains: Vec<Gain>,
+    detached: Vec<String>,
     alone: Option<Box<Fit>>,
 }
 
 impl Fit {
-    /// The fit with what each task gains by sharing, and beside it the fit of tasks that would lose, each by itself: they neither learn from the others
-    /// nor teach them, and [`Fit::predict`] knows them by name.
+    /// The fit with what each task gains by sharing, and, where tasks are detached, beside it a fit in which each is by itself (with others or without), which are
+    /// known from then on: they neither learn from the tasks of this fit nor teach them, and [`Fit::predict`] knows them by name.
     ///
     /// # Errors
-    /// [`Error::Arguments`] where a task is in both fits, or the two have other features.
-    pub fn guarded(mut self, gains: Vec<Gain>, alone: Option<Fit>) -> Result<Self> {
-        if let Some(alone) = &alone {
-            if alone.tasks.design().features() != self.tasks.design().features() {
-                return Err(Error::Arguments(
-                    "tasks that are detached have other features than the fit; fit them to the same columns".into(),
-                ));
-            }
-            if let Some(task) = alone.tasks.names().iter().find(|name| self.task_number(name).is_some()) {
+    /// [`Error::Arguments`] where a detached task is in the fit, or not in the one beside it, or the two have other features.
+    pub fn guarded(mut self, gains: Vec<Gain>, detached: Vec<String>, alone: Option<Fit>) -> Result<Self> {
+        if let Some(alone) = &alone
+            && alone.tasks.design().features() != self.tasks.design().features()
+        {
+            return Err(Error::Arguments("tasks that are detached have other features than the fit; fit them to the same columns".into()));
+        }
+        for task in &detached {
+            if self.task_number(task).is_some() {
                 return Err(Error::Arguments(format!("task '{task}' is detached and in the fit too; leave it out of one")));
             }
+            if alone.as_ref().and_then(|alone| alone.task_number(task)).is_none() {
+                return Err(Error::Arguments(format!("task '{task}' is detached and not fitted by itself; give the fit that has it")));
+            }
         }
-        self.guarded = Some(Guarded { gains, alone: alone.map(Box::new) });
+        let alone = alone.filter(|_| !detached.is_empty()).map(Box::new);
+        self.guarded = Some(Guarded { gains, detached, alone });
         Ok(self)
     }
 
@@ -69,14 +74,31 @@ impl Fit {
         self.guarded.as_ref().map_or(&[], |own| &own.gains)
     }
 
-    /// The fit of tasks that a guard has detached, each by itself.
-    pub fn detached(&self) -> Option<&Fit> {
+    /// The tasks that a guard has detached.
+    pub fn detached(&self) -> &[String] {
+        self.guarded.as_ref().map_or(&[], |own| &own.detached)
+    }
+
+    /// A fit in which the detached tasks are, each by itself.
+    pub fn alone(&self) -> Option<&Fit> {
         self.guarded.as_ref()?.alone.as_deref()
     }
 
-    /// The fit of the detached tasks and the number there, of a task by name.
+    /// That fit and the number there of a detached task by name.
     pub(super) fn detached_task(&self, task: &str) -> Option<(&Fit, usize)> {
-        let alone = self.detached()?;
+        let is_detached = self.detached().iter().any(|own| own == task);
+        let alone = self.alone().filter(|_| is_detached)?;
         Some((alone, alone.task_number(task)?))
+    }
+
+    /// # Errors
+    /// [`Error::Arguments`] for a task that a guard has detached, of which only predictions and parameters are known.
+    pub(crate) fn check_attached(&self, task: &str) -> Result<()> {
+        if self.detached().iter().any(|own| own == task) {
+            let problem =
+                "is detached: it is fitted by itself, for it would lose by sharing; only 'cognate tasks' and 'cognate predict' know it";
+            return Err(Error::Arguments(format!("task '{task}' {problem}")));
+        }
+        Ok(())
     }
 }

@@ -289,6 +289,11 @@ impl Model {
     /// Rows that tasks share, and what cannot be said of them refused.
     fn shared_rows(&self, tasks: &Tasks, coordinates: &Coordinates) -> Result<SharedRows> {
         let rows = tasks.kept_rows().filter(|rows| !rows.units().is_empty()).ok_or_else(units_are_missing)?;
+        if tasks.len() < 2 {
+            let problem =
+                "one task has no other with which its errors could be correlated; name more targets, or leave --targets and --row out";
+            return Err(Error::Arguments(problem.into()));
+        }
         if self.structure.name() == "pooled-intercepts" || (self.structure.relates() && !tasks.design().unrelated_features().is_empty()) {
             let problem = match self.structure.name() {
                 "pooled-intercepts" => "pooled-intercepts is not fitted with correlated errors; use --structure exchangeable",

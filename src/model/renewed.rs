@@ -78,6 +78,7 @@ impl Fit {
         fit.parameters = self.parameters;
         fit.sites = self.sites.as_ref().map(|_| Sites::of(&found.quadratics));
         fit.added = self.added + more.rows();
+        fit.guarded = self.guarded.clone();
         fit.carried.reason = self.carried.average.is_some().then(|| "rows were added to the fit at its hyperparameters".into());
         fit.warnings = fit.find_warnings();
         Ok(Renewed { fit, added })

@@ -40,7 +40,8 @@ fn ladder_text(rungs: &[Rung]) -> String {
             text.push_str(&format!("{:<width$}  refused: {reason}\n", rung.name));
             continue;
         }
-        let value = |v: Option<f64>| v.map_or("-".to_string(), |v| format!("{v:.4}"));
+        // No difference has no sign.
+        let value = |v: Option<f64>| v.map_or("-".to_string(), |v| format!("{:.4}", if v.abs() < 5e-5 { 0.0 } else { v }));
         let difference = format!("{} ({})", value(rung.difference), value(rung.difference_se));
         let explained = rung.metrics.explained_variance.map_or("-".to_string(), |v| format!("{:.2} %", 100.0 * v));
         let errors: String = errors.iter().map(|(_, metric)| format!("  {:>8}", value(metric(&rung.metrics)))).collect();
@@ -101,14 +102,14 @@ pub(crate) fn guard_text(fit: &Fit) -> String {
         return String::new();
     }
     let sure = gains.iter().filter(|own| own.low > 0.0).count();
-    let names: Vec<&str> = fit.detached().map_or_else(Vec::new, |alone| alone.tasks().names().iter().map(String::as_str).collect());
+    let names = fit.detached();
     let mut text = format!("Guard: by cross-validation {sure} of {} tasks gain by sharing (95 % intervals); ", gains.len());
     if names.is_empty() {
         text.push_str("none is expected to lose\n");
         return text;
     }
     text.push_str(&format!("detached and fitted by themselves, for they are expected to lose ({}, nats a row):\n", names.len()));
-    for own in gains.iter().filter(|own| names.contains(&own.task.as_str())).take(super::text::SHOWN) {
+    for own in gains.iter().filter(|own| names.contains(&own.task)).take(super::text::SHOWN) {
         text.push_str(&format!("  {}  {:.3} (95 %: {:.3} to {:.3})\n", own.task, own.expected, own.low, own.high));
     }
     if names.len() > super::text::SHOWN {

@@ -265,7 +265,7 @@ pub fn fit_json(fit: &Fit) -> Value {
     all["clusters"] = clusters(fit);
     all["guard"] = match fit.gains() {
         [] => Value::Null,
-        gains => json!({"gains": gains, "detached": fit.detached().map_or_else(Vec::new, |alone| alone.tasks().names().to_vec())}),
+        gains => json!({"gains": gains, "detached": fit.detached()}),
     };
     all["prior_strength"] = fit.prior_strength().into();
     all["kernel"] = super::kernel::kernel_json(fit);

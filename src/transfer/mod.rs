@@ -86,6 +86,7 @@ impl Fit {
             let problem = format!("task '{name}' is of the fit, so it is not new; leave it out, or give its rows to 'cognate update'");
             return Err(Error::Arguments(problem));
         }
+        tasks.names().iter().try_for_each(|name| self.check_attached(name))?;
         if self.shares_rows() {
             let problem = "errors are correlated between the tasks of this fit, and with a new task nobody knows how; fit all rows anew";
             return Err(Error::Arguments(problem.into()));
@@ -133,6 +134,7 @@ impl Fit {
             _ => {
                 let mut sources = Vec::with_capacity(names.len());
                 for name in names {
+                    self.check_attached(name)?;
                     let number = self.task_number(name).ok_or_else(|| {
                         let hint = suggestion(name, self.tasks().names().iter().map(String::as_str));
                         Error::Arguments(format!("the source '{name}' is no task of the fit{hint}; 'cognate tasks' lists them"))

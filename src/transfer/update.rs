@@ -79,6 +79,7 @@ impl Fit {
         let known: HashMap<&str, usize> = self.tasks().names().iter().enumerate().map(|(t, name)| (name.as_str(), t)).collect();
         let number = |t: usize| {
             let name = &more.names()[t];
+            self.check_attached(name)?;
             let number = *known.get(name.as_str()).ok_or_else(|| {
                 let problem =
                     "is not of the fit; 'cognate transfer' tells of it without changing the fit, and a fit of all rows takes it in";
