@@ -2,13 +2,17 @@
 //! (of landmine all but 80) is held out; the ladder is compared by cross-validation on the rest, then every rung is fitted to the rest and predicts the quarter. The loss of a pick is how
 //! far its log density there is below that of the rung that is best there. School is split as FOLDER/../oracles/school_splits.json has it, where that is.
 
+#[path = "common/asked.rs"]
+mod asked;
+#[path = "common/split.rs"]
+mod split;
+
+use asked::asked;
 use cognate::compare::{Options, folds, holdout, ladder};
 use cognate::csv::{Columns, Table, open, read};
 use cognate::structure::{ALL, Options as Structures, is_worth_trying, rungs};
-use cognate::{Binomial, CorrelatedGaussian, Gaussian, Generalised, Intervals, Likelihood, Model, Poisson, Rows, Standardise};
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
+use cognate::{Binomial, CorrelatedGaussian, Gaussian, Generalised, Intervals, Likelihood, Model, Poisson, Standardise};
+use split::split;
 use std::path::{Path, PathBuf};
 
 struct Job {
@@ -58,25 +62,6 @@ fn table(folder: &Path, job: &Job) -> cognate::Result<Table> {
     read(open(&path)?, job.name, &columns)
 }
 
-/// Which rows are fitted: so many of every task, or three quarters of it or of the shared units.
-fn split(rows: &Rows, fitted: Option<usize>, seed: u64) -> Vec<bool> {
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let of = |own: usize| fitted.unwrap_or((own * 3).div_ceil(4)).min(own);
-    if !rows.units().is_empty() {
-        let mut order: Vec<&str> = rows.units().iter().map(String::as_str).collect();
-        order.shuffle(&mut random);
-        let kept: std::collections::HashSet<&str> = order[..of(order.len())].iter().copied().collect();
-        return (0..rows.len()).map(|i| kept.contains(rows.unit_name(i))).collect();
-    }
-    let mut train = vec![false; rows.len()];
-    for t in 0..rows.names().len() {
-        let mut own: Vec<usize> = (0..rows.len()).filter(|i| rows.task(*i) == t).collect();
-        own.shuffle(&mut random);
-        own[..of(own.len())].iter().for_each(|i| train[*i] = true);
-    }
-    train
-}
-
 /// One bit a row, as hexadecimal digits; tasks in the order of the table.
 fn school_split(folder: &Path, seed: u64, rows: usize) -> Option<Vec<bool>> {
     let text = std::fs::read_to_string(folder.join("../oracles/school_splits.json")).ok()?;
@@ -86,11 +71,7 @@ fn school_split(folder: &Path, seed: u64, rows: usize) -> Option<Vec<bool>> {
 }
 
 fn main() -> cognate::Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|own| own != "--bench").collect();
-    let at = arguments.iter().position(|own| own == "--seeds");
-    let seeds: u64 = at.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(1);
-    let words: Vec<&String> =
-        arguments.iter().enumerate().filter(|(i, _)| at.is_none_or(|at| *i != at && *i != at + 1)).map(|(_, own)| own).collect();
+    let (words, seeds) = asked(1);
     let Some((folder, names)) = words.split_first() else {
         println!("give the folder of the tables");
         return Ok(());
@@ -100,7 +81,7 @@ fn main() -> cognate::Result<()> {
         "{:<22} {:>4} {:<26} {:<26} {:<26} {:>18} {:>8} {:>9} {:>8}",
         "table", "seed", "best", "simplest", "best on the quarter", "loss (se)", "basic", "error", "seconds"
     );
-    for job in jobs().iter().filter(|job| names.is_empty() || names.iter().any(|name| *name == job.name)) {
+    for job in jobs().iter().filter(|job| names.is_empty() || names.iter().any(|name| name == job.name)) {
         let Table { rows, design, .. } = table(&folder, job)?;
         let (tasks, varying) = (rows.names().len(), design.varying_features().len());
         let gaussian = (job.likelihood)().inference().is_none() && rows.units().is_empty();

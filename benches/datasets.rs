@@ -5,14 +5,14 @@
 
 #[path = "../tests/common/agreement.rs"]
 mod agreement;
+#[path = "common/split.rs"]
+mod split;
 
 use agreement::rand_index;
 use cognate::compare::{Candidate, holdout, ladder};
 use cognate::csv::{Columns, Table, open, read};
 use cognate::{Family, Fit, Generalised, Intervals, Model, NegativeBinomial, Poisson, Rows};
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
+use split::split;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -56,19 +56,6 @@ fn jobs() -> Vec<Job> {
     let terrain = |field: &str| usize::from(field.trim_start_matches(|c: char| !c.is_ascii_digit()).parse::<usize>().is_ok_and(|n| n > 15));
     all.extend([20, 40, 80, 160].map(|rows| Job { fitted: Some(rows), kind: Some(terrain), ..job("landmine.csv.gz", "") }));
     all
-}
-
-/// Which rows are fitted: so many of every task, or three quarters.
-fn split(rows: &Rows, fitted: Option<usize>, seed: u64) -> Vec<bool> {
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let mut train = vec![false; rows.len()];
-    for t in 0..rows.names().len() {
-        let mut own: Vec<usize> = (0..rows.len()).filter(|i| rows.task(*i) == t).collect();
-        own.shuffle(&mut random);
-        let count = fitted.unwrap_or((own.len() * 3).div_ceil(4)).min(own.len());
-        own[..count].iter().for_each(|i| train[*i] = true);
-    }
-    train
 }
 
 /// The probability that a 1 is ranked before a 0, ties half; none without both.

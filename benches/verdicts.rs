@@ -2,6 +2,10 @@
 //! five folds; every rung is also fitted to the whole table and predicts 200 further rows of each task, which is its true score. A verdict is right where it names the rung that
 //! drew the table, or one whose true score is less than a standard error (of the comparison) below that one's; a rung is visible where its true score is three such errors above that of every simpler one.
 
+#[path = "common/asked.rs"]
+mod asked;
+
+use asked::asked;
 use cognate::compare::{Comparison, Options, folds, holdout, ladder};
 use cognate::simulate::{Layout, task_graph};
 use cognate::structure::{Options as Structures, Sharing, by_name};
@@ -102,11 +106,7 @@ fn figure(comparison: &Comparison, name: &str) -> (f64, f64, f64) {
 }
 
 fn main() -> cognate::Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|own| own != "--bench").collect();
-    let at = arguments.iter().position(|own| own == "--seeds");
-    let seeds: u64 = at.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(20);
-    let names: Vec<&String> =
-        arguments.iter().enumerate().filter(|(i, _)| at.is_none_or(|at| *i != at && *i != at + 1)).map(|(_, own)| own).collect();
+    let (names, seeds) = asked(20);
     println!(
         "{:<26} {:>14} {:>9} {:>15} {:>13} {:>14} {:>10}  verdicts",
         "drawn from", "T x d x n", "visible", "right, visible", "right of all", "loss of best", "sharing"

@@ -83,8 +83,7 @@ pub(super) fn compare(args: &CompareArgs, words: &[String], quiet: bool, progres
         let alone = compare::ladder(&[name], &options, args.model.builder(&args.table))?.remove(0);
         let ladder: Vec<compare::Candidate> = ladder.into_iter().filter(|own| !own.name().starts_with("independent")).collect();
         let how = compare::FewShot { rows: numbers.clone(), seed: args.model.seed, ..Default::default() };
-        let done = |name: &str, done: usize, all: usize| progress.advance(format!("fitted {name}"), done, all);
-        let curves = compare::few_shot(&table.rows, &table.design, &ladder, &alone, &how, &done)?;
+        let curves = compare::few_shot(&table.rows, &table.design, &ladder, &alone, &how, &progress.of_fits())?;
         return Ok(match args.format {
             Format::Text => report::curves_text(&curves),
             Format::Json => json(&serde_json::json!({ "curves": curves })),
@@ -93,8 +92,7 @@ pub(super) fn compare(args: &CompareArgs, words: &[String], quiet: bool, progres
     let by = if args.outer { compare::with_outer } else { compare::folds };
     let key = format!("{:?} {:?}", args.table, args.model);
     let how = compare::Options { folds: args.folds, seed: args.model.seed, journal: args.resume.clone(), key };
-    let done = |name: &str, done: usize, all: usize| progress.advance(format!("fitted {name}"), done, all);
-    let comparison = by(&table.rows, &table.design, &ladder, &how, &done)?;
+    let comparison = by(&table.rows, &table.design, &ladder, &how, &progress.of_fits())?;
     if let (None, Some(rung)) = (&comparison.best, comparison.rungs.first()) {
         let reason = rung.refused.clone().unwrap_or_default();
         return Err(Error::Arguments(format!("no structure could be fitted in every fold; {}: {reason}", rung.name)));

@@ -22,8 +22,7 @@ pub(super) fn demo(progress: &Progress) -> Result<String> {
     let ladder = compare::ladder(&LADDER, &structure::Options::default(), |structure| {
         Model::of(Box::new(Gaussian::default()), structure).intervals(Intervals::PlugIn)
     })?;
-    let say = |name: &str, done: usize, all: usize| progress.advance(format!("fitted {name}"), done, all);
-    let (comparison, fits) = compare::holdout(&table.rows, &table.design, train, &ladder, &say)?;
+    let (comparison, fits) = compare::holdout(&table.rows, &table.design, train, &ladder, &progress.of_fits())?;
     Ok(page(&comparison, &fits))
 }
 

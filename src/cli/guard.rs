@@ -3,7 +3,7 @@
 use super::args::FitArgs;
 use super::progress::Progress;
 use super::run::{Output, conclude, structure as structure_of};
-use crate::compare::{self, Candidate};
+use crate::compare;
 use crate::csv::Table;
 use crate::error::{Error, Result};
 use crate::model::{Fit, Intervals};
@@ -28,26 +28,25 @@ pub(super) fn fit(args: &FitArgs, table: Table, implied: Option<FeatureCovarianc
         return Err(Error::Arguments("independent tasks share nothing that a guard could keep from them; leave --guard out".into()));
     }
     args.uncertainty.check(&design)?;
-    structure_of(args, implied, rows.names(), &design, quiet)?;
-    let builder = args.model.builder(&args.table);
     let plain = args.model.options(&args.table, implied)?;
+    structure_of(args, &plain, rows.names(), &design, quiet)?;
     // What goes neither with shared rows nor with graph features stays without scales.
     let may_be = !args.table.shares_rows() && args.table.graph_features.is_none();
     let options = Options { robust: plain.robust || may_be, ..plain };
+    let builder = args.model.builder(&args.table);
     let make = || Ok(builder(structure::by_name(&args.structure, &options)?));
     // Who is alone may still know how noisy the others are.
     let shares_noise = args.model.is_gaussian() && !args.table.shares_rows();
     let alone_name = if shares_noise { "independent:shared-noise" } else { "independent" };
-    let candidate = |name: &str| {
-        let (builder, own, options) = (builder.clone(), name.to_string(), options.clone());
-        Candidate::new(name, move || Ok(builder(structure::by_name(&own, &options)?).intervals(Intervals::PlugIn)))
+    let plug_in = {
+        let builder = builder.clone();
+        move |structure| builder(structure).intervals(Intervals::PlugIn)
     };
-    let (together, alone) = (candidate(&args.structure), candidate(alone_name));
+    let candidates = compare::ladder(&[args.structure.as_str(), alone_name], &options, plug_in.clone())?;
     let how = compare::Options { seed: args.model.seed, ..Default::default() };
-    let done = |name: &str, done: usize, all: usize| progress.advance(format!("fitted {name}"), done, all);
-    let guard = compare::guard(&rows, &design, (&together, &alone), &how, &done)?;
+    let guard = compare::guard(&rows, &design, (&candidates[0], &candidates[1]), &how, &progress.of_fits())?;
     let [kept, all] = guard.parts(&rows, &design)?;
-    let of_alone = || builder(structure::by_name(alone_name, &options)?).intervals(Intervals::PlugIn).fit(&all);
+    let of_alone = || plug_in(structure::by_name(alone_name, &options)?).fit(&all);
     let alone = (!guard.detached.is_empty()).then(of_alone).transpose()?;
     conclude(args, (make()?, &make, Some((guard, alone))), &kept, &schema, quiet, progress)
 }

@@ -39,6 +39,11 @@ impl Progress {
         bar.set_message(message);
     }
 
+    /// What says that a fit of a comparison is done.
+    pub(super) fn of_fits(&self) -> impl Fn(&str, usize, usize) + Sync {
+        |name, done, all| self.advance(format!("fitted {name}"), done, all)
+    }
+
     fn shown(&self, template: &str) -> &ProgressBar {
         let bar = self.bar.get_or_init(|| ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()));
         if let Ok(style) = ProgressStyle::with_template(template) {

@@ -161,8 +161,8 @@ fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
         (rows.tasks(&design).with_rows(rows)?, schema, implied)
     };
     args.uncertainty.check(tasks.design())?;
-    let builder = args.model.builder(&args.table);
-    let make = |quiet: bool| Ok(builder(structure(args, implied, tasks.names(), tasks.design(), quiet)?));
+    let (builder, options) = (args.model.builder(&args.table), args.model.options(&args.table, implied)?);
+    let make = |quiet: bool| Ok(builder(structure(args, &options, tasks.names(), tasks.design(), quiet)?));
     let model = make(quiet)?;
     conclude(args, (model, &|| make(true), None), &tasks, &schema, quiet, progress)
 }
@@ -170,13 +170,12 @@ fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
 /// The structure that was asked for, and notes on stderr of what means nothing to it or to the tasks.
 pub(super) fn structure(
     args: &FitArgs,
-    implied: Option<FeatureCovariance>,
+    options: &structure::Options,
     tasks: &[String],
     design: &Design,
     quiet: bool,
 ) -> Result<Box<dyn Structure>> {
-    let options = args.model.options(&args.table, implied)?;
-    let structure = structure::by_name(&args.structure, &options)?;
+    let structure = structure::by_name(&args.structure, options)?;
     let idle_evidence = (args.evidence.is_exact() && !structure.has_marginal()).then_some("--evidence");
     for flag in args.model.idle(&args.table, structure.as_ref()).into_iter().chain(idle_evidence).filter(|_| !quiet) {
         note!("cognate: {flag} means nothing to the structure '{}' and was ignored", args.structure);

@@ -125,8 +125,8 @@ pub(super) fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Ou
     let table = DataArgs { formula, ..args.table.clone() };
     let (_, implied) = table.columns()?;
     args.uncertainty.check(tasks.design())?;
-    let builder = args.model.builder(&table);
-    let make = |quiet: bool| Ok(builder(structure(args, implied, tasks.names(), tasks.design(), quiet)?));
+    let (builder, options) = (args.model.builder(&table), args.model.options(&args.table, implied)?);
+    let make = |quiet: bool| Ok(builder(structure(args, &options, tasks.names(), tasks.design(), quiet)?));
     conclude(args, (make(quiet)?, &|| make(true), None), &tasks, &schema, quiet, progress)
 }
 

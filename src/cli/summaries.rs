@@ -30,6 +30,7 @@ pub(super) fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Ou
         }
     }
     args.uncertainty.check(tasks.design())?;
-    let make = |quiet: bool| args.model.of_summaries(structure(args, None, tasks.names(), tasks.design(), quiet)?);
+    let options = args.model.options(&args.table, None)?;
+    let make = |quiet: bool| args.model.of_summaries(structure(args, &options, tasks.names(), tasks.design(), quiet)?);
     conclude(args, (make(quiet)?, &|| make(true), None), &tasks, &schema, quiet, progress)
 }

@@ -4,7 +4,7 @@ use super::journal::Journal;
 use super::plans::Plan;
 use super::{Candidate, Done};
 use crate::error::{Error, Result};
-use crate::model::Fit;
+use crate::model::{Fit, Forecast};
 use crate::scores::Scored;
 use crate::tasks::Rows;
 use serde::{Deserialize, Serialize};
@@ -30,13 +30,19 @@ pub(super) fn fit_one(rows: &Rows, plan: &Plan, candidate: &Candidate) -> Result
     let begin = Instant::now();
     let fit = candidate.model()?.fit(&plan.training)?;
     let seconds = begin.elapsed().as_secs_f64();
-    let score = |i: &usize| {
-        let task = rows.task(*i);
-        let forecast = fit.forecast(Some(task), &rows.names()[task], rows.x(*i), rows.weight(*i), rows.offset(*i))?;
-        Ok(Scored::of(&forecast, rows.y(*i), rows.weight(*i), task))
-    };
-    let scored = plan.held.iter().map(score).collect::<Result<Vec<_>>>()?;
+    let scored = plan.held.iter().map(|i| predicted(rows, *i, (&fit, Some(rows.task(*i))))).collect::<Result<Vec<_>>>()?;
     Ok((Cell { scored, seconds }, fit))
+}
+
+/// The scores of a row, predicted by a fit that has its task under that number.
+pub(super) fn predicted(rows: &Rows, i: usize, (fit, number): (&Fit, Option<usize>)) -> Result<Scored> {
+    let task = &rows.names()[rows.task(i)];
+    Ok(scored(rows, i, &fit.forecast(number, task, rows.x(i), rows.weight(i), rows.offset(i))?))
+}
+
+/// The scores of a row as it was forecast.
+pub(super) fn scored(rows: &Rows, i: usize, forecast: &Forecast) -> Scored {
+    Scored::of(forecast, rows.y(i), rows.weight(i), rows.task(i))
 }
 
 /// The largest tables whose fits go side by side: elements of all tasks' covariances.

@@ -1,10 +1,10 @@
 //! How well a task that no fit has seen is predicted after few of its rows, against learning it alone.
 
+use super::cells::{predicted, scored};
 use super::rung::{Scores, difference};
 use super::{Candidate, Done, plans};
 use crate::error::{Error, Result};
-use crate::model::Forecast;
-use crate::scores::{Scored, clustered};
+use crate::scores::Scored;
 use crate::structure::Sharing;
 use crate::tasks::{Design, Rows};
 use rand::SeedableRng;
@@ -75,8 +75,7 @@ pub fn few_shot(
         return Err(Error::Arguments(problem.into()));
     }
     let mut random = ChaCha8Rng::seed_from_u64(how.seed);
-    let mut members: Vec<Vec<usize>> = vec![Vec::new(); rows.names().len()];
-    (0..rows.len()).for_each(|i| members[rows.task(i)].push(i));
+    let mut members = plans::members(rows);
     members.iter_mut().for_each(|own| own.shuffle(&mut random));
     let mut new: Vec<usize> = (0..members.len()).filter(|t| members[*t].len() > most).collect();
     if new.len() < 2 {
@@ -147,21 +146,12 @@ impl Table<'_> {
         self.rows.subset(|i| is_one[self.rows.task(i)] && self.first[i] < number).of_tasks(|t| is_one[t])
     }
 
-    fn scored(&self, i: usize, forecast: &Forecast) -> Scored {
-        Scored::of(forecast, self.rows.y(i), self.rows.weight(i), self.rows.task(i))
-    }
-
     /// The held rows, predicted by tasks each fitted alone to its first rows.
     fn scored_alone(&self, alone: &Candidate, (new, number): (&[usize], usize), held: &[usize]) -> Result<Vec<Scored>> {
-        let (few, rows) = (self.few(new, number), self.rows);
-        let fit = alone.model()?.fit(&few.tasks(self.design).with_rows(few)?)?;
+        let rows = self.rows;
+        let fit = alone.model()?.fit(&plans::with_rows(self.few(new, number), self.design)?)?;
         let numbers: Vec<Option<usize>> = rows.names().iter().map(|name| fit.task_number(name)).collect();
-        let score = |i: &usize| {
-            let task = rows.task(*i);
-            let forecast = fit.forecast(numbers[task], &rows.names()[task], rows.x(*i), rows.weight(*i), rows.offset(*i))?;
-            Ok(self.scored(*i, &forecast))
-        };
-        held.iter().map(score).collect()
+        held.iter().map(|i| predicted(rows, *i, (&fit, numbers[rows.task(*i)]))).collect()
     }
 
     /// For every number of rows those that are predicted of the tasks of a part, which are new to a fit of the others.
@@ -172,16 +162,15 @@ impl Table<'_> {
             return Err(Error::Arguments(problem.into()));
         }
         let known = rows.of_tasks(|t| !part.contains(&t));
-        let tasks = known.tasks(self.design);
-        let fit = model.fit(&if plans::need_rows(&[candidate])? { tasks.with_rows(known)? } else { tasks })?;
+        let fit =
+            model.fit(&if plans::need_rows(&[candidate])? { plans::with_rows(known, self.design)? } else { known.tasks(self.design) })?;
         let of_number = |number: &usize| {
-            let few = self.few(part, *number);
-            let transfer = fit.transfer(&few.tasks(self.design).with_rows(few)?, None)?;
+            let transfer = fit.transfer(&plans::with_rows(self.few(part, *number), self.design)?, None)?;
             let mut found = Vec::new();
             for t in part {
                 let task = transfer.task(&rows.names()[*t]).ok_or_else(|| Error::Arguments("a new task went missing".into()))?;
                 for i in &self.members[*t][self.most..] {
-                    found.push(self.scored(*i, &task.forecast(rows.x(*i), rows.weight(*i), rows.offset(*i))?));
+                    found.push(scored(rows, *i, &task.forecast(rows.x(*i), rows.weight(*i), rows.offset(*i))?));
                 }
             }
             Ok(found)
@@ -192,7 +181,7 @@ impl Table<'_> {
 
 fn shots(numbers: &[usize], own: &[Option<Vec<Scored>>], alone: Option<&[Option<Vec<Scored>>]>, tasks: &[usize]) -> Vec<Shot> {
     let shot = |(k, number): (usize, &usize)| {
-        let score = own[k].as_ref().map(|rows| clustered(&rows.iter().map(|row| row.log_density).collect::<Vec<_>>(), None, tasks));
+        let score = own[k].as_ref().and_then(|rows| all(rows).mean());
         let other = alone.and_then(|alone| alone[k].as_ref());
         let gain = own[k].as_ref().zip(other).and_then(|(own, other)| difference(&all(own), &all(other), tasks));
         Shot {

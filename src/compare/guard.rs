@@ -96,7 +96,6 @@ impl Guard {
     /// Those of [`Tasks::with_rows`].
     pub fn parts(&self, rows: &Rows, design: &Design) -> Result<[Tasks; 2]> {
         let is_detached = |t: usize| self.detached.contains(&rows.names()[t]);
-        let of = |part: Rows| part.tasks(design).with_rows(part);
-        Ok([of(rows.of_tasks(|t| !is_detached(t)))?, of(rows.clone())?])
+        Ok([plans::with_rows(rows.of_tasks(|t| !is_detached(t)), design)?, plans::with_rows(rows.clone(), design)?])
     }
 }

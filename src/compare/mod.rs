@@ -126,8 +126,7 @@ impl Comparison {
 
     fn of(rows: &Rows, plans: &[Plan], candidates: &[Candidate], cells: &Cells) -> Result<Self> {
         let sharing: Vec<Sharing> = candidates.iter().map(|own| Ok(own.model()?.sharing())).collect::<Result<_>>()?;
-        let held = plans::held(plans);
-        let tasks: Vec<usize> = held.iter().map(|i| rows.task(*i)).collect();
+        let tasks = plans::held_tasks(rows, plans);
         let scored: Vec<rung::Scores> = cells.iter().map(|own| rung::Scores::of(own)).collect();
         let mut rungs: Vec<Rung> = candidates.iter().zip(&scored).map(|(own, scores)| Rung::of(own, scores, rows, plans)).collect();
         let best = verdict::best(&rungs);
@@ -185,17 +184,18 @@ pub fn with_outer(rows: &Rows, design: &Design, candidates: &[Candidate], option
     let part = plans::stratified(rows, PARTS, options.seed.wrapping_add(1));
     let train = |i: usize| part[i] != Some(0);
     let mut comparison = folds(&rows.subset(train), design, candidates, options, done)?;
-    let alone = |name: &str| candidates.iter().any(|own| own.name == name && own.model().is_ok_and(|m| m.sharing() == Sharing::Nothing));
-    let asked: Vec<&Candidate> = candidates.iter().filter(|own| comparison.best.as_ref() == Some(&own.name) || alone(&own.name)).collect();
+    let is_best = |name: &String| comparison.best.as_ref() == Some(name);
+    let is_alone = |own: &Candidate| own.model().is_ok_and(|model| model.sharing() == Sharing::Nothing);
+    let asked: Vec<&Candidate> = candidates.iter().filter(|own| is_best(&own.name) || is_alone(own)).collect();
     let (plans, cells) = on_one_split(rows, design, train, &asked, done)?;
     let cells: Cells = cells.into_iter().map(|own| vec![own.map(|(cell, _)| cell)]).collect();
     let scored: Vec<rung::Scores> = cells.iter().map(|own| rung::Scores::of(own)).collect();
     let mut rungs: Vec<Rung> = asked.iter().zip(&scored).map(|(own, scores)| Rung::of(own, scores, rows, &plans)).collect();
-    if let Some(pick) = rungs.iter().position(|rung| Some(&rung.name) == comparison.best.as_ref()) {
-        let tasks: Vec<usize> = plans::held(&plans).iter().map(|i| rows.task(*i)).collect();
+    let tasks = plans::held_tasks(rows, &plans);
+    if let Some(pick) = rungs.iter().position(|rung| is_best(&rung.name)) {
         rung::compare_with(pick, &mut rungs, &scored, &tasks);
     }
-    comparison.outer = Some(Outer { rungs, rows: plans::held(&plans).len() });
+    comparison.outer = Some(Outer { rungs, rows: tasks.len() });
     Ok(comparison)
 }
 

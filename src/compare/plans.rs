@@ -18,6 +18,18 @@ pub(super) fn held(plans: &[Plan]) -> Vec<usize> {
     plans.iter().flat_map(|plan| plan.held.iter().copied()).collect()
 }
 
+/// Their tasks.
+pub(super) fn held_tasks(rows: &Rows, plans: &[Plan]) -> Vec<usize> {
+    held(plans).into_iter().map(|i| rows.task(i)).collect()
+}
+
+/// The rows of every task.
+pub(super) fn members(rows: &Rows) -> Vec<Vec<usize>> {
+    let mut members = vec![Vec::new(); rows.names().len()];
+    (0..rows.len()).for_each(|i| members[rows.task(i)].push(i));
+    members
+}
+
 pub(super) fn folds(rows: &Rows, design: &Design, candidates: &[&Candidate], options: &Options) -> Result<Vec<Plan>> {
     by_fold(rows, design, candidates, &assigned(rows, options)?)
 }
@@ -39,7 +51,7 @@ pub(super) fn by_fold(rows: &Rows, design: &Design, candidates: &[&Candidate], f
         let held: Vec<usize> = (0..rows.len()).filter(|i| fold[*i] == Some(k)).collect();
         if !held.is_empty() {
             let training = if whole {
-                with_rows(rows, design, |i| fold[i] != Some(k))?
+                with_rows(rows.subset(|i| fold[i] != Some(k)), design)?
             } else {
                 all.without(&rows.tasks_of(design, |i| fold[i] == Some(k)))?
             };
@@ -55,7 +67,7 @@ pub(super) fn holdout(rows: &Rows, design: &Design, train: impl Fn(usize) -> boo
         return Err(nothing_is_held_out());
     }
     let whole = need_rows(candidates)?;
-    let training = if whole { with_rows(rows, design, &train)? } else { rows.tasks_of(design, &train) };
+    let training = if whole { with_rows(rows.subset(&train), design)? } else { rows.tasks_of(design, &train) };
     Ok(Plan { training, held })
 }
 
@@ -64,9 +76,9 @@ pub(super) fn need_rows(candidates: &[&Candidate]) -> Result<bool> {
     candidates.iter().try_fold(false, |any, candidate| Ok(any || candidate.model()?.needs_rows()))
 }
 
-fn with_rows(rows: &Rows, design: &Design, keep: impl Fn(usize) -> bool) -> Result<Tasks> {
-    let part = rows.subset(keep);
-    part.tasks(design).with_rows(part)
+/// Tasks that keep their rows.
+pub(super) fn with_rows(rows: Rows, design: &Design) -> Result<Tasks> {
+    rows.tasks(design).with_rows(rows)
 }
 
 /// A fold for every row, equally often within each task; none for a task's only row. Rows of one unit are in one fold.
@@ -79,8 +91,7 @@ pub(super) fn stratified(rows: &Rows, folds: usize, seed: u64) -> Vec<Option<usi
         order.iter().enumerate().for_each(|(k, unit)| place[*unit] = k % folds);
         return (0..rows.len()).map(|i| Some(place[rows.unit(i)])).collect();
     }
-    let mut members: Vec<Vec<usize>> = vec![Vec::new(); rows.names().len()];
-    (0..rows.len()).for_each(|i| members[rows.task(i)].push(i));
+    let mut members = members(rows);
     let mut fold = vec![None; rows.len()];
     for (task, own) in members.iter_mut().enumerate().filter(|(_, own)| own.len() > 1) {
         own.shuffle(&mut random);

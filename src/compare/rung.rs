@@ -64,6 +64,13 @@ impl<'a> Scores<'a> {
         }
     }
 
+    /// Mean log density and its standard error, clustered by task.
+    pub(super) fn mean(&self) -> Option<(f64, Option<f64>)> {
+        let Scores::Of { rows, .. } = self else { return None };
+        let tasks: Vec<usize> = rows.iter().map(|row| row.task).collect();
+        Some(clustered(&self.log_densities()?, None, &tasks))
+    }
+
     /// Log densities of the held-out rows.
     pub(super) fn log_densities(&self) -> Option<Vec<f64>> {
         match self {
@@ -107,10 +114,8 @@ impl Rung {
         match scores {
             Scores::Refused { reason, seconds } => (rung.refused, rung.seconds) = (Some(reason.to_string()), *seconds),
             Scores::Of { rows: scored, seconds } => {
-                let tasks: Vec<usize> = scored.iter().map(|row| row.task).collect();
-                let densities: Vec<f64> = scored.iter().map(|row| row.log_density).collect();
-                let (mean, se) = clustered(&densities, None, &tasks);
-                (rung.score, rung.score_se, rung.seconds) = (Some(mean), se, *seconds);
+                rung.seconds = *seconds;
+                (rung.score, rung.score_se) = scores.mean().map_or((None, None), |(mean, se)| (Some(mean), se));
                 rung.metrics = Metrics::of(scored, rows, plans);
             }
         }

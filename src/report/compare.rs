@@ -24,6 +24,11 @@ pub fn comparison_text(comparison: &Comparison) -> String {
     text
 }
 
+/// Four decimals, where there is a value; what is nothing to these has no sign.
+fn figure(value: Option<f64>) -> String {
+    value.map_or("-".to_string(), |value| format!("{:.4}", if value.abs() < 5e-5 { 0.0 } else { value }))
+}
+
 fn ladder_text(rungs: &[Rung]) -> String {
     let width = rungs.iter().map(|rung| rung.name.len()).max().unwrap_or(0).max(9);
     let any = |metric: Metric| rungs.iter().any(|rung| metric(&rung.metrics).is_some());
@@ -40,12 +45,10 @@ fn ladder_text(rungs: &[Rung]) -> String {
             text.push_str(&format!("{:<width$}  refused: {reason}\n", rung.name));
             continue;
         }
-        // No difference has no sign.
-        let value = |v: Option<f64>| v.map_or("-".to_string(), |v| format!("{:.4}", if v.abs() < 5e-5 { 0.0 } else { v }));
-        let difference = format!("{} ({})", value(rung.difference), value(rung.difference_se));
+        let difference = format!("{} ({})", figure(rung.difference), figure(rung.difference_se));
         let explained = rung.metrics.explained_variance.map_or("-".to_string(), |v| format!("{:.2} %", 100.0 * v));
-        let errors: String = errors.iter().map(|(_, metric)| format!("  {:>8}", value(metric(&rung.metrics)))).collect();
-        text.push_str(&format!("{:<width$}  {:>11}{errors}  {difference:>19}  {explained:>10}\n", rung.name, value(rung.score)));
+        let errors: String = errors.iter().map(|(_, metric)| format!("  {:>8}", figure(metric(&rung.metrics)))).collect();
+        text.push_str(&format!("{:<width$}  {:>11}{errors}  {difference:>19}  {explained:>10}\n", rung.name, figure(rung.score)));
     }
     text
 }
@@ -80,7 +83,6 @@ pub fn curves_text(curves: &[Curve]) -> String {
             text.push_str(&format!("{:<width$}  refused: {reason}\n", own.name));
             continue;
         }
-        let figure = |value: Option<f64>| value.map_or("-".to_string(), |value| format!("{value:.4}"));
         let scores: String = own.shots.iter().map(|shot| format!("  {:>9}", figure(shot.score))).collect();
         text.push_str(&format!("{:<width$}{scores}\n", own.name));
     }

@@ -46,7 +46,11 @@ impl Robust {
     /// Whether scales of single tasks mean something to a structure: not where tasks share no spread, and not to clusters and graphs, which let a task go by themselves
     /// (it is of no cluster, or its variance is its own).
     pub fn fits(structure: &dyn Structure) -> bool {
-        !matches!(structure.name(), "independent" | "pooled" | "pooled-intercepts" | "clusters" | "graph")
+        Robust::fits_name(structure.name())
+    }
+
+    pub(super) fn fits_name(structure: &str) -> bool {
+        !matches!(structure, "independent" | "pooled" | "pooled-intercepts" | "clusters" | "graph")
     }
 }
 

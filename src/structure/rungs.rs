@@ -1,6 +1,6 @@
 //! The rungs of a ladder by name: a structure, its size, the shape of its K and whether tasks have scales of their own, such as `factor:2:full`.
 
-use super::{FeatureCovariance, NAMES, Options};
+use super::{FeatureCovariance, NAMES, Options, Robust};
 use crate::error::{Error, Result};
 
 /// A structure of which there are several sizes.
@@ -96,7 +96,7 @@ impl Rung {
     }
 
     fn may_be_robust(&self) -> bool {
-        self.has_shape() && !matches!(self.name(), "clusters" | "graph")
+        Robust::fits_name(self.name())
     }
 
     fn text(&self) -> String {
