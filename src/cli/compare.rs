@@ -34,6 +34,9 @@ pub(super) struct CompareArgs {
     /// Folds of the cross-validation
     #[arg(long, default_value_t = 5)]
     pub folds: usize,
+    /// How often to cross-validate, each time with other folds (default: as often as makes 5,000 held-out rows, at most five times)
+    #[arg(long)]
+    pub repeats: Option<usize>,
     /// Hold out a quarter of the rows of every task first, choose by the rest, and report how the pick predicts them
     #[arg(long)]
     pub outer: bool,
@@ -91,7 +94,7 @@ pub(super) fn compare(args: &CompareArgs, words: &[String], quiet: bool, progres
     }
     let by = if args.outer { compare::with_outer } else { compare::folds };
     let key = format!("{:?} {:?}", args.table, args.model);
-    let how = compare::Options { folds: args.folds, seed: args.model.seed, journal: args.resume.clone(), key };
+    let how = compare::Options { folds: args.folds, repeats: args.repeats, seed: args.model.seed, journal: args.resume.clone(), key };
     let comparison = by(&table.rows, &table.design, &ladder, &how, &progress.of_fits())?;
     if let (None, Some(rung)) = (&comparison.best, comparison.rungs.first()) {
         let reason = rung.refused.clone().unwrap_or_default();
@@ -110,7 +113,7 @@ pub(super) fn compare(args: &CompareArgs, words: &[String], quiet: bool, progres
 
 /// The command that fits a rung: that of the comparison without what makes it one.
 fn repeat(words: &[String], rung: &[String]) -> String {
-    const WITH_VALUE: [&str; 7] = ["--structures", "--folds", "--resume", "--format", "--threads", "--rank", "--groups"];
+    const WITH_VALUE: [&str; 8] = ["--structures", "--folds", "--repeats", "--resume", "--format", "--threads", "--rank", "--groups"];
     const ALONE: [&str; 3] = ["--outer", "--robust", "--quiet"];
     let mut kept = vec!["cognate".to_string(), "fit".to_string()];
     let mut words = words.iter().skip(1).filter(|word| *word != "compare").peekable();

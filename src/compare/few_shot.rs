@@ -125,7 +125,7 @@ pub fn few_shot(
 
 /// Scores to compare with others.
 fn all(rows: &[Scored]) -> Scores<'_> {
-    Scores::Of { rows: rows.iter().collect(), seconds: 0.0 }
+    Scores::Of { scored: rows.iter().collect(), log_densities: rows.iter().map(|row| row.log_density).collect(), seconds: 0.0 }
 }
 
 /// The rows, in which order those of a task come, and how many of them may teach.
@@ -181,7 +181,7 @@ impl Table<'_> {
 
 fn shots(numbers: &[usize], own: &[Option<Vec<Scored>>], alone: Option<&[Option<Vec<Scored>>]>, tasks: &[usize]) -> Vec<Shot> {
     let shot = |(k, number): (usize, &usize)| {
-        let score = own[k].as_ref().and_then(|rows| all(rows).mean());
+        let score = own[k].as_ref().and_then(|rows| all(rows).mean(tasks));
         let other = alone.and_then(|alone| alone[k].as_ref());
         let gain = own[k].as_ref().zip(other).and_then(|(own, other)| difference(&all(own), &all(other), tasks));
         Shot {

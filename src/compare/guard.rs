@@ -26,7 +26,7 @@ const AT_ONCE: f64 = 0.1;
 /// # Errors
 /// As [`folds`](super::folds); what the fits refuse; [`Error::Arguments`] where fewer than two tasks would be left.
 pub fn guard(rows: &Rows, design: &Design, (together, alone): (&Candidate, &Candidate), options: &Options, done: &Done) -> Result<Guard> {
-    let fold = plans::assigned(rows, options)?;
+    let fold = plans::assigned(rows, options, 0)?;
     let densities = |candidate: &Candidate, keep: &[bool]| -> Result<Vec<Option<f64>>> {
         let part = rows.of_tasks(|t| keep[t]);
         let kept: Vec<usize> = (0..rows.len()).filter(|i| keep[rows.task(*i)]).collect();

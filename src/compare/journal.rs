@@ -113,7 +113,10 @@ impl<R: Read> Read for Counted<R> {
 /// A checksum of all that the fits of a comparison depend on, but for the candidates' names.
 pub(super) fn fingerprint(rows: &Rows, design: &Design, options: &Options) -> u32 {
     let mut sum = crc32fast::Hasher::new();
-    sum.update(format!("{:?} {} {} {} {design:?}", options.key, options.folds, options.seed, env!("CARGO_PKG_VERSION")).as_bytes());
+    sum.update(
+        format!("{:?} {} {:?} {} {} {design:?}", options.key, options.folds, options.repeats, options.seed, env!("CARGO_PKG_VERSION"))
+            .as_bytes(),
+    );
     for name in rows.names().iter().chain(rows.features()).chain(rows.units()).chain(rows.groups()) {
         sum.update(name.as_bytes());
         sum.update(&[0]);

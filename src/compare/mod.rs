@@ -73,6 +73,8 @@ pub fn ladder(
 pub struct Options {
     /// Folds of the cross-validation.
     pub folds: usize,
+    /// How often, each time with other folds; none for [`Options::repeats_of`] the rows.
+    pub repeats: Option<usize>,
     /// Seed of the folds.
     pub seed: u64,
     /// A file in which every fit that is done is noted, so that a comparison that was interrupted goes on where it was.
@@ -83,7 +85,31 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { folds: 5, seed: 0, journal: None, key: String::new() }
+        Options { folds: 5, repeats: None, seed: 0, journal: None, key: String::new() }
+    }
+}
+
+impl Options {
+    /// How often a table of so many rows is cross-validated: as asked, or as often as makes 5,000 held-out rows, at most five times. Of a few hundred rows the folds decide as much
+    /// of a difference as the rows do.
+    ///
+    /// ```
+    /// use cognate::compare::Options;
+    /// let options = Options::default();
+    /// assert_eq!([100, 2_000, 5_000].map(|rows| options.repeats_of(rows).unwrap()), [5, 3, 1]);
+    /// assert!(Options { repeats: Some(0), ..options }.repeats_of(100).is_err());
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Arguments`] for 0.
+    pub fn repeats_of(&self, rows: usize) -> Result<usize> {
+        const ENOUGH: usize = 5_000;
+        const MOST: usize = 5;
+        match self.repeats {
+            Some(0) => Err(Error::Arguments("0 repeats hold nothing out; give at least 1".into())),
+            Some(repeats) => Ok(repeats),
+            None => Ok(ENOUGH.div_ceil(rows.max(1)).min(MOST)),
+        }
     }
 }
 
@@ -126,9 +152,10 @@ impl Comparison {
 
     fn of(rows: &Rows, plans: &[Plan], candidates: &[Candidate], cells: &Cells) -> Result<Self> {
         let sharing: Vec<Sharing> = candidates.iter().map(|own| Ok(own.model()?.sharing())).collect::<Result<_>>()?;
-        let tasks = plans::held_tasks(rows, plans);
-        let scored: Vec<rung::Scores> = cells.iter().map(|own| rung::Scores::of(own)).collect();
-        let mut rungs: Vec<Rung> = candidates.iter().zip(&scored).map(|(own, scores)| Rung::of(own, scores, rows, plans)).collect();
+        let tasks: Vec<usize> = plans::held(plans).into_iter().map(|i| rows.task(i)).collect();
+        let scored: Vec<rung::Scores> = cells.iter().map(|own| rung::Scores::of(own, plans)).collect();
+        let of = |(own, scores): (&Candidate, &rung::Scores)| Rung::of(own, scores, (rows, &tasks), plans);
+        let mut rungs: Vec<Rung> = candidates.iter().zip(&scored).map(of).collect();
         let best = verdict::best(&rungs);
         if let Some(best) = best {
             rung::compare_with(best, &mut rungs, &scored, &tasks);
@@ -144,7 +171,8 @@ impl Comparison {
 }
 
 /// Compares candidates by cross-validation: folds stratified within tasks (a task's only row is never held out), training statistics by
-/// subtraction, every candidate refitted in every fold, the same folds for all. Fits of several folds and candidates go side by side.
+/// subtraction, every candidate refitted in every fold, the same folds for all, on small tables several times with other folds ([`Options::repeats_of`]), the score of a row its mean over these.
+/// Fits of several folds and candidates go side by side.
 ///
 /// ```
 /// use cognate::{Design, Gaussian, Model, Pooled, Independent, Rows, compare};
@@ -181,7 +209,7 @@ pub fn folds(rows: &Rows, design: &Design, candidates: &[Candidate], options: &O
 /// As [`folds`].
 pub fn with_outer(rows: &Rows, design: &Design, candidates: &[Candidate], options: &Options, done: &Done) -> Result<Comparison> {
     const PARTS: usize = 4;
-    let part = plans::stratified(rows, PARTS, options.seed.wrapping_add(1));
+    let part = plans::stratified(rows, PARTS, (options.seed.wrapping_add(1), 0));
     let train = |i: usize| part[i] != Some(0);
     let mut comparison = folds(&rows.subset(train), design, candidates, options, done)?;
     let is_best = |name: &String| comparison.best.as_ref() == Some(name);
@@ -189,9 +217,9 @@ pub fn with_outer(rows: &Rows, design: &Design, candidates: &[Candidate], option
     let asked: Vec<&Candidate> = candidates.iter().filter(|own| is_best(&own.name) || is_alone(own)).collect();
     let (plans, cells) = on_one_split(rows, design, train, &asked, done)?;
     let cells: Cells = cells.into_iter().map(|own| vec![own.map(|(cell, _)| cell)]).collect();
-    let scored: Vec<rung::Scores> = cells.iter().map(|own| rung::Scores::of(own)).collect();
-    let mut rungs: Vec<Rung> = asked.iter().zip(&scored).map(|(own, scores)| Rung::of(own, scores, rows, &plans)).collect();
-    let tasks = plans::held_tasks(rows, &plans);
+    let scored: Vec<rung::Scores> = cells.iter().map(|own| rung::Scores::of(own, &plans)).collect();
+    let tasks: Vec<usize> = plans::held(&plans).into_iter().map(|i| rows.task(i)).collect();
+    let mut rungs: Vec<Rung> = asked.iter().zip(&scored).map(|(own, scores)| Rung::of(own, scores, (rows, &tasks), &plans)).collect();
     if let Some(pick) = rungs.iter().position(|rung| is_best(&rung.name)) {
         rung::compare_with(pick, &mut rungs, &scored, &tasks);
     }

@@ -13,14 +13,12 @@ pub(super) struct Plan {
     pub held: Vec<usize>,
 }
 
-/// The held-out rows of all, one plan after another.
+/// The rows that are held out in any, each once, in the order of the table.
 pub(super) fn held(plans: &[Plan]) -> Vec<usize> {
-    plans.iter().flat_map(|plan| plan.held.iter().copied()).collect()
-}
-
-/// Their tasks.
-pub(super) fn held_tasks(rows: &Rows, plans: &[Plan]) -> Vec<usize> {
-    held(plans).into_iter().map(|i| rows.task(i)).collect()
+    let mut rows: Vec<usize> = plans.iter().flat_map(|plan| plan.held.iter().copied()).collect();
+    rows.sort_unstable();
+    rows.dedup();
+    rows
 }
 
 /// The rows of every task.
@@ -30,15 +28,18 @@ pub(super) fn members(rows: &Rows) -> Vec<Vec<usize>> {
     members
 }
 
+/// The plans of every repeat, one after another.
 pub(super) fn folds(rows: &Rows, design: &Design, candidates: &[&Candidate], options: &Options) -> Result<Vec<Plan>> {
-    by_fold(rows, design, candidates, &assigned(rows, options)?)
+    let repeats = options.repeats_of(rows.len())?;
+    let of_repeat = |repeat| by_fold(rows, design, candidates, &assigned(rows, options, repeat)?);
+    Ok((0..repeats).map(of_repeat).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
-/// The fold of every row.
-pub(super) fn assigned(rows: &Rows, options: &Options) -> Result<Vec<Option<usize>>> {
+/// The fold of every row in a repeat.
+pub(super) fn assigned(rows: &Rows, options: &Options, repeat: usize) -> Result<Vec<Option<usize>>> {
     match options.folds {
         folds @ 0..2 => Err(Error::Arguments(format!("{folds} folds hold nothing out; give at least 2"))),
-        folds => Ok(stratified(rows, folds, options.seed)),
+        folds => Ok(stratified(rows, folds, (options.seed, repeat))),
     }
 }
 
@@ -81,9 +82,10 @@ pub(super) fn with_rows(rows: Rows, design: &Design) -> Result<Tasks> {
     rows.tasks(design).with_rows(rows)
 }
 
-/// A fold for every row, equally often within each task; none for a task's only row. Rows of one unit are in one fold.
-pub(super) fn stratified(rows: &Rows, folds: usize, seed: u64) -> Vec<Option<usize>> {
+/// A fold for every row, equally often within each task; none for a task's only row. Rows of one unit are in one fold. Repeats of a seed are other folds.
+pub(super) fn stratified(rows: &Rows, folds: usize, (seed, repeat): (u64, usize)) -> Vec<Option<usize>> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
+    random.set_stream(repeat as u64);
     if !rows.units().is_empty() {
         let mut order: Vec<usize> = (0..rows.units().len()).collect();
         order.shuffle(&mut random);

@@ -6,6 +6,7 @@ use super::plans::Plan;
 use crate::scores::{self, Scored, clustered};
 use crate::tasks::Rows;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// Held-out figures of one candidate.
 #[derive(Clone, Debug, Serialize)]
@@ -49,32 +50,38 @@ pub struct Metrics {
     pub deviance: Option<f64>,
 }
 
-/// What a candidate scored on all held-out rows, in the order of the plans, or why a fit was refused.
+/// What a candidate scored: on the held-out rows of all plans, one after another, and the log density of each row that is held out in any, its mean over them; or why a fit was refused.
 pub(super) enum Scores<'a> {
-    Of { rows: Vec<&'a Scored>, seconds: f64 },
+    Of { scored: Vec<&'a Scored>, log_densities: Vec<f64>, seconds: f64 },
     Refused { reason: &'a str, seconds: f64 },
 }
 
 impl<'a> Scores<'a> {
-    pub(super) fn of(cells: &'a [Outcome]) -> Self {
+    pub(super) fn of(cells: &'a [Outcome], plans: &[Plan]) -> Self {
         let seconds = cells.iter().flatten().map(|cell| cell.seconds).sum();
         match cells.iter().find_map(|cell| cell.as_ref().err()) {
             Some(reason) => Scores::Refused { reason, seconds },
-            None => Scores::Of { rows: cells.iter().flatten().flat_map(|cell| &cell.scored).collect(), seconds },
+            None => {
+                let scored: Vec<&Scored> = cells.iter().flatten().flat_map(|cell| &cell.scored).collect();
+                let mut of_row: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
+                for (i, row) in plans.iter().flat_map(|plan| &plan.held).zip(&scored) {
+                    let (sum, count) = of_row.entry(*i).or_default();
+                    (*sum, *count) = (*sum + row.log_density, *count + 1.0);
+                }
+                Scores::Of { scored, log_densities: of_row.into_values().map(|(sum, count)| sum / count).collect(), seconds }
+            }
         }
     }
 
-    /// Mean log density and its standard error, clustered by task.
-    pub(super) fn mean(&self) -> Option<(f64, Option<f64>)> {
-        let Scores::Of { rows, .. } = self else { return None };
-        let tasks: Vec<usize> = rows.iter().map(|row| row.task).collect();
-        Some(clustered(&self.log_densities()?, None, &tasks))
+    /// Mean log density and its standard error, clustered by the tasks of the rows.
+    pub(super) fn mean(&self, tasks: &[usize]) -> Option<(f64, Option<f64>)> {
+        Some(clustered(self.log_densities()?, None, tasks))
     }
 
-    /// Log densities of the held-out rows.
-    pub(super) fn log_densities(&self) -> Option<Vec<f64>> {
+    /// Log densities of the held-out rows, in the order of the table.
+    pub(super) fn log_densities(&self) -> Option<&[f64]> {
         match self {
-            Scores::Of { rows, .. } => Some(rows.iter().map(|row| row.log_density).collect()),
+            Scores::Of { log_densities, .. } => Some(log_densities),
             Scores::Refused { .. } => None,
         }
     }
@@ -99,7 +106,7 @@ pub(super) fn compare_with(best: usize, rungs: &mut [Rung], scored: &[Scores], t
 }
 
 impl Rung {
-    pub(super) fn of(candidate: &Candidate, scores: &Scores, rows: &Rows, plans: &[Plan]) -> Self {
+    pub(super) fn of(candidate: &Candidate, scores: &Scores, (rows, tasks): (&Rows, &[usize]), plans: &[Plan]) -> Self {
         let mut rung = Rung {
             name: candidate.name.clone(),
             arguments: candidate.arguments.clone(),
@@ -113,9 +120,9 @@ impl Rung {
         };
         match scores {
             Scores::Refused { reason, seconds } => (rung.refused, rung.seconds) = (Some(reason.to_string()), *seconds),
-            Scores::Of { rows: scored, seconds } => {
+            Scores::Of { scored, seconds, .. } => {
                 rung.seconds = *seconds;
-                (rung.score, rung.score_se) = scores.mean().map_or((None, None), |(mean, se)| (Some(mean), se));
+                (rung.score, rung.score_se) = scores.mean(tasks).map_or((None, None), |(mean, se)| (Some(mean), se));
                 rung.metrics = Metrics::of(scored, rows, plans);
             }
         }

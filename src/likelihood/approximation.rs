@@ -1,6 +1,7 @@
 //! The Gaussian nearest to a posterior that is not: quadratics of the rows are made around it until it stands.
 
 use super::family::Family;
+use super::mixing::{Met, Mixing};
 use super::rows::{Families, FamilyRows, Where};
 use crate::error::Result;
 use crate::linalg;
@@ -181,18 +182,28 @@ impl Approximation {
         let mut here = at(from.map_or_else(start, |from| (0..from.len()).map(|t| from.task(t)).collect()))?;
         let (mut steps, mut share, mut change) = (1, 1.0, f64::INFINITY);
         let mut before: Vec<DVector<f64>> = vec![DVector::zeros(rows.features()); rows.tasks()];
+        let mut mixing = Mixing::of(rows.tasks(), rows.features());
         while change >= still && steps < STEPS && share > LEAST_SHARE {
-            let mixed: Vec<Quadratic> = here.sites.iter().zip(&here.around).map(|(old, new)| mix(old, new, share)).collect();
+            let ahead = mixing.next(&here.sites, &here.around);
+            let is_ahead = ahead.is_some();
+            let mixed =
+                ahead.unwrap_or_else(|| here.sites.iter().zip(&here.around).map(|(old, new)| mix(old, new, share)).collect::<Vec<_>>());
             steps += 1;
             match at(mixed) {
                 Ok(there) if there.height >= here.height - ROUNDING * (1.0 + here.height.abs()) => {
                     let moved: Vec<DVector<f64>> = there.means.iter().zip(&here.means).map(|(new, old)| new - old).collect();
-                    change = moved.iter().fold(0.0, |most: f64, own| most.max(own.amax())) / share;
-                    // Whole steps may swing to and fro about where it stands.
-                    let turned = moved.iter().zip(&before).map(|(new, old)| new.dot(old)).sum::<f64>() < 0.0;
-                    share = if turned { 0.5 * share } else { f64::min(1.0, 1.5 * share) };
-                    (here, before) = (there, moved);
+                    let part = if is_ahead { 1.0 } else { share };
+                    change = moved.iter().fold(0.0, |most: f64, own| most.max(own.amax())) / part;
+                    if !is_ahead {
+                        // Whole steps may swing to and fro about where it stands.
+                        let turned = moved.iter().zip(&before).map(|(new, old)| new.dot(old)).sum::<f64>() < 0.0;
+                        share = if turned { 0.5 * share } else { f64::min(1.0, 1.5 * share) };
+                    }
+                    let Place { sites, around, .. } = std::mem::replace(&mut here, there);
+                    mixing.keep(Met { sites, around });
+                    before = moved;
                 }
+                _ if is_ahead => mixing.forget(),
                 _ => share *= 0.5,
             }
         }

@@ -12,6 +12,7 @@ mod gaussian;
 mod generalised;
 mod integral;
 mod level;
+mod mixing;
 mod normal;
 mod ordinal;
 mod outlook;

@@ -46,12 +46,20 @@ impl FamilyRow<'_> {
 
     /// (x' C x)^(1/2), 0 for an empty C.
     pub(super) fn deviation(&self, covariance: &DMatrix<f64>) -> f64 {
-        // By the lower triangle.
-        let mut square = 0.0;
-        for ((j, b), column) in self.x.iter().enumerate().zip(covariance.column_iter()) {
-            let below: f64 = column.as_slice()[j + 1..].iter().zip(&self.x[j + 1..]).map(|(c, a)| c * a).sum();
-            square += b * (column[j] * b + 2.0 * below);
+        // Several sums side by side, which need not wait for each other.
+        const LANES: usize = 4;
+        let (mut lanes, mut rest) = ([0.0; LANES], 0.0);
+        let (features, tail) = self.x.as_chunks::<LANES>();
+        for (b, column) in self.x.iter().zip(covariance.column_iter()) {
+            let (cells, last) = column.as_slice().as_chunks::<LANES>();
+            for (cells, features) in cells.iter().zip(features) {
+                for k in 0..LANES {
+                    lanes[k] += b * cells[k] * features[k];
+                }
+            }
+            rest += b * last.iter().zip(tail).map(|(c, a)| c * a).sum::<f64>();
         }
+        let square = lanes.iter().sum::<f64>() + rest;
         f64::max(square, 0.0).sqrt()
     }
 }

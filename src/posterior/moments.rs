@@ -247,7 +247,7 @@ impl Posterior<'_> {
         (within, of_parameters, of_deviation)
     }
 
-    /// Inverse of the information that an average task's own rows have on the varying features; of each alone where they do not tell them apart.
+    /// Inverse of the information that an average task's own rows have on the varying features; in directions in which they do not tell them apart as if each were alone.
     pub(crate) fn sampling_covariance(&self) -> DMatrix<f64> {
         let (data, p, varying) = (self.data(), self.data().features(), &self.inner.varying);
         let mut information = DMatrix::zeros(p, p);
@@ -255,8 +255,11 @@ impl Posterior<'_> {
             information += DMatrixView::from_slice(data.curvature(t), p, p) * (data.precision(t) / self.tasks() as f64);
         }
         let own = information.select_rows(varying).select_columns(varying);
-        let alone = own.diagonal().map(|own| if own > 0.0 { 1.0 / own } else { 0.0 });
-        linalg::cholesky(own).map_or_else(|| DMatrix::from_diagonal(&alone), |root| linalg::inverse_of_cholesky(&root))
+        const NOTHING: f64 = 1e-9;
+        let units = own.diagonal().map(|own| if own > 0.0 { own.sqrt().recip() } else { 0.0 });
+        let (values, vectors) = linalg::symmetric_eigen(&own.component_mul(&(&units * units.transpose())));
+        let inverse = values.map(|value| if value > NOTHING { 1.0 / value } else { 1.0 });
+        (&vectors * DMatrix::from_diagonal(&inverse) * vectors.transpose()).component_mul(&(&units * units.transpose()))
     }
 
     /// [`Posterior::covariance`] and that of [`Posterior::deviation`] of one task, with the root of [`Posterior::mean_root`]. For priors without free

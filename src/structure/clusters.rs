@@ -275,7 +275,7 @@ impl Smooth for Clusters {
 
     fn at(&self, point: &[f64], like: &Prior) -> Option<Prior> {
         let (own, rest) = point.split_at(self.space.len(like));
-        let moved = self.space.at(own, like);
+        let moved = self.space.at(own, like)?;
         let (Some(mixture), Some((base, root))) = (&like.mixture, &self.natural) else { return Some(moved) };
         let (scales, rest) = rest.split_at(mixture.clusters());
         let (logits, means) = rest.split_at(mixture.clusters());

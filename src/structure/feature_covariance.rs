@@ -153,13 +153,6 @@ impl FactorSpace {
         }
     }
 
-    /// The prior at a point.
-    pub(crate) fn at(&self, point: &[f64], like: &Prior) -> Prior {
-        let q = like.varying.len();
-        let (own, scales) = point.split_at(self.elements(q));
-        Prior { factor: self.factor_at(own, q), groups: like.groups.at(scales), ..like.clone() }
-    }
-
     fn factor_at(&self, point: &[f64], q: usize) -> DMatrix<f64> {
         let mut factor = DMatrix::zeros(q, q);
         match self.kind {
@@ -256,6 +249,9 @@ impl FactorSpace {
     }
 }
 
+/// Largest element of a row of L, in sizes: rows whose outcomes a feature separates would have it grow without end, and of two such features the posterior precision no digits left.
+const LARGEST: f64 = 1e6;
+
 impl Smooth for FactorSpace {
     /// The free elements of L, and the logarithms of the scales of groups.
     fn coordinates(&self, prior: &Prior) -> Vec<f64> {
@@ -265,7 +261,10 @@ impl Smooth for FactorSpace {
     }
 
     fn at(&self, point: &[f64], like: &Prior) -> Option<Prior> {
-        Some(self.at(point, like))
+        let q = like.varying.len();
+        let (own, scales) = point.split_at(self.elements(q));
+        let moved = || Prior { factor: self.factor_at(own, q), groups: like.groups.at(scales), ..like.clone() };
+        own.iter().all(|value| value.abs() < LARGEST).then(moved)
     }
 
     /// d log-likelihood / d coordinates.

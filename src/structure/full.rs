@@ -132,7 +132,7 @@ impl Smooth for Full {
         if root.diagonal().iter().any(|v: &f64| *v <= 1e-8) {
             return None;
         }
-        Some(Prior { relatedness: Relatedness::Dense(&root * root.transpose()), ..self.space.at(own, like) })
+        Some(Prior { relatedness: Relatedness::Dense(&root * root.transpose()), ..self.space.at(own, like)? })
     }
 
     fn slope(&self, posterior: &Posterior) -> Vec<f64> {

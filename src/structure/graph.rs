@@ -432,7 +432,7 @@ impl Smooth for Graph {
             }
             (other, _) => other.clone(),
         };
-        Some(Prior { relatedness, ..self.space.at(own, like) })
+        Some(Prior { relatedness, ..self.space.at(own, like)? })
     }
 
     /// d log posterior / d Omega_st = ((r + nu) Sigma - M - nu I)_st / 2, twice that where an edge has two elements.

@@ -185,7 +185,7 @@ impl Smooth for Kernel {
             ..Self::kernel(like).clone()
         };
         let relatedness = kernel.relatedness()?;
-        Some(Prior { relatedness, kernel: Some(kernel), ..self.space.at(own, like) })
+        Some(Prior { relatedness, kernel: Some(kernel), ..self.space.at(own, like)? })
     }
 
     /// In Sigma it is 1/2 Omega (M - r Sigma) Omega with M = E[U' K^-1 U], in Omega 1/2 (r Sigma - M), in loadings that of [`Factor`](super::Factor).

@@ -206,7 +206,7 @@ impl Smooth for Known {
             (Some(laplacian), [log_gamma]) => Relatedness::Graph(Self::precision(laplacian, log_gamma.clamp(-REACH, REACH))),
             _ => like.relatedness.clone(),
         };
-        Some(Prior { relatedness, ..self.space.at(own, like) })
+        Some(Prior { relatedness, ..self.space.at(own, like)? })
     }
 
     /// d log-likelihood / d log gamma = tr((r Sigma - M) dOmega) / 2 with dOmega = c (Omega - I), by tr(M Omega) = T tr F.

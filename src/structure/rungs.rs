@@ -175,11 +175,13 @@ fn forms(rung: Rung, options: &Options) -> Vec<Rung> {
 /// Most tasks for which `full` is tried unasked: an E-step takes O(T^3 r^3).
 const MOST_FULL: usize = 50;
 
-/// Whether a rung can be fitted to so many tasks with so many varying features, is not the same as another, and takes no more than minutes: what `all` tries.
+/// Whether a rung can be fitted to so many tasks with so many varying features, is not the same as another, does not ask for a covariance of as many features as there are tasks, whose
+/// likelihood is highest where it is singular, and takes no more than minutes: what `all` tries.
 ///
 /// ```
 /// use cognate::structure::is_worth_trying;
 /// assert!(is_worth_trying("factor:2", 3, 5)? && !is_worth_trying("factor:2", 2, 5)? && !is_worth_trying("full", 1000, 5)?);
+/// assert!(is_worth_trying("exchangeable:full", 6, 5)? && !is_worth_trying("exchangeable:full", 5, 5)?);
 /// # Ok::<(), cognate::Error>(())
 /// ```
 ///
@@ -190,7 +192,8 @@ pub fn is_worth_trying(rung: &str, tasks: usize, varying: usize) -> Result<bool>
     let fits = rung.size.is_none_or(|size| size < tasks && (rung.name() != "factor" || size <= varying));
     // Of one feature every covariance is a number.
     let is_another = varying > 1 || rung.shape.is_none_or(|shape| SHAPES[shape].1 == FeatureCovariance::Diagonal);
-    Ok(fits && is_another && (rung.name() != "full" || tasks <= MOST_FULL))
+    let has_enough = tasks > varying || rung.shape.is_none_or(|shape| SHAPES[shape].1 != FeatureCovariance::Full);
+    Ok(fits && is_another && has_enough && (rung.name() != "full" || tasks <= MOST_FULL))
 }
 
 /// The flags by which `cognate fit` makes a rung.

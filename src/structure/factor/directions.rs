@@ -194,7 +194,7 @@ impl Smooth for Directions {
         /// Largest logarithm of a root of a uniqueness.
         const FAR: f64 = 20.0;
         if Parts::of(like).is_none() {
-            return Some(self.space.at(point, like));
+            return self.space.at(point, like);
         }
         let (own, rest) = point.split_at(self.space.len(like));
         let tasks = rest.len() / (self.rank + 1);
@@ -207,7 +207,7 @@ impl Smooth for Directions {
             loadings.column_mut(t).copy_from_slice(&of_task[..self.rank]);
             uniquenesses[t] = (2.0 * log).exp();
         }
-        Some(Parts { loadings, uniquenesses }.prior(self.space.at(own, like)))
+        Some(Parts { loadings, uniquenesses }.prior(self.space.at(own, like)?))
     }
 
     /// By Fisher's identity with the factors: (E[Z'b_t] - E[Z'Z] lambda_t) / D_t in lambda_t and so on.

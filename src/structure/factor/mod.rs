@@ -198,7 +198,7 @@ impl Smooth for Factor {
 
     fn at(&self, point: &[f64], like: &Prior) -> Option<Prior> {
         let (own, sizes) = point.split_at(self.space.len(like));
-        let prior = self.space.at(own, like);
+        let prior = self.space.at(own, like)?;
         let Some(found) = &self.found else { return Some(prior) };
         let k = found.loadings.nrows();
         Some(found.times(&DMatrix::from_column_slice(k, k, sizes)).prior(prior))
