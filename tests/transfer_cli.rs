@@ -167,8 +167,8 @@ fn drift_and_changed_tasks_are_told_in_words() {
     assert_eq!(cognate(at, &["fit", "old.csv", "--task", "site", "--target", "y", "--model", "old.cognate"]).status, 0);
     let run = cognate(at, &["update", "old.cognate", "moved.csv", "-o", "new.cognate"]);
     assert_eq!(run.status, 0, "{}", run.err);
-    assert!(run.err.contains("no longer fit (p = below .0001)") && run.err.contains("fit all rows anew"), "{}", run.err);
-    assert!(run.err.contains("not as the fit knew them: s2 (p = below .0001)"), "{}", run.err);
+    assert!(run.err.contains("no longer fit (p < .0001)") && run.err.contains("fit all rows anew"), "{}", run.err);
+    assert!(run.err.contains("not as the fit knew them: s2 (p < .0001)"), "{}", run.err);
 }
 
 #[test]
@@ -223,4 +223,22 @@ fn models_of_several_targets_and_of_other_kinds_are_refused_or_taken_in_words() 
     assert_eq!((run.status, run.err.as_str()), (0, ""));
     let sd = |model: &str| column(cognate(at, &["tasks", model]).out.lines().nth(1).unwrap(), 3);
     assert!(sd("n") < sd("trials.cognate"));
+}
+
+#[test]
+fn levels_above_those_fitted_are_refused() {
+    let rows = |tasks: std::ops::Range<usize>, top: usize| {
+        let row = |t: usize, i: usize| format!("t{t},{},{}\n", 1 + (i + t) % top, i as f64 / 5.0);
+        "task,y,x\n".to_string() + &tasks.flat_map(|t| (0..10).map(move |i| row(t, i))).collect::<String>()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [("t.csv", rows(0..6, 3)), ("new.csv", rows(6..8, 4)), ("more.csv", rows(0..2, 4))] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let fit = ["fit", "t.csv", "--task", "task", "--target", "y", "--family", "ordinal", "--intervals", "plug-in", "--model", "m.cognate"];
+    assert_eq!(cognate(folder.path(), &fit).status, 0);
+    for words in [&["transfer", "m.cognate", "new.csv"][..], &["update", "m.cognate", "more.csv", "-o", "n.cognate"]] {
+        let run = cognate(folder.path(), words);
+        refused(&run, &["column 'y'", "row 4", "level above all that were fitted"]);
+    }
 }

@@ -103,6 +103,11 @@ fn explanation(audit: &Audit, schema: &Schema, task: &str, columns: &str) -> Res
         names.push(name.trim().to_string());
         cells.push(cell.trim().to_string());
     }
+    let others = [&schema.weights, &schema.trials, &schema.offset, &schema.exposure].into_iter().flatten();
+    let known: Vec<&String> = schema.codings.iter().map(|own| &own.column).chain(others).collect();
+    if let Some(stranger) = names.iter().find(|name| !known.contains(name)) {
+        return Err(Error::missing_column(stranger, known));
+    }
     if schema.targets.is_empty() {
         names.push(schema.task.clone());
         cells.push(task.to_string());

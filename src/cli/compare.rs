@@ -34,7 +34,7 @@ pub(super) struct CompareArgs {
     /// Folds of the cross-validation
     #[arg(long, default_value_t = 5)]
     pub folds: usize,
-    /// How often to cross-validate, each time with other folds (default: as often as makes 5,000 held-out rows, at most five times)
+    /// How often to cross-validate, each time with other folds (default: as often as makes 3,000 held-out rows, at most three times)
     #[arg(long)]
     pub repeats: Option<usize>,
     /// Hold out a quarter of the rows of every task first, choose by the rest, and report how the pick predicts them

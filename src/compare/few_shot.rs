@@ -79,7 +79,16 @@ pub fn few_shot(
     members.iter_mut().for_each(|own| own.shuffle(&mut random));
     let mut new: Vec<usize> = (0..members.len()).filter(|t| members[*t].len() > most).collect();
     if new.len() < 2 {
-        return Err(Error::Arguments(format!("fewer than two tasks have more than {most} rows; ask for fewer rows")));
+        let mut lengths: Vec<usize> = members.iter().map(Vec::len).collect();
+        lengths.sort_unstable();
+        let second = lengths.len().checked_sub(2).map_or(0, |place| lengths[place].saturating_sub(1));
+        let fewer: Vec<String> = how.rows.iter().filter(|own| **own <= second).map(usize::to_string).collect();
+        let remedy = if fewer.is_empty() {
+            "none can be held out whole".into()
+        } else {
+            format!("ask for fewer, as by --few-shot={}", fewer.join(","))
+        };
+        return Err(Error::Arguments(format!("fewer than two tasks have more than {most} rows; {remedy}")));
     }
     new.shuffle(&mut random);
     let parts = how.parts.clamp(2, new.len());

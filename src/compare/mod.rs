@@ -90,21 +90,21 @@ impl Default for Options {
 }
 
 impl Options {
-    /// How often a table of so many rows is cross-validated: as asked, or as often as makes 5,000 held-out rows, at most five times. Of a few hundred rows the folds decide as much
+    /// How often a table of so many rows is cross-validated: as asked, or as often as makes 3,000 held-out rows, at most three times. Of a few hundred rows the folds decide as much
     /// of a difference as the rows do.
     ///
     /// ```
     /// use cognate::compare::Options;
     /// let options = Options::default();
-    /// assert_eq!([100, 2_000, 5_000].map(|rows| options.repeats_of(rows).unwrap()), [5, 3, 1]);
+    /// assert_eq!([100, 2_000, 3_000].map(|rows| options.repeats_of(rows).unwrap()), [3, 2, 1]);
     /// assert!(Options { repeats: Some(0), ..options }.repeats_of(100).is_err());
     /// ```
     ///
     /// # Errors
     /// [`Error::Arguments`] for 0.
     pub fn repeats_of(&self, rows: usize) -> Result<usize> {
-        const ENOUGH: usize = 5_000;
-        const MOST: usize = 5;
+        const ENOUGH: usize = 3_000;
+        const MOST: usize = 3;
         match self.repeats {
             Some(0) => Err(Error::Arguments("0 repeats hold nothing out; give at least 1".into())),
             Some(repeats) => Ok(repeats),

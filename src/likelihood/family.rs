@@ -72,6 +72,11 @@ pub trait Family: Debug + Send + Sync {
     /// What is wrong with a target of that weight, if anything.
     fn refuses(&self, y: f64, weight: f64) -> Option<&'static str>;
 
+    /// What is wrong with a target of that weight once the dispersion is learned, if anything: as [`Family::refuses`] where the dispersion does not say which targets there are.
+    fn refuses_later(&self, y: f64, weight: f64) -> Option<&'static str> {
+        self.refuses(y, weight)
+    }
+
     /// The expectations of value, slope and curvature over eta ~ N(mean, sd^2), by Gauss-Hermite quadrature unless they are known.
     fn expected(&self, y: f64, weight: f64, mean: f64, sd: f64) -> Local {
         expected_by_rule(self, y, weight, mean, sd)

@@ -104,6 +104,11 @@ impl Family for Ordinal {
         (!(1.0..=MOST).contains(&y) || y != y.round()).then_some("is no level; number the levels 1, 2, 3 .. from low to high, at most 100")
     }
 
+    fn refuses_later(&self, y: f64, weight: f64) -> Option<&'static str> {
+        let above = y > self.levels() as f64;
+        self.refuses(y, weight).or(above.then_some("is a level above all that were fitted; leave the row out, or fit with it"))
+    }
+
     fn dispersion(&self) -> Vec<f64> {
         self.gaps.clone()
     }

@@ -34,9 +34,7 @@ impl Outlook {
 
     /// What is wrong with a target, if anything.
     pub(crate) fn refuses(&self, y: f64) -> Option<&'static str> {
-        let unseen = self.family.name() == "ordinal" && y > self.family.dispersion().len() as f64 + 2.0;
-        let unseen = unseen.then_some("is a level above all that were fitted; leave the row out, or fit with it");
-        self.family.refuses(y, self.weight).or(unseen)
+        self.family.refuses_later(y, self.weight)
     }
 
     /// The central interval of that probability: of the target, or where that means little of E(y | eta).

@@ -259,6 +259,13 @@ impl Fit {
             return Ok(data);
         }
         let families = (0..self.prior.groups.len()).map(|group| self.family_of_new(group)).collect::<Result<Vec<_>>>()?;
+        if let Some(rows) = tasks.kept_rows() {
+            let refused = |i: usize| families[groups[rows.task(i)]].refuses_later(rows.y(i), rows.weight(i)).map(|problem| (i, problem));
+            if let Some((i, problem)) = (0..rows.len()).find_map(refused) {
+                let (row, column) = (i as u64 + 1, rows.target().to_string());
+                return Err(Error::BadTarget { row, column, value: rows.y(i), problem: problem.into() });
+            }
+        }
         data.with_families(tasks, &self.coordinates, &families)
     }
 

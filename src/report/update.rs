@@ -35,18 +35,18 @@ fn drifted(drift: &Drift) -> String {
     };
     let which = moved.iter().take(named).map(of).collect::<Vec<_>>().join(", ");
     format!(
-        "the hyperparameters no longer fit (p = {}): {which}; a refit would gain about {:.1} in log-likelihood: fit all rows anew",
+        "the hyperparameters no longer fit (p {}): {which}; a refit would gain about {:.1} in log-likelihood: fit all rows anew",
         probability(drift.p_value),
         drift.gain
     )
 }
 
 fn tasks(changed: &[&TaskChange]) -> String {
-    let of = |own: &&TaskChange| format!("{} (p = {})", own.task, probability(own.p_value));
+    let of = |own: &&TaskChange| format!("{} (p {})", own.task, probability(own.p_value));
     let more = if changed.len() > NAMED { format!(" and {} more", changed.len() - NAMED) } else { String::new() };
     changed.iter().take(NAMED).map(of).collect::<Vec<_>>().join(", ") + &more
 }
 
 fn probability(p: f64) -> String {
-    if p < 1e-4 { "below .0001".into() } else { format!("{p:.4}") }
+    if p < 1e-4 { "< .0001".into() } else { format!("= {p:.4}") }
 }
