@@ -1,6 +1,7 @@
 //! A fit for people and for programs: one page of text, or JSON.
 
 mod audit;
+mod check;
 mod clusters;
 mod compare;
 mod json;
@@ -13,6 +14,7 @@ mod update;
 use crate::graph::TaskGraph;
 
 pub(crate) use audit::{explanation_text, lesson_text, overview_text};
+pub(crate) use check::check_text;
 pub(crate) use compare::guard_text;
 pub use compare::{comparison_text, curves_text};
 pub(crate) use json::{Truth, tested_json, truth_json};
