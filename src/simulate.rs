@@ -185,7 +185,7 @@ pub fn targets(prior: &Prior, rows: &Rows, design: &Design, coordinates: &Coordi
     with_targets(prior, rows, design, coordinates, parameters, &noises, noise)
 }
 
-fn draw_parameters<R: Rng + ?Sized>(prior: &Prior, tasks: usize, d: usize, random: &mut R) -> Result<DMatrix<f64>> {
+pub(crate) fn draw_parameters<R: Rng + ?Sized>(prior: &Prior, tasks: usize, d: usize, random: &mut R) -> Result<DMatrix<f64>> {
     let Mean::Given(mean) = &prior.mean else {
         return Err(Error::Arguments("to simulate, give the prior a mean".into()));
     };

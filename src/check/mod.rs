@@ -5,9 +5,11 @@
 
 mod members;
 mod pit;
+mod replicated;
 mod residuals;
 
 pub use pit::{Coverage, Pit};
+pub use replicated::{Of, Quantity};
 pub use residuals::TaskResiduals;
 
 use crate::error::{Error, Result};
@@ -52,6 +54,8 @@ pub struct Check {
     pub left_out: bool,
     /// Calibration over all rows.
     pub pit: Pit,
+    /// Quantities of observed and replicated data; none where no draws were asked for, and where rows that tasks share have correlated errors.
+    pub replicated: Option<Vec<Quantity>>,
     /// Task by task, those that fit worst first.
     pub tasks: Vec<TaskResiduals>,
 }
@@ -76,7 +80,11 @@ struct Judged {
 
 impl Fit {
     /// Checks forecasts of rows whose targets are known: calibration (probability integral transforms, randomised for counts, shares and levels; Czado, Gneiting and Held
-    /// 2009) and residuals by task. Tasks that the fit has not seen are forecast from the prior. The same for the same seed, whatever the thread count. O(n d^2).
+    /// 2009), residuals by task, and `draws` replications of the rows (200 do; 0 for none). Tasks that the fit has not seen are forecast from the prior. The same for
+    /// the same seed, whatever the thread count. O(n d^2), and for each draw O(n d) and one of all parameters.
+    ///
+    /// Replications at parameters that have seen the targets look more like these than they should: for rows of the fit p-values of targets and residuals are
+    /// conservative.
     ///
     /// ```
     /// use cognate::{Design, Exchangeable, FeatureCovariance, Gaussian, Model, Rows};
@@ -89,7 +97,7 @@ impl Fit {
     /// }
     /// let tasks = rows.tasks(&Design::varying(rows.features()));
     /// let fit = Model::new(Gaussian::default(), Exchangeable::new(FeatureCovariance::Diagonal)).fit(&tasks)?;
-    /// let check = fit.check(&rows, 1)?;
+    /// let check = fit.check(&rows, 50, 1)?;
     /// assert_eq!((check.rows, check.origin), (120, cognate::check::Origin::Fit));
     /// assert!(check.tasks[0].task == "field 7" && check.tasks[0].spread.unwrap() > 2.0);
     /// # Ok::<(), cognate::Error>(())
@@ -98,7 +106,7 @@ impl Fit {
     /// # Errors
     /// [`Error::Arguments`] without rows, for a fit of estimates from elsewhere and for a task in a group (family) other than at the fit; [`Error::BadTarget`] for a
     /// target that cannot occur; [`Error::Shape`] for rows of other features; [`Error::UnknownTask`] for a new task where the structure has no prior for it.
-    pub fn check(&self, rows: &Rows, seed: u64) -> Result<Check> {
+    pub fn check(&self, rows: &Rows, draws: usize, seed: u64) -> Result<Check> {
         let members = Members::of(self, rows)?;
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let between: Vec<f64> = (0..rows.len()).map(|_| random.random()).collect();
@@ -120,6 +128,7 @@ impl Fit {
             origin: members.origin(),
             left_out: members.all.iter().any(|own| own.leaves_out),
             pit: Pit::of(&flat),
+            replicated: replicated::of(self, &members, draws, seed)?,
             tasks,
         })
     }

@@ -18,6 +18,9 @@ pub(super) struct CheckArgs {
     pub model: PathBuf,
     /// CSV table of rows with targets, of the fit or held out (.gz too; - for stdin)
     pub data: PathBuf,
+    /// How many replications of the rows are drawn (0: none)
+    #[arg(long, default_value_t = 200)]
+    pub draws: usize,
     /// Seed of what is drawn
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -80,7 +83,7 @@ fn of_rows(args: &CheckArgs, (fit, schema, data): (&Fit, &Schema, &Path), quiet:
             rows.set_group(&query.task, family)?;
         }
     }
-    let check = fit.check(&rows, args.seed).map_err(in_table)?;
+    let check = fit.check(&rows, args.draws, args.seed).map_err(in_table)?;
     match args.format {
         AuditFormat::Text => Ok(report::check_text(&check, fit)),
         AuditFormat::Csv => tasks_csv(&check),

@@ -3,6 +3,7 @@
 mod clusters;
 mod components;
 mod criteria;
+mod draws;
 mod file;
 mod fit;
 mod groups;

@@ -2,7 +2,7 @@
 
 use super::counted;
 use super::text::{SHOWN, figure};
-use crate::check::{Check, Origin, RATE, TaskResiduals};
+use crate::check::{Check, Of, Origin, Quantity, RATE, TaskResiduals};
 use crate::model::Fit;
 use std::fmt::Write;
 
@@ -50,6 +50,9 @@ pub(crate) fn check_text(check: &Check, fit: &Fit) -> String {
     }
     write_pit(check, &mut text);
     write_residuals(check, &mut text);
+    if let Some(quantities) = &check.replicated {
+        write_replicated(quantities, &mut text);
+    }
     text
 }
 
@@ -143,4 +146,39 @@ fn write_residuals(check: &Check, text: &mut String) {
     }
     let total: usize = check.tasks.iter().map(|own| own.beyond).sum();
     let _ = writeln!(text, "Scores beyond 3: {total}, where {} are expected.", figure(0.0027 * check.rows as f64));
+}
+
+/// Probability on both sides below which a quantity is said to be off.
+const OFF: f64 = 0.01;
+
+fn write_replicated(quantities: &[Quantity], text: &mut String) {
+    let _ = writeln!(text, "\nReplicated data: what the model would have made of the same rows");
+    let place = |own: &Quantity| {
+        let of = match own.of {
+            Of::Targets => "targets",
+            Of::Residuals => "residuals, over their sd",
+            Of::Tasks => "means of tasks, their deviations drawn anew",
+        };
+        own.group.as_ref().map_or_else(|| of.to_string(), |group| format!("{group}: {of}"))
+    };
+    let width = quantities.iter().map(|own| own.name.len() + 2).max().unwrap_or(0).max(20);
+    let _ = writeln!(text, "{:<width$}  {:>12}  {:>12}  {:>26}  {:>6}", "", "observed", "replicated", "95 % of replications", "p");
+    let mut last = String::new();
+    for own in quantities {
+        if place(own) != last {
+            last = place(own);
+            let _ = writeln!(text, "{last}");
+        }
+        let side = if own.observed > own.replicated { "larger" } else { "smaller" };
+        let off = if own.p_value < OFF { format!("  {side} than the model makes it") } else { String::new() };
+        let range = format!("{} to {}", figure(own.lower), figure(own.upper));
+        let name = format!("  {}", own.name);
+        let _ = writeln!(
+            text,
+            "{name:<width$}  {:>12}  {:>12}  {range:>26}  {:>6.3}{off}",
+            figure(own.observed),
+            figure(own.replicated),
+            own.p_value
+        );
+    }
 }
