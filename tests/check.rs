@@ -3,15 +3,19 @@
 #[path = "common/command.rs"]
 mod command;
 
-use cognate::check::{Check, Of, Origin};
+use cognate::check::{Check, Kind, Method, Of, Origin};
 use cognate::{
-    Binomial, Design, Exchangeable, Family, FeatureCovariance, Fit, Gaussian, Generalised, Inference, Intervals, Model, NegativeBinomial,
-    Noise, Ordinal, Poisson, Posterior, Quadratic, Quadratics, Rows, StudentT,
+    Binomial, Design, Exchangeable, Family, FamilyRows, FeatureCovariance, Fit, Forecast, Full, Gamma as GammaTargets, Gaussian,
+    Generalised, Inference, Intervals, Likelihood, Model, NegativeBinomial, Noise, Observations, Ordinal, Poisson, Posterior, Quadratic,
+    Quadratics, Robust, Rows, StudentT,
 };
+use command::cognate;
 use nalgebra::{DMatrix, DVector};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Gamma, Poisson as PoissonCounts, StandardNormal, StudentT as StudentNumbers};
+use serde_json::Value;
+use statrs::distribution::{ContinuousCDF, Normal};
 
 fn normal(random: &mut ChaCha8Rng) -> f64 {
     StandardNormal.sample(random)
@@ -271,4 +275,321 @@ fn checks_do_not_depend_on_threads() {
     assert_eq!(one, json(3));
     assert!(one.contains("\"replicated\":[{"));
     assert_ne!(one, serde_json::to_string(&fit.check(&rows, 20, 6).unwrap()).unwrap());
+}
+
+/// Of a continuous family the Gaussian in the place of the rest is near E-steps without the row, at the same hyperparameters.
+#[test]
+fn forecasts_of_families_are_near_those_of_steps_without_the_row() {
+    let rows = table(5, 7, 4, |_, eta, random| eta.exp() * Gamma::new(2.0, 0.5).unwrap().sample(random));
+    let fit = family(&rows, GammaTargets::default(), Inference::Variational);
+    let check = fit.check(&rows, 0, 1).unwrap();
+    let number = fit.dispersion().block(0).to_vec();
+    let likelihood = Generalised::new(GammaTargets { dispersion: number[0] });
+    let (mut scores, mut apart) = (vec![Vec::new(); 5], Vec::new());
+    for i in 0..rows.len() {
+        let part = rows.subset(|j| j != i);
+        let kept = FamilyRows::new(&part, fit.tasks().design(), fit.coordinates(), &GammaTargets::default()).unwrap();
+        let mut data = Observations::new(&part.tasks(fit.tasks().design()), fit.coordinates());
+        data.each = Some(kept);
+        let found = likelihood.posterior(&data, fit.dispersion(), fit.prior(), (None, 1e-9)).unwrap();
+        let (t, x) = (rows.task(i), fit.coordinates().features(rows.x(i)));
+        let (mean, sd) = (x.dot(&found.posterior.coefficients(t)), x.dot(&(found.posterior.covariance(t) * &x)).sqrt());
+        let (_, at) = Forecast::family("gamma", &number, 1.0, (mean, sd)).unwrap().pit(rows.y(i)).unwrap();
+        scores[t].push(Normal::standard().inverse_cdf(at));
+        let seen = fit.forecast(Some(t), "", rows.x(i), 1.0, 0.0).unwrap().pit(rows.y(i)).unwrap().1;
+        apart.push((Normal::standard().inverse_cdf(seen) - scores[t].last().unwrap()).abs());
+    }
+    let mut worst = 0.0f64;
+    for (t, own) in scores.iter().enumerate() {
+        let mean = own.iter().sum::<f64>() / own.len() as f64;
+        worst = worst.max((of_task(&check, &format!("t{t}")).mean - mean).abs());
+    }
+    // Those that have seen the row are far from them.
+    let apart = apart.iter().sum::<f64>() / apart.len() as f64;
+    assert!(worst < 0.01 && apart > 5.0 * worst, "{worst} {apart}");
+}
+
+/// Distances against the covariance of estimates spelt out: with V the covariance of the targets, Cov(E u_t) = (Z_t K)' P (Z_t K), P = V^-1 - V^-1 X (X'V^-1 X)^-1 X'V^-1.
+#[test]
+fn distances_are_by_the_covariance_of_the_estimates() {
+    let rows = table(6, 5, 3, |_, eta, random| eta + 0.4 * normal(random));
+    for kind in [FeatureCovariance::Diagonal, FeatureCovariance::Full] {
+        let tasks = rows.tasks(&Design::varying(rows.features()));
+        let fit = Model::new(Gaussian::default(), Exchangeable::new(kind)).intervals(Intervals::PlugIn).fit(&tasks).unwrap();
+        let n = rows.len();
+        let x = DMatrix::from_fn(n, 2, |i, k| fit.coordinates().features(rows.x(i))[k]);
+        let (k, noise) = (fit.prior().feature_covariance(), fit.dispersion().variance(0));
+        let own = |i: usize, j: usize| if rows.task(i) == rows.task(j) { (x.row(i) * &k * x.row(j).transpose())[(0, 0)] } else { 0.0 };
+        let v = DMatrix::from_fn(n, n, |i, j| own(i, j) + if i == j { noise } else { 0.0 });
+        let inverse = v.try_inverse().unwrap();
+        let half = &inverse * &x;
+        let p = &inverse - &half * (x.transpose() * &half).try_inverse().unwrap() * half.transpose();
+        let y = DVector::from_fn(n, |i, _| (rows.y(i) - fit.coordinates().target_centre) / fit.coordinates().target_scale);
+        let outlying = fit.outlying_tasks(1).unwrap();
+        for t in 0..6 {
+            let z = DMatrix::from_fn(n, 2, |i, c| if rows.task(i) == t { x[(i, c)] } else { 0.0 });
+            let map = &z * &k;
+            let (estimate, spread) = (map.transpose() * &p * &y, map.transpose() * &p * &map);
+            let distance = estimate.dot(&(spread.try_inverse().unwrap() * &estimate));
+            let found = outlying.tasks.iter().find(|own| own.task == format!("t{t}")).unwrap();
+            assert!(found.directions == 2 && (found.distance - distance).abs() < 1e-6 * (1.0 + distance), "{} {distance}", found.distance);
+        }
+    }
+}
+
+/// Where deviations are normal p-values are uniform and next to no task is named; with t deviations and an alien the tails are heavy, the alien is first, and scales
+/// of the tasks' own take it back.
+#[test]
+fn tasks_unlike_the_others_are_named() {
+    let (mut tails, mut each, mut named) = (Vec::new(), Vec::new(), 0);
+    for seed in 0..120 {
+        let rows = table(25, 8, 500 + seed, |_, eta, random| eta + 0.5 * normal(random));
+        let outlying = gaussian(&rows, Noise::Shared).outlying_tasks(seed).unwrap();
+        tails.push(outlying.p_value);
+        each.extend(outlying.tasks.iter().map(|own| own.p_value));
+        named += outlying.named();
+    }
+    assert!(kolmogorov(tails.clone()) < 1.95, "{}", kolmogorov(tails));
+    let small = each.iter().filter(|p| **p < 0.05).count() as f64 / each.len() as f64;
+    assert!((0.03..0.065).contains(&small) && named < 14, "{small} {named}");
+
+    let rows = table(25, 10, 77, |t, eta, random| eta + if t == 11 { 9.0 } else { 0.0 } + 0.5 * normal(random));
+    let outlying = gaussian(&rows, Noise::Shared).outlying_tasks(1).unwrap();
+    let first = &outlying.tasks[0];
+    assert!(first.task == "t11" && first.q_value < 2e-3 && outlying.p_value < 0.005, "{first:?} {}", outlying.p_value);
+    assert!(outlying.tasks[0].farthest == "(Intercept)" && outlying.tasks[0].farthest_z > 4.0);
+    let structure = Robust::new(Box::new(Exchangeable::new(FeatureCovariance::Diagonal))).unwrap();
+    let tasks = rows.tasks(&Design::varying(rows.features()));
+    let robust = Model::new(Gaussian::default(), structure).intervals(Intervals::PlugIn).fit(&tasks).unwrap().outlying_tasks(1).unwrap();
+    assert!(robust.named() == 0 && robust.degrees_of_freedom.is_some(), "{:?}", robust.tasks[0]);
+}
+
+/// One step without a task is near the fit without it: tasks in the same order, moves of the same size; and fits without a task are those of tables without it.
+#[test]
+fn one_step_is_near_the_fit_without_the_task() {
+    let rows = table(24, 10, 31, |t, eta, random| eta + if t == 7 { 4.0 } else { 0.0 } + 0.6 * normal(random));
+    let tasks = rows.tasks(&Design::varying(rows.features()));
+    for (kind, restricted) in [(FeatureCovariance::Diagonal, false), (FeatureCovariance::Full, true), (FeatureCovariance::Scalar, false)] {
+        let model = || Model::new(Gaussian::default(), Exchangeable::new(kind)).restricted(restricted).intervals(Intervals::PlugIn);
+        let fit = model().fit(&tasks).unwrap();
+        assert_eq!(fit.influence_method().unwrap(), Method::Refit);
+        let (exact, step) = (fit.influence(Method::Refit).unwrap(), fit.influence(Method::OneStep).unwrap());
+        assert!(exact.tasks[0].task == "t7" && step.tasks[0].task == "t7");
+        let left = rows.of_tasks(|t| t != 7);
+        let without = model().fit(&left.tasks(&Design::varying(rows.features()))).unwrap();
+        let (_, k) = without.feature_covariance();
+        for (place, value) in [(0, k[(0, 0)].sqrt()), (1, k[(1, 1)].sqrt()), (exact.names.len() - 1, without.noise_variance(0).sqrt())] {
+            let found = exact.estimates[place] + exact.tasks[0].changes[place];
+            assert!((found - value).abs() < 1e-5 * value, "{}: {found} {value}", exact.names[place]);
+        }
+        let (mut xx, mut yy, mut xy) = (0.0, 0.0, 0.0);
+        for own in &exact.tasks {
+            let other = step.tasks.iter().find(|other| other.task == own.task).unwrap();
+            for (k, se) in exact.standard_errors.iter().enumerate() {
+                let (x, y) = (own.changes[k] / se, other.changes[k] / se);
+                (xx, yy, xy) = (xx + x * x, yy + y * y, xy + x * y);
+            }
+            assert!((own.on_mean - other.on_mean).abs() < 0.12 * (0.3 + own.on_mean), "{}: {} {}", own.task, own.on_mean, other.on_mean);
+        }
+        let (alike, size) = (xy / f64::sqrt(xx * yy), f64::sqrt(yy / xx));
+        assert!(alike > 0.97 && (0.8..1.25).contains(&size), "{kind:?}: {alike} {size}");
+    }
+    // Of counts by one step: the task from elsewhere is first too.
+    let counts =
+        table(20, 12, 33, |t, eta, random| PoissonCounts::new((eta + if t == 3 { 3.0 } else { 0.0 }).exp()).unwrap().sample(random));
+    let fit = family(&counts, Poisson, Inference::Variational);
+    let influence = fit.influence(fit.influence_method().unwrap()).unwrap();
+    assert!(influence.method == Method::OneStep && influence.tasks[0].task == "t3", "{:?}", influence.tasks[0]);
+    let without = counts.of_tasks(|t| t != 3);
+    let (_, k) = family(&without, Poisson, Inference::Variational).feature_covariance();
+    let found = influence.estimates[0] + influence.tasks[0].changes[0];
+    assert!((found - k[(0, 0)].sqrt()).abs() < 0.35 * (influence.estimates[0] - k[(0, 0)].sqrt()).abs(), "{found} {}", k[(0, 0)].sqrt());
+}
+
+/// A learned task covariance: how far the relations of the others move.
+#[test]
+fn a_task_moves_the_relations_of_others() {
+    let rows = table(8, 12, 41, |_, eta, random| eta + 0.6 * normal(random));
+    let tasks = rows.tasks(&Design::varying(rows.features()));
+    let fit = Model::new(Gaussian::default(), Full::new(FeatureCovariance::Diagonal)).intervals(Intervals::PlugIn).fit(&tasks).unwrap();
+    let influence = fit.influence(fit.influence_method().unwrap()).unwrap();
+    assert!(influence.method == Method::Refit && influence.tasks.iter().all(|own| own.on_relatedness.unwrap() >= 0.0));
+    assert!(fit.influence(Method::OneStep).is_err());
+}
+
+/// Singular fits say along which directions tasks differ.
+#[test]
+fn what_is_singular_is_said_in_words() {
+    let mut random = ChaCha8Rng::seed_from_u64(51);
+    let mut rows = Rows::new("y", &["a", "b"]);
+    for t in 0..30 {
+        // Tasks deviate in b twice as far as in a.
+        let u = normal(&mut random);
+        for _ in 0..30 {
+            let (a, b) = (normal(&mut random), normal(&mut random));
+            let y = 1.0 + (1.0 + u) * a + (0.5 + 2.0 * u) * b + 0.5 * normal(&mut random);
+            rows.push(&format!("t{t}"), &[a, b], y, 1.0).unwrap();
+        }
+    }
+    let tasks = rows.tasks(&Design::varying(rows.features()));
+    let fit = Model::new(Gaussian::default(), Exchangeable::new(FeatureCovariance::Full)).intervals(Intervals::PlugIn).fit(&tasks).unwrap();
+    let found = fit.singularities();
+    let of = |kind: Kind| found.iter().find(|own| own.kind == kind);
+    let own = of(Kind::Combination).or(of(Kind::NearCombination)).unwrap_or_else(|| panic!("{found:?}"));
+    let names = ["a", "b"];
+    assert!(names.iter().all(|name| own.about.iter().any(|own| own == name)), "{own:?}");
+    // b is 2 a and a is .5 b, to what 900 rows tell.
+    assert!(
+        own.finding.contains("2.0") || own.finding.contains("1.9") || own.finding.contains("0.49") || own.finding.contains("0.5"),
+        "{}",
+        own.finding
+    );
+
+    let mut rows = Rows::new("y", &["fixed", "x"]);
+    for i in 0..120 {
+        let t = i % 12;
+        let (fixed, x) = (f64::from(t % 5), normal(&mut random));
+        rows.push(&format!("t{t}"), &[fixed, x], fixed + f64::from(t % 4) + x + 0.5 * normal(&mut random), 1.0).unwrap();
+    }
+    let tasks = rows.tasks(&Design::varying(rows.features()));
+    let fit =
+        Model::new(Gaussian::default(), Exchangeable::new(FeatureCovariance::Diagonal)).intervals(Intervals::PlugIn).fit(&tasks).unwrap();
+    let found = fit.singularities();
+    let constant = found.iter().find(|own| own.kind == Kind::ConstantWithinTasks).unwrap();
+    assert!(constant.about == ["fixed"] && constant.finding.contains("12 of 12 tasks"), "{constant:?}");
+    assert!(!found.iter().any(|own| own.kind == Kind::NoNoise));
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap()
+}
+
+/// A folder with tables, and the model of one of them.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = table(10, 12, 61, |t, eta, random| eta + if t == 4 { 3.0 } else { 0.5 } * normal(random));
+    write(&folder, "t.csv", &rows);
+    write(&folder, "part.csv", &rows.subset(|i| i % 3 == 0));
+    write(&folder, "some.csv", &rows.of_tasks(|t| t < 3));
+    fit_in(&folder, &[]);
+    folder
+}
+
+fn write(folder: &tempfile::TempDir, name: &str, rows: &Rows) {
+    let line = |i: usize| format!("{},{},{}\n", rows.names()[rows.task(i)], rows.x(i)[0], rows.y(i));
+    let text: String = (0..rows.len()).map(line).collect();
+    std::fs::write(folder.path().join(name), format!("site,x,y\n{text}")).unwrap();
+}
+
+fn fit_in(folder: &tempfile::TempDir, extra: &[&str]) {
+    const FIT: [&str; 9] = ["fit", "t.csv", "--task", "site", "--target", "y", "--model", "m.cognate", "--quiet"];
+    let run = cognate(folder.path(), &[&FIT[..], extra].concat());
+    assert_eq!(run.status, 0, "{extra:?}: {}", run.err);
+}
+
+#[test]
+fn the_command_checks_rows_and_models() {
+    let folder = folder();
+    let check = |arguments: &[&str]| cognate(folder.path(), &[&["check", "m.cognate"], arguments].concat());
+    let json = |arguments: &[&str]| -> Value {
+        let run = check(&[arguments, &["--format", "json"]].concat());
+        assert_eq!(run.status, 0, "{}", run.err);
+        serde_json::from_str(&run.out).unwrap()
+    };
+    let page = check(&["t.csv"]);
+    assert!(
+        page.status == 0 && page.err.is_empty() && page.out.contains("Each is judged by a forecast that leaves it out"),
+        "{}",
+        page.out
+    );
+    assert!(page.out.contains("noisier than the model says"), "{}", page.out);
+    assert!(page.out.contains("means of tasks, their deviations drawn anew"), "{}", page.out);
+    assert_eq!(page.out, check(&["t.csv", "--threads", "1"]).out);
+    assert_ne!(page.out, check(&["t.csv", "--seed", "2"]).out);
+    let all = json(&["t.csv", "--draws", "20"]);
+    assert_eq!((all["origin"].as_str(), all["rows"].as_u64(), all["tasks"][0]["task"].as_str()), (Some("fit"), Some(120), Some("t4")));
+    assert!((all["pit"]["shares"].as_array().unwrap().iter().map(number).sum::<f64>() - 1.0).abs() < 1e-12);
+    assert!(json(&["t.csv", "--draws", "0"])["replicated"].is_null());
+    assert_eq!(json(&["part.csv"])["origin"].as_str(), Some("others"));
+    assert_eq!(json(&["some.csv"])["origin"].as_str(), Some("part"));
+    let csv = check(&["t.csv", "--format", "csv"]).out;
+    assert!(csv.lines().count() == 11 && csv.lines().all(|line| line.split(',').count() == 13), "{csv}");
+
+    let page = check(&[]);
+    assert!(page.out.contains("\nTasks unlike the others: ") && page.out.contains("fitted again without each"), "{}", page.out);
+    assert_eq!(page.out, check(&["--threads", "1"]).out);
+    let own = json(&[]);
+    assert!(own["influence"]["tasks"].as_array().unwrap().len() == 10 && own["influence"]["method"] == "refit", "{own}");
+    let csv = check(&["--format", "csv", "-o", "own.csv"]);
+    assert_eq!((csv.status, csv.out.as_str()), (0, ""));
+    let csv = std::fs::read_to_string(folder.path().join("own.csv")).unwrap();
+    assert!(csv.lines().count() == 11 && csv.starts_with("task,distance,directions,"), "{csv}");
+
+    std::fs::write(folder.path().join("new.csv"), "site,x,y\nt1,0.5,1\nnew,0.1,40\nnew,0.2,41\nt1,0.1,\n").unwrap();
+    let new = check(&["new.csv"]);
+    assert!(new.out.contains("1 of the tasks are not of the fit"), "{}", new.out);
+    assert!(new.err.contains("1 rows without a target left out"), "{}", new.err);
+}
+
+#[test]
+fn the_command_refuses_in_words() {
+    let folder = folder();
+    for (name, text) in [
+        ("head.csv", "site,x,y\n"),
+        ("column.csv", "site,z,y\nt1,1,1\n"),
+        ("target.csv", "site,x\nt1,1\n"),
+        ("word.csv", "site,x,y\nt1,1,much\n"),
+        ("empty.csv", ""),
+    ] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let refusals: [(&[&str], &str); 7] = [
+        (&["head.csv"], "has no rows"),
+        (&["column.csv"], "'x'"),
+        (&["target.csv"], "no row has a target: column 'y' is absent or empty"),
+        (&["word.csv"], "'much' is not a number"),
+        (&["empty.csv"], "empty.csv"),
+        (&["none.csv"], "none.csv"),
+        (&["t.csv", "-o", "m.cognate"], "would be overwritten"),
+    ];
+    let check = |arguments: &[&str]| cognate(folder.path(), &[&["check", "m.cognate"], arguments].concat());
+    for (arguments, word) in refusals {
+        let run = check(arguments);
+        assert_eq!((run.status, run.out.len(), run.err.lines().count()), (1, 0, 1), "{arguments:?}: {}", run.err);
+        assert!(run.err.contains(word), "{arguments:?}: {}", run.err);
+    }
+    assert_eq!(check(&["t.csv", "--draws", "-1"]).status, 2);
+    // The row of the table, though one before it has no target.
+    write(&folder, "t.csv", &table(10, 12, 62, |_, eta, random| PoissonCounts::new(eta.exp()).unwrap().sample(random)));
+    fit_in(&folder, &["--family", "poisson"]);
+    std::fs::write(folder.path().join("half.csv"), "site,x,y\nt1,1,2\nt1,1,\nt2,0,1.5\n").unwrap();
+    let run = check(&["half.csv", "--quiet"]);
+    assert!(run.status == 1 && run.err.contains("row 3, column 'y'") && run.err.contains("1.5"), "{}", run.err);
+}
+
+/// Every structure and family has a check, or says in words what it has not.
+#[test]
+fn every_fit_has_a_check() {
+    let folder = folder();
+    write(&folder, "t.csv", &table(10, 12, 62, |_, eta, random| PoissonCounts::new(eta.exp()).unwrap().sample(random)));
+    let cases: [&[&str]; 9] = [
+        &["--family", "poisson", "--structure", "factor"],
+        &["--family", "negative-binomial", "--noise", "task"],
+        &["--structure", "independent"],
+        &["--structure", "pooled"],
+        &["--structure", "pooled-intercepts"],
+        &["--structure", "clusters"],
+        &["--structure", "graph"],
+        &["--structure", "full", "--robust"],
+        &["--structure", "exchangeable", "--mean", "zero", "--varying", "x", "--reml"],
+    ];
+    for extra in cases {
+        fit_in(&folder, extra);
+        for (arguments, heading) in [(&["t.csv", "--draws", "20"][..], "Residuals by task"), (&[], "\nSingular:")] {
+            let run = cognate(folder.path(), &[&["check", "m.cognate"], arguments].concat());
+            assert!(run.status == 0 && run.out.contains(heading), "{extra:?}: {}", run.err);
+            let run = cognate(folder.path(), &[&["check", "m.cognate", "--format", "json"], arguments].concat());
+            assert!(run.status == 0 && serde_json::from_str::<Value>(&run.out).is_ok(), "{extra:?}: {}", run.err);
+        }
+    }
 }

@@ -3,14 +3,21 @@
 //! Rows that were fitted are judged by forecasts that leave each of them out, so that a check in the sample is no kinder than one out of it where that is possible
 //! ([`Check::left_out`]).
 
+mod deviations;
+mod influence;
 mod members;
+mod one_step;
 mod pit;
 mod replicated;
 mod residuals;
+mod singular;
 
+pub use deviations::{Outlying, OutlyingTask};
+pub use influence::{Influence, Method, TaskInfluence};
 pub use pit::{Coverage, Pit};
 pub use replicated::{Of, Quantity};
 pub use residuals::TaskResiduals;
+pub use singular::{Kind, Singularity};
 
 use crate::error::{Error, Result};
 use crate::model::Fit;
@@ -65,6 +72,19 @@ impl Check {
     pub fn misfits(&self) -> usize {
         self.tasks.iter().filter(|own| own.q_value.is_some_and(|q| q <= RATE)).count()
     }
+}
+
+/// What a fit says of itself.
+#[derive(Clone, Debug, Serialize)]
+pub struct Examination {
+    /// What is singular in it.
+    pub singularities: Vec<Singularity>,
+    /// How tasks deviate; none where that means nothing.
+    pub outlying: Option<Outlying>,
+    /// What single tasks do to the estimates; none where it is not worked out.
+    pub influence: Option<Influence>,
+    /// Why parts are not there.
+    pub notes: Vec<String>,
 }
 
 /// What is known of one row, once its target has come.
@@ -131,5 +151,29 @@ impl Fit {
             replicated: replicated::of(self, &members, draws, seed)?,
             tasks,
         })
+    }
+
+    /// What the fit alone tells: [`Fit::singularities`], [`Fit::outlying_tasks`] and [`Fit::influence`] by the best method that it has.
+    ///
+    /// # Errors
+    /// What the E-step and fits without a task refuse; parts that mean nothing for the fit are left out, and [`Examination::notes`] say why.
+    pub fn examination(&self, seed: u64) -> Result<Examination> {
+        let mut notes = Vec::new();
+        let mut unless_refused = |problem: Error| match problem {
+            Error::Arguments(reason) => {
+                notes.push(reason);
+                Ok(())
+            }
+            other => Err(other),
+        };
+        let outlying = match self.outlying_tasks(seed) {
+            Ok(found) => Some(found),
+            Err(problem) => unless_refused(problem).map(|()| None)?,
+        };
+        let influence = match self.influence_method().and_then(|method| self.influence(method)) {
+            Ok(found) => Some(found),
+            Err(problem) => unless_refused(problem).map(|()| None)?,
+        };
+        Ok(Examination { singularities: self.singularities(), outlying, influence, notes })
     }
 }

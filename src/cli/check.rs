@@ -3,21 +3,22 @@
 use super::audit::AuditFormat;
 use super::progress::Progress;
 use super::run::{check_output, csv_text, json, source_name};
-use crate::check::Check;
+use crate::check::{Check, Examination, OutlyingTask};
 use crate::csv::{self, Query, Schema};
 use crate::error::{Error, Result};
 use crate::model::{Fit, write_whole};
 use crate::report;
 use crate::tasks::Rows;
 use clap::Args;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
     /// Model file
     pub model: PathBuf,
-    /// CSV table of rows with targets, of the fit or held out (.gz too; - for stdin)
-    pub data: PathBuf,
+    /// CSV table of rows with targets, of the fit or held out (.gz too; - for stdin); without one, what the model file alone tells
+    pub data: Option<PathBuf>,
     /// How many replications of the rows are drawn (0: none)
     #[arg(long, default_value_t = 200)]
     pub draws: usize,
@@ -33,10 +34,20 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn check(args: &CheckArgs, quiet: bool, progress: &Progress) -> Result<String> {
-    let read: Vec<&Path> = [&args.model, &args.data].into_iter().map(PathBuf::as_path).collect();
+    let read: Vec<&Path> = std::iter::once(&args.model).chain(&args.data).map(PathBuf::as_path).collect();
     check_output(args.output.as_deref(), &read)?;
     let (fit, schema): (Fit, Schema) = Fit::load_with(&args.model)?;
-    let text = of_rows(args, (&fit, &schema, &args.data), quiet, progress)?;
+    let text = match &args.data {
+        Some(data) => of_rows(args, (&fit, &schema, data), quiet, progress)?,
+        None => {
+            let examination = fit.examination(args.seed)?;
+            match args.format {
+                AuditFormat::Text => report::examination_text(&examination, &fit),
+                AuditFormat::Csv => examination_csv(&examination)?,
+                AuditFormat::Json => as_json(&examination)?,
+            }
+        }
+    };
     match &args.output {
         None => Ok(text),
         Some(path) => write_whole(path, text.as_bytes()).map(|()| String::new()),
@@ -117,4 +128,40 @@ fn tasks_csv(check: &Check) -> Result<String> {
         ]
     });
     csv_text(std::iter::once(HEADER.map(String::from).to_vec()).chain(records))
+}
+
+/// A line a task, the most influential first where that is known.
+fn examination_csv(examination: &Examination) -> Result<String> {
+    let mut header: Vec<String> =
+        ["task", "distance", "directions", "p_value", "q_value", "farthest", "farthest_z"].map(String::from).to_vec();
+    let influence = examination.influence.as_ref();
+    let outlying: &[OutlyingTask] = examination.outlying.as_ref().map_or(&[], |own| &own.tasks);
+    let by_name: HashMap<&str, &OutlyingTask> = outlying.iter().map(|own| (own.task.as_str(), own)).collect();
+    if let Some(influence) = influence {
+        header.extend(["on_variances", "on_mean", "on_relatedness"].map(String::from));
+        header.extend(influence.names.iter().map(|name| format!("change of {name}")));
+    }
+    let known = |own: Option<&&OutlyingTask>| {
+        vec![
+            optional(own.map(|own| own.distance)),
+            optional(own.map(|own| own.directions)),
+            optional(own.map(|own| own.p_value)),
+            optional(own.map(|own| own.q_value)),
+            own.map(|own| own.farthest.clone()).unwrap_or_default(),
+            optional(own.map(|own| own.farthest_z)),
+        ]
+    };
+    let records: Vec<Vec<String>> = match influence {
+        None => outlying.iter().map(|own| [vec![own.task.clone()], known(Some(&own))].concat()).collect(),
+        Some(influence) => influence
+            .tasks
+            .iter()
+            .map(|own| {
+                let moved = vec![own.on_variances.to_string(), own.on_mean.to_string(), optional(own.on_relatedness)];
+                let changes = own.changes.iter().map(f64::to_string).collect();
+                [vec![own.task.clone()], known(by_name.get(own.task.as_str())), moved, changes].concat()
+            })
+            .collect(),
+    };
+    csv_text(std::iter::once(header).chain(records))
 }

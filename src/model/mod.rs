@@ -18,6 +18,7 @@ mod null;
 mod predict;
 mod renewed;
 mod separation;
+mod singular;
 mod sites;
 mod unseen;
 mod variance_test;

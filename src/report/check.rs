@@ -7,7 +7,7 @@ use crate::model::Fit;
 use std::fmt::Write;
 
 /// A probability with three digits after the point, or what it is a small one.
-fn probability(p: f64) -> String {
+pub(super) fn probability(p: f64) -> String {
     if p >= 5e-4 { format!("{p:.3}") } else { format!("{p:.1e}") }
 }
 

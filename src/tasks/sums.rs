@@ -143,6 +143,20 @@ impl Tasks {
         all
     }
 
+    /// Some of these tasks, without their rows.
+    pub(crate) fn of_tasks(&self, tasks: &[usize]) -> Tasks {
+        let names: Vec<String> = tasks.iter().map(|t| self.names[*t].clone()).collect();
+        Tasks {
+            shift: tasks.iter().flat_map(|t| self.shift(*t)).copied().collect(),
+            statistics: tasks.iter().map(|t| self.statistics[*t].clone()).collect(),
+            group: tasks.iter().filter_map(|t| self.group.get(*t)).copied().collect(),
+            alike: self.alike.iter().filter(|name| names.contains(name)).cloned().collect(),
+            rows: None,
+            names,
+            ..self.clone()
+        }
+    }
+
     /// These tasks without any row.
     pub(crate) fn without_rows(&self) -> Tasks {
         let statistics = self.names.iter().map(|_| Statistics::new(self.design.columns())).collect();
