@@ -91,7 +91,7 @@ impl Fit {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Arguments`] where tasks have no common prior, for unknown clusters, and for related tasks too many to spell Sigma out.
+    /// [`Error::Arguments`] where tasks have no common prior, for unknown clusters, where relatedness is learned, and for related tasks too many to spell Sigma out.
     pub fn outlying_tasks(&self, seed: u64) -> Result<Outlying> {
         let prior = self.prior();
         let refused = |problem: &str| Err(Error::Arguments(problem.into()));
@@ -100,6 +100,11 @@ impl Fit {
         }
         if !prior.relatedness.varies() || !prior.free.is_empty() || self.structure() == "independent" {
             return refused("tasks have no common prior from which one could be far");
+        }
+        if self.learns_relatedness() {
+            return refused(
+                "every task has a variance of its own where relatedness is learned, so that none is unlike the others; fit with --structure exchangeable to ask",
+            );
         }
         if prior.relatedness.as_graph().is_some() && self.tasks().len() > MOST_RELATED {
             return refused("related tasks too many to say how far each varies");

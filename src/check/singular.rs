@@ -116,9 +116,10 @@ impl Fit {
             );
         }
         for own in self.dependences() {
-            let (kind, how) = if own.left <= 1e-8 { (Kind::Combination, "only as") } else { (Kind::NearCombination, "all but only as") };
+            let (kind, how) = if own.left <= 1e-8 { (Kind::Combination, "is") } else { (Kind::NearCombination, "is all but") };
             let about = std::iter::once(own.feature.clone()).chain(own.of.iter().map(|(name, _)| name.clone())).collect();
-            let finding = format!("tasks deviate in {} {how} {} says", own.feature, combination(&own.of));
+            let level = if own.at_mean { ", of which (Intercept) is the level at the mean of the features" } else { "" };
+            let finding = format!("the deviation of a task in {} {how} {}{level}", own.feature, combination(&own.of));
             let meaning = "with the others held, no difference between tasks is seen in it beyond noise: correlations of 1 are printed, and intervals along this direction are too short";
             say(
                 kind,

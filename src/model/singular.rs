@@ -13,6 +13,8 @@ pub(crate) struct Dependence {
     pub of: Vec<(String, f64)>,
     /// Share of its variance between tasks that they leave.
     pub left: f64,
+    /// Whether the intercept is among them as the level at the mean of the features.
+    pub at_mean: bool,
 }
 
 /// Share of a variance below which it is as good as 0.
@@ -69,12 +71,7 @@ impl Fit {
             rest.remove(place);
         }
         let (names, scales) = (self.tasks.design().features(), self.coordinates.scales());
-        // The level of a task is that at the mean of the features where these are centred.
-        let is_level = |f: usize| f == 0 && self.tasks.design().has_intercept() && self.coordinates.centre.iter().any(|own| *own != 0.0);
-        let name = |k: usize| match self.prior.varying[k] {
-            f if is_level(f) => format!("{} at the mean of the features", names[f]),
-            f => names[f].clone(),
-        };
+        let name = |k: usize| names[self.prior.varying[k]].clone();
         let inverse = correlation.select_rows(&known).select_columns(&known).try_inverse();
         let Some(inverse) = inverse.filter(|_| !rest.is_empty()) else { return Vec::new() };
         let of = |j: usize| {
@@ -83,8 +80,10 @@ impl Fit {
                 known.iter().copied().zip(shares.iter().copied()).filter(|(_, own)| own.abs() > 0.005).collect();
             of.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
             let scale = |k: usize| scales[self.prior.varying[k]];
-            let of = of.into_iter().map(|(k, own)| (name(k), own * sizes[j] / sizes[k] * scale(j) / scale(k))).collect();
-            Dependence { feature: name(j), of, left: left[(j, j)].max(0.0) }
+            let has_level = self.prior.varying[j] == 0 || of.iter().any(|(k, _)| self.prior.varying[*k] == 0);
+            let centred = self.tasks.design().has_intercept() && self.coordinates.centre.iter().any(|own| *own != 0.0);
+            let of = of.into_iter().map(|(k, own)| (name(k), own * sizes[j] / sizes[k] * scale(k) / scale(j))).collect();
+            Dependence { feature: name(j), of, left: left[(j, j)].max(0.0), at_mean: has_level && centred }
         };
         rest.into_iter().map(of).collect()
     }
