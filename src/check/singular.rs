@@ -120,7 +120,7 @@ impl Fit {
             let about = std::iter::once(own.feature.clone()).chain(own.of.iter().map(|(name, _)| name.clone())).collect();
             let level = if own.at_mean { ", of which (Intercept) is the level at the mean of the features" } else { "" };
             let finding = format!("the deviation of a task in {} {how} {}{level}", own.feature, combination(&own.of));
-            let meaning = "with the others held, no difference between tasks is seen in it beyond noise: correlations of 1 are printed, and intervals along this direction are too short";
+            let meaning = "with the others held, no difference between tasks is seen in it beyond noise: K is 0 along that direction, correlations may be printed as 1, and intervals along it are too short";
             say(
                 kind,
                 about,
