@@ -117,8 +117,7 @@ fn rows_of_the_fit_are_judged_without_themselves() {
     }
 }
 
-/// For counts and labels the cavity is near a fit of the other rows at the same hyperparameters: mean scores by it differ by little from those of E-steps without
-/// the row.
+/// Counts that are judged without themselves spread as new ones do; those that their forecasts have seen spread less.
 #[test]
 fn families_are_judged_without_the_row_too() {
     for inference in [Inference::Variational, Inference::Laplace] {
@@ -138,7 +137,7 @@ fn families_are_judged_without_the_row_too() {
     }
 }
 
-/// Held-out rows and rows of the fit, of Gaussian, count and label targets, of known tasks and new ones: p-values are uniform.
+/// Held-out rows and rows of the fit, of Gaussian, count and label targets: small p-values are as rare as they say, and of held-out rows all are uniform.
 #[test]
 fn where_the_model_holds_p_values_are_uniform() {
     const TABLES: u64 = 60;
@@ -163,12 +162,13 @@ fn where_the_model_holds_p_values_are_uniform() {
                 tasks.extend(check.tasks.iter().map(|own| own.p_value.unwrap()));
                 misfits += check.misfits();
             }
-            // Kolmogorov's .001 point is 1.95; p-values of a task are twice the smaller of two, capped, so only small ones are looked at.
+            // P-values of a task are twice the smaller of two, capped, so only small ones are looked at.
             let small = |values: &[f64]| values.iter().filter(|p| **p < 0.05).count() as f64 / values.len() as f64;
             let case = format!("{name}, held out {held_out}");
             assert!(small(&uniform) < 0.14, "{case}: {:.3}", small(&uniform));
             assert!(small(&tasks) < 0.075, "{case}: {:.3}", small(&tasks));
             assert!(misfits < 10, "{case}: {misfits}");
+            // Kolmogorov's .001 point.
             if held_out {
                 assert!(kolmogorov(uniform.clone()) < 1.95, "{case}: {:.2}", kolmogorov(uniform));
             }
