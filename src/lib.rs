@@ -23,6 +23,7 @@
 //! ```
 
 pub mod audit;
+pub mod check;
 pub mod cli;
 pub mod compare;
 pub mod csv;

@@ -185,13 +185,14 @@ pub fn targets(prior: &Prior, rows: &Rows, design: &Design, coordinates: &Coordi
     with_targets(prior, rows, design, coordinates, parameters, &noises, noise)
 }
 
-fn draw_parameters<R: Rng + ?Sized>(prior: &Prior, tasks: usize, d: usize, random: &mut R) -> Result<DMatrix<f64>> {
+pub(crate) fn draw_parameters<R: Rng + ?Sized>(prior: &Prior, tasks: usize, d: usize, random: &mut R) -> Result<DMatrix<f64>> {
     let Mean::Given(mean) = &prior.mean else {
         return Err(Error::Arguments("to simulate, give the prior a mean".into()));
     };
     let z = DMatrix::from_fn(tasks, prior.factor.ncols(), |_, _| normal(random));
     let mut whitened = match &prior.relatedness {
         // No T x T matrix of so many.
+        Relatedness::Identity => z.clone(),
         Relatedness::Graph(graph) if graph.len() == tasks && tasks > MOST_DENSE => draw_along(graph, z.clone())?,
         Relatedness::LowRank { loadings, uniquenesses } if loadings.nrows() == tasks && uniquenesses.len() == tasks => {
             let mut whitened = loadings * DMatrix::from_fn(loadings.ncols(), z.ncols(), |_, _| normal(random));

@@ -1,6 +1,7 @@
 //! The flags, each once (those of one subject are beside it).
 
 use super::audit::AuditArgs;
+use super::check::CheckArgs;
 use super::compare::CompareArgs;
 use super::edges::{EdgeArgs, EdgesArg};
 use super::evidence::EvidenceArgs;
@@ -68,6 +69,8 @@ pub(super) enum Command {
     Graph(GraphArgs),
     /// Who taught whom: donors of every task, what is left without them, where more rows would help most
     Audit(AuditArgs),
+    /// Whether a model can be believed: with rows, calibration, replicated data and tasks that do not fit; without, what is singular, unlike or influential
+    Check(CheckArgs),
     /// Draws a table from a prior, with the truth beside it
     Simulate(SimulateArgs),
 }

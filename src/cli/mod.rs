@@ -9,6 +9,7 @@ macro_rules! note {
 
 mod args;
 mod audit;
+mod check;
 mod compare;
 mod demo;
 mod edges;

@@ -2,6 +2,7 @@
 
 use super::args::{Cli, Command, DataArgs, FitArgs, Format, ModelArgs};
 use super::audit;
+use super::check;
 use super::compare;
 use super::demo;
 use super::edges;
@@ -47,6 +48,7 @@ pub(super) fn execute(cli: &Cli) -> Result<Output> {
         Command::Update(args) => transfer::update(args, cli.quiet, &progress).map(Output::from),
         Command::Graph(args) => graph::graph(args, cli.quiet, &progress).map(Output::from),
         Command::Audit(args) => audit::audit(args, cli.quiet).map(Output::from),
+        Command::Check(args) => check::check(args, cli.quiet, &progress).map(Output::from),
         Command::Simulate(args) => simulate::simulate(args, &progress).map(Output::from),
     }
 }

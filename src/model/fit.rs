@@ -16,8 +16,6 @@ use crate::prior::{Prior, TaskScales};
 use crate::structure::{CandidateRule, FeatureCovariance};
 use crate::tasks::{Coordinates, Rows, Tasks};
 use nalgebra::{DMatrix, DVector};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -462,30 +460,6 @@ impl Fit {
     /// the tasks carried, K and the noise variance held. None where edges were not sampled. [`Fit::graph`] has the likely ones.
     pub fn edge_probabilities(&self) -> Option<&TaskGraph> {
         self.edge_probabilities.as_ref()
-    }
-
-    /// `draws` joint posterior draws of all parameters (each T x d) given the hyperparameters, the same for the same seed. Intercepts of targets in
-    /// units of their own are what they are at the drawn slopes.
-    ///
-    /// # Errors
-    /// What [`Posterior::given`](crate::Posterior::given) refuses.
-    pub fn sample(&self, draws: usize, seed: u64) -> Result<Vec<DMatrix<f64>>> {
-        let mut random = ChaCha8Rng::seed_from_u64(seed);
-        self.with_posterior(|posterior| {
-            (0..draws)
-                .map(|_| {
-                    let mut draw = posterior.sample(&mut random)?;
-                    for t in 0..self.tasks.len() {
-                        if let Some((means, _)) = self.tasks.left_intercept(t, &self.coordinates) {
-                            draw[(t, 0)] -= draw.row(t).transpose().dot(&means);
-                        }
-                        let own = self.coordinates.of_task(t).parameters(&draw.row(t).transpose());
-                        draw.row_mut(t).copy_from(&own.transpose());
-                    }
-                    Ok(draw)
-                })
-                .collect()
-        })?
     }
 
     /// Fitted values x' w_t of rows of known tasks.

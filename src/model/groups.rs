@@ -1,6 +1,7 @@
 //! What a fit says of each group of tasks: its mean, and its family with what that learned.
 
 use super::Fit;
+use crate::error::{Error, Result};
 use crate::likelihood::{Family, family};
 use crate::linalg;
 use crate::posterior::Posterior;
@@ -19,6 +20,26 @@ impl Fit {
     /// The family of a group at no dispersion of the fit's.
     pub(super) fn plain_family(&self, group: usize) -> Option<Arc<dyn Family>> {
         family(self.families.get(group).unwrap_or(&self.family), &[]).filter(|_| self.inference.is_some())
+    }
+
+    /// The family of a row of a task, or of a new task of a group, at its dispersion; none for the Gaussian.
+    ///
+    /// # Errors
+    /// [`Error::Arguments`] for a family of a user's own.
+    pub(crate) fn family_of_row(&self, (number, group): (Option<usize>, usize)) -> Result<Option<Arc<dyn Family>>> {
+        if self.inference.is_none() {
+            return Ok(None);
+        }
+        let block = number.map_or_else(|| self.dispersion.common_block(group), |t| self.dispersion.block(t));
+        self.family_at(group, block).map(Some).ok_or_else(|| {
+            let name = self.families.get(group).unwrap_or(&self.family);
+            Error::Arguments(format!("'{name}' is no family of cognate's; make predictions from Fit::coefficients and Fit::covariance"))
+        })
+    }
+
+    /// Noise variance of a Gaussian row of weight 1 of a task, or of a new one, in fitted units.
+    pub(crate) fn noise_of_row(&self, number: Option<usize>) -> f64 {
+        number.map_or_else(|| self.dispersion.common_variance(), |t| self.dispersion.variance(t))
     }
 
     /// Name of the family of a task.

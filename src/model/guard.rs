@@ -85,7 +85,7 @@ impl Fit {
     }
 
     /// That fit and the number there of a detached task by name.
-    pub(super) fn detached_task(&self, task: &str) -> Option<(&Fit, usize)> {
+    pub(crate) fn detached_task(&self, task: &str) -> Option<(&Fit, usize)> {
         let is_detached = self.detached().iter().any(|own| own == task);
         let alone = self.alone().filter(|_| is_detached)?;
         Some((alone, alone.task_number(task)?))

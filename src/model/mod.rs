@@ -3,6 +3,7 @@
 mod clusters;
 mod components;
 mod criteria;
+mod draws;
 mod file;
 mod fit;
 mod groups;
@@ -17,6 +18,7 @@ mod null;
 mod predict;
 mod renewed;
 mod separation;
+mod singular;
 mod sites;
 mod unseen;
 mod variance_test;

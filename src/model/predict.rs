@@ -326,15 +326,15 @@ impl Fit {
         Err(Error::Shape { what: format!("a row of task '{task}'"), found: x.len(), expected: columns })
     }
 
-    /// At a linear predictor of that mean and variance.
-    fn forecast_at(
+    /// At a linear predictor of that mean and variance, in fitted coordinates and without the offset.
+    pub(crate) fn forecast_at(
         &self,
         (number, group): (Option<usize>, usize),
         (centre, spread): (f64, f64),
         (weight, offset): (f64, f64),
     ) -> Result<Forecast> {
-        let block = number.map_or_else(|| self.dispersion.common_block(group), |t| self.dispersion.block(t));
         if self.inference.is_none() {
+            let block = number.map_or_else(|| self.dispersion.common_block(group), |t| self.dispersion.block(t));
             let expected = self.carried.average.as_ref().filter(|_| number.is_some() || !self.dispersion.is_each()).and_then(|average| {
                 let own = if self.dispersion.is_each() { number.unwrap_or(0) } else { 0 };
                 average.dispersion.get(own).copied()
@@ -344,10 +344,7 @@ impl Fit {
             let sd = (spread.max(0.0) + noise / weight).sqrt() * unit.scale;
             return Ok(Forecast(Kind::Normal { mean: unit.centre + unit.scale * centre + offset, sd }));
         }
-        let family = self.family_at(group, block).ok_or_else(|| {
-            let name = self.families.get(group).unwrap_or(&self.family);
-            Error::Arguments(format!("'{name}' is no family of cognate's; make predictions from Fit::coefficients and Fit::covariance"))
-        })?;
+        let family = self.family_of_row((number, group))?.expect("a fit with inference has families");
         Ok(Forecast(Kind::Family(Outlook { family, weight, mean: centre + offset, sd: spread.max(0.0).sqrt() })))
     }
 }

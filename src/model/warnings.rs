@@ -80,6 +80,9 @@ impl Fit {
             let which = if self.prior.mixture.is_some() { "between tasks of a cluster" } else { "between tasks" };
             warnings.push(format!("no variation {which} (variance 0) in: {}", zero.join(", ")));
         }
+        if self.has_combinations() {
+            warnings.push("tasks differ along fewer directions than features vary; 'cognate check MODEL' says which".into());
+        }
         warnings
     }
 
@@ -122,21 +125,5 @@ impl Fit {
         if !found.converged {
             self.warnings.push(format!("the Gaussian in the place of the posterior still moves after {} steps", found.steps));
         }
-    }
-
-    /// Varying features whose variance between tasks was estimated as 0.
-    fn singular_features(&self) -> Vec<&str> {
-        let covariance = self.prior.feature_covariance();
-        let largest = covariance.diagonal().amax();
-        if !self.prior.relatedness.varies() {
-            return Vec::new();
-        }
-        self.prior
-            .varying
-            .iter()
-            .enumerate()
-            .filter(|(k, _)| covariance[(*k, *k)] <= 1e-9 * largest)
-            .map(|(_, feature)| self.tasks.design().features()[*feature].as_str())
-            .collect()
     }
 }

@@ -1,8 +1,10 @@
 //! A fit for people and for programs: one page of text, or JSON.
 
 mod audit;
+mod check;
 mod clusters;
 mod compare;
+mod examination;
 mod json;
 mod kernel;
 mod loadings;
@@ -13,8 +15,10 @@ mod update;
 use crate::graph::TaskGraph;
 
 pub(crate) use audit::{explanation_text, lesson_text, overview_text};
+pub(crate) use check::check_text;
 pub(crate) use compare::guard_text;
 pub use compare::{comparison_text, curves_text};
+pub(crate) use examination::examination_text;
 pub(crate) use json::{Truth, tested_json, truth_json};
 pub use json::{fit_json, graph_json, null_json};
 pub(crate) use loadings::loadings_text;

@@ -123,6 +123,17 @@ impl Tasks {
             && (self.group.is_empty() || self.group.len() == tasks && self.group.iter().all(|own| *own < self.groups.len()))
     }
 
+    /// Whether a task has the sums of a task of others, to rounding, and so as good as certainly its rows.
+    pub(crate) fn has_rows_of(&self, task: usize, others: &Tasks, number: usize) -> bool {
+        const ROUNDING: f64 = 1e-8;
+        let (own, other) = (&self.statistics[task], others.about(number, self.shift(task)));
+        let near = |i: usize, j: usize| {
+            let scale = (own.cross(i, i) * own.cross(j, j)).sqrt();
+            (own.cross(i, j) - other.cross(i, j)).abs() <= ROUNDING * scale
+        };
+        own.rows() == other.rows() && (0..self.design.columns() + 2).all(|i| (0..=i).all(|j| near(i, j)))
+    }
+
     /// These tasks with the rows of others, which have these numbers among them, whatever their names.
     pub(crate) fn with_rows_of(&self, others: &Tasks, numbers: &[usize]) -> Tasks {
         let mut all = Tasks { rows: None, ..self.clone() };
@@ -130,6 +141,20 @@ impl Tasks {
             all.statistics[*own] = &all.statistics[*own] + &others.about(t, self.shift(*own));
         }
         all
+    }
+
+    /// Some of these tasks, without their rows.
+    pub(crate) fn of_tasks(&self, tasks: &[usize]) -> Tasks {
+        let names: Vec<String> = tasks.iter().map(|t| self.names[*t].clone()).collect();
+        Tasks {
+            shift: tasks.iter().flat_map(|t| self.shift(*t)).copied().collect(),
+            statistics: tasks.iter().map(|t| self.statistics[*t].clone()).collect(),
+            group: tasks.iter().filter_map(|t| self.group.get(*t)).copied().collect(),
+            alike: self.alike.iter().filter(|name| names.contains(name)).cloned().collect(),
+            rows: None,
+            names,
+            ..self.clone()
+        }
     }
 
     /// These tasks without any row.

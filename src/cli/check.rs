@@ -1,0 +1,167 @@
+//! Whether a model can be believed: `cognate check`.
+
+use super::audit::AuditFormat;
+use super::progress::Progress;
+use super::run::{check_output, csv_text, json, source_name};
+use crate::check::{Check, Examination, OutlyingTask};
+use crate::csv::{self, Query, Schema};
+use crate::error::{Error, Result};
+use crate::model::{Fit, write_whole};
+use crate::report;
+use crate::tasks::Rows;
+use clap::Args;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// Model file
+    pub model: PathBuf,
+    /// CSV table of rows with targets, of the fit or held out (.gz too; - for stdin); without one, what the model file alone tells
+    pub data: Option<PathBuf>,
+    /// How many replications of the rows are drawn (0: none)
+    #[arg(long, default_value_t = 200)]
+    pub draws: usize,
+    /// Seed of what is drawn
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Output format: csv has a line a task
+    #[arg(long, value_enum, default_value_t = AuditFormat::Text)]
+    pub format: AuditFormat,
+    /// File to write instead of stdout
+    #[arg(short, long)]
+    pub output: Option<PathBuf>,
+}
+
+pub(super) fn check(args: &CheckArgs, quiet: bool, progress: &Progress) -> Result<String> {
+    let read: Vec<&Path> = std::iter::once(&args.model).chain(&args.data).map(PathBuf::as_path).collect();
+    check_output(args.output.as_deref(), &read)?;
+    let (fit, schema): (Fit, Schema) = Fit::load_with(&args.model)?;
+    let text = match &args.data {
+        Some(data) => of_rows(args, (&fit, &schema, data), quiet, progress)?,
+        None => {
+            let examination = fit.examination(args.seed)?;
+            match args.format {
+                AuditFormat::Text => report::examination_text(&examination, &fit),
+                AuditFormat::Csv => examination_csv(&examination)?,
+                AuditFormat::Json => as_json(&examination)?,
+            }
+        }
+    };
+    match &args.output {
+        None => Ok(text),
+        Some(path) => write_whole(path, text.as_bytes()).map(|()| String::new()),
+    }
+}
+
+fn as_json(value: &impl serde::Serialize) -> Result<String> {
+    Ok(json(&serde_json::to_value(value).map_err(|error| Error::Arguments(error.to_string()))?))
+}
+
+fn of_rows(args: &CheckArgs, (fit, schema, data): (&Fit, &Schema, &Path), quiet: bool, progress: &Progress) -> Result<String> {
+    let source = source_name(data);
+    let queries = csv::read_queries(progress.watch(csv::open_columns(data, Some(&schema.needed()))?), &source, schema)?;
+    let (with_target, without): (Vec<&Query>, Vec<&Query>) = queries.iter().partition(|query| query.target.is_some());
+    if with_target.is_empty() {
+        let trials = schema.trials.as_ref().map_or(String::new(), |trials| format!(" (or '{trials}', of which it counts successes)"));
+        let problem = match queries.is_empty() {
+            true => format!("{source} has no rows; give at least one with a target"),
+            false => {
+                format!("no row has a target: column '{}'{trials} is absent or empty; give rows whose targets are known", schema.target)
+            }
+        };
+        return Err(Error::Arguments(problem));
+    }
+    if !without.is_empty() && !quiet {
+        note!("cognate: {} rows without a target left out", without.len());
+    }
+    let design = fit.tasks().design();
+    let mut rows = Rows::new(&schema.target, &design.features()[usize::from(design.has_intercept())..]);
+    let in_table = |error: Error| match error {
+        Error::BadTarget { row, value, problem, .. } => {
+            let query = with_target[row as usize - 1];
+            let column = if schema.targets.is_empty() { &schema.target } else { &query.task };
+            Error::BadTarget { row: query.row, column: column.clone(), value, problem }
+        }
+        Error::TooLargeValue { row, column, value } => Error::TooLargeValue { row: with_target[row as usize - 1].row, column, value },
+        Error::BadWeight { row, column, value } => Error::BadWeight { row: with_target[row as usize - 1].row, column, value },
+        other => other,
+    };
+    for query in &with_target {
+        let target = query.target.expect("these have one");
+        rows.push_with_offset(&query.task, &query.x, target, query.weight, query.offset).map_err(in_table)?;
+        if let Some(family) = &query.family {
+            rows.set_group(&query.task, family)?;
+        }
+    }
+    let check = fit.check(&rows, args.draws, args.seed).map_err(in_table)?;
+    match args.format {
+        AuditFormat::Text => Ok(report::check_text(&check, fit)),
+        AuditFormat::Csv => tasks_csv(&check),
+        AuditFormat::Json => as_json(&check),
+    }
+}
+
+fn optional<T: ToString>(value: Option<T>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+/// A line a task, those that fit worst first.
+fn tasks_csv(check: &Check) -> Result<String> {
+    const HEADER: [&str; 13] =
+        ["task", "rows", "known", "fitted", "mean", "mean_se", "z", "spread", "spread_low", "spread_high", "beyond", "p_value", "q_value"];
+    let records = check.tasks.iter().map(|own| {
+        vec![
+            own.task.clone(),
+            own.rows.to_string(),
+            own.known.to_string(),
+            own.fitted.to_string(),
+            own.mean.to_string(),
+            own.mean_se.to_string(),
+            optional(own.z),
+            optional(own.spread),
+            optional(own.spread_interval.map(|(low, _)| low)),
+            optional(own.spread_interval.map(|(_, high)| high)),
+            own.beyond.to_string(),
+            optional(own.p_value),
+            optional(own.q_value),
+        ]
+    });
+    csv_text(std::iter::once(HEADER.map(String::from).to_vec()).chain(records))
+}
+
+/// A line a task, the most influential first where that is known.
+fn examination_csv(examination: &Examination) -> Result<String> {
+    let mut header: Vec<String> =
+        ["task", "distance", "directions", "p_value", "q_value", "farthest", "farthest_z"].map(String::from).to_vec();
+    let influence = examination.influence.as_ref();
+    let outlying: &[OutlyingTask] = examination.outlying.as_ref().map_or(&[], |own| &own.tasks);
+    let by_name: HashMap<&str, &OutlyingTask> = outlying.iter().map(|own| (own.task.as_str(), own)).collect();
+    if let Some(influence) = influence {
+        header.extend(["on_variances", "on_mean", "on_relatedness"].map(String::from));
+        header.extend(influence.names.iter().map(|name| format!("change of {name}")));
+    }
+    let known = |own: Option<&&OutlyingTask>| {
+        vec![
+            optional(own.map(|own| own.distance)),
+            optional(own.map(|own| own.directions)),
+            optional(own.map(|own| own.p_value)),
+            optional(own.map(|own| own.q_value)),
+            own.map(|own| own.farthest.clone()).unwrap_or_default(),
+            optional(own.map(|own| own.farthest_z)),
+        ]
+    };
+    let records: Vec<Vec<String>> = match influence {
+        None => outlying.iter().map(|own| [vec![own.task.clone()], known(Some(&own))].concat()).collect(),
+        Some(influence) => influence
+            .tasks
+            .iter()
+            .map(|own| {
+                let moved = vec![own.on_variances.to_string(), own.on_mean.to_string(), optional(own.on_relatedness)];
+                let changes = own.changes.iter().map(f64::to_string).collect();
+                [vec![own.task.clone()], known(by_name.get(own.task.as_str())), moved, changes].concat()
+            })
+            .collect(),
+    };
+    csv_text(std::iter::once(header).chain(records))
+}
