@@ -7,7 +7,7 @@ use super::refit::refit;
 use super::spike_slab::{Beliefs, SpikeSlab};
 use crate::error::Result;
 use crate::graph::{Edge, TaskGraph};
-use crate::posterior::{Gibbs, Posterior};
+use crate::posterior::{Gibbs, Posterior, TaskPrecision};
 use nalgebra::{DMatrix, DVector};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -87,7 +87,7 @@ pub(crate) fn sample(
     let mut drawn: BTreeMap<(usize, usize), Vec<f64>> = BTreeMap::new();
     let burn_in = settings.sweeps / 2;
     for sweep in 0..burn_in + settings.sweeps {
-        chain.sweep(&omega, &mut random)?;
+        chain.sweep(TaskPrecision::Along(&omega), &mut random)?;
         chain.check()?;
         let own = TaskMoments::of_columns(chain.deviations());
         match &mut step {

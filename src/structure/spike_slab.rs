@@ -181,7 +181,7 @@ fn moment_positive(location: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::posterior::{Gibbs, Posterior};
+    use crate::posterior::{Gibbs, Posterior, TaskPrecision};
     use crate::prior::{Mean, Prior, Relatedness};
     use crate::quadratic::{Quadratic, Quadratics};
     use rand::SeedableRng;
@@ -258,7 +258,7 @@ mod tests {
             let truth = summaries(&omega, slab);
             let (mut below, mut tied) = ([0usize; 5], [0usize; 5]);
             for sweep in 1..=(KEPT + 3) * THIN {
-                chain.sweep(&TaskGraph::of_precision(&names(), sampler.omega()), &mut random).unwrap();
+                chain.sweep(TaskPrecision::Dense(sampler.omega()), &mut random).unwrap();
                 let moment = chain.deviations().transpose() * chain.deviations();
                 sampler.sweep(&TaskMoments::Matrix(moment), DIRECTIONS as f64, &mut random);
                 if sweep > 3 * THIN && sweep.is_multiple_of(THIN) {
