@@ -9,6 +9,7 @@ use super::guard::GuardArgs;
 use super::intervals::UncertaintyArgs;
 use super::known::KnownArgs;
 use super::predict::{PredictArgs, TasksArgs};
+use super::relatedness::RelatednessArgs;
 use super::shape::ShapeArgs;
 use super::simulate::SimulateArgs;
 use super::statistics::{StatisticsArgs, SumArgs};
@@ -68,6 +69,8 @@ pub(super) enum Command {
     Graph(GraphArgs),
     /// Who taught whom: donors of every task, what is left without them, where more rows would help most
     Audit(AuditArgs),
+    /// How related tasks are and how sure that is: intervals of correlations, how much of their parameters tasks share
+    Relatedness(RelatednessArgs),
     /// Draws a table from a prior, with the truth beside it
     Simulate(SimulateArgs),
 }

@@ -19,6 +19,7 @@ mod intervals;
 mod known;
 mod predict;
 mod progress;
+mod relatedness;
 mod run;
 mod shape;
 mod simulate;

@@ -9,6 +9,7 @@ use super::graph;
 use super::guard::{self, Guarded};
 use super::predict;
 use super::progress::Progress;
+use super::relatedness;
 use super::simulate;
 use super::statistics;
 use super::summaries;
@@ -47,6 +48,7 @@ pub(super) fn execute(cli: &Cli) -> Result<Output> {
         Command::Update(args) => transfer::update(args, cli.quiet, &progress).map(Output::from),
         Command::Graph(args) => graph::graph(args, cli.quiet, &progress).map(Output::from),
         Command::Audit(args) => audit::audit(args, cli.quiet).map(Output::from),
+        Command::Relatedness(args) => relatedness::relatedness(args, cli.quiet).map(Output::from),
         Command::Simulate(args) => simulate::simulate(args, &progress).map(Output::from),
     }
 }

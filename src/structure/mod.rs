@@ -3,6 +3,7 @@
 mod alone;
 mod candidates;
 mod clusters;
+mod correlations;
 mod edges;
 mod exchangeable;
 mod factor;
@@ -22,9 +23,11 @@ mod robust;
 mod rungs;
 mod spike_slab;
 mod strength;
+mod wishart;
 
 pub use candidates::CandidateRule;
 pub use clusters::Clusters;
+pub(crate) use correlations::{CorrelationDraws, mean_and_variance};
 pub use exchangeable::Exchangeable;
 pub use factor::Factor;
 pub use feature_covariance::FeatureCovariance;
@@ -37,6 +40,7 @@ pub use nodewise::edge_scores;
 pub use pooled::Pooled;
 pub use robust::Robust;
 pub use rungs::{ALL, arguments, is_worth_trying, rungs};
+pub(crate) use wishart::full_draws;
 
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;
