@@ -9,7 +9,7 @@ use super::guard::GuardArgs;
 use super::intervals::UncertaintyArgs;
 use super::known::KnownArgs;
 use super::predict::{PredictArgs, TasksArgs};
-use super::relatedness::RelatednessArgs;
+use super::relatedness::{RelatednessArgs, StabilityArgs};
 use super::shape::ShapeArgs;
 use super::simulate::SimulateArgs;
 use super::statistics::{StatisticsArgs, SumArgs};
@@ -256,6 +256,8 @@ pub(super) struct FitArgs {
     pub evidence: EvidenceArgs,
     #[command(flatten)]
     pub guard: GuardArgs,
+    #[command(flatten)]
+    pub stability: StabilityArgs,
     /// File to save the model in
     #[arg(long = "model", value_name = "FILE")]
     pub save: Option<PathBuf>,

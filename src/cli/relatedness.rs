@@ -32,6 +32,14 @@ pub(super) struct RelatednessArgs {
     pub output: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct StabilityArgs {
+    /// How far relations move in refits without each of so many parts of the rows (5), and where edges or starts are drawn with other seeds; for structures that
+    /// learn them (clusters, factor, graph, full, kernel)
+    #[arg(long, value_name = "PARTS", num_args = 0..=1, require_equals = true, default_missing_value = "5", conflicts_with_all = ["guard", "summaries"])]
+    pub stability: Option<usize>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub(super) enum RelatednessFormat {
     Text,

@@ -82,7 +82,7 @@ pub(super) fn with_rows(rows: Rows, design: &Design) -> Result<Tasks> {
 }
 
 /// A fold for every row, equally often within each task; none for a task's only row. Rows of one unit are in one fold.
-pub(super) fn stratified(rows: &Rows, folds: usize, seed: u64) -> Vec<Option<usize>> {
+pub(crate) fn stratified(rows: &Rows, folds: usize, seed: u64) -> Vec<Option<usize>> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     if !rows.units().is_empty() {
         let mut order: Vec<usize> = (0..rows.units().len()).collect();

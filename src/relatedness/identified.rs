@@ -56,6 +56,15 @@ pub(super) fn notes(fit: &Fit, relations: &Relations) -> Vec<String> {
             fit.with_posterior(|own| own.related().effective_directions()).unwrap_or(f64::NAN)
         ));
     }
+    if let Some(visibility) = fit.visibility().filter(|_| relations.source == Source::Sampled) {
+        notes.push(match visibility.half {
+            None => format!("{:.1} effective directions are too few to see any relation", visibility.effective_directions),
+            Some(half) => format!(
+                "a correlation of {half:.2} would have been seen half the time ({:.1} effective directions)",
+                visibility.effective_directions
+            ),
+        });
+    }
     let features = fit.tasks().design().len();
     let saturated = (0..tasks).filter(|t| fit.tasks().statistics(*t).rows() <= features as u64).count();
     if 2 * saturated > tasks && !fit.tasks().are_estimates() && relations.source == Source::Sampled {

@@ -3,9 +3,11 @@
 mod identified;
 mod pair;
 mod sharing;
+mod stability;
 
 pub use pair::Pair;
 pub use sharing::Sharing;
+pub use stability::{Moved, MovedPair, Stability, stability};
 
 use crate::error::{Error, Result};
 use crate::model::Fit;

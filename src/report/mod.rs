@@ -19,7 +19,7 @@ pub use compare::{comparison_text, curves_text};
 pub(crate) use json::{Truth, tested_json, truth_json};
 pub use json::{fit_json, graph_json, null_json};
 pub(crate) use loadings::loadings_text;
-pub(crate) use relatedness::relations_text;
+pub(crate) use relatedness::{relations_text, stability_text};
 pub use scores::scores_text;
 pub(crate) use text::{SHOWN, communities_text, variance_tests_text};
 pub use text::{counted, edge_text, null_name, null_text, visibility_text};

@@ -2,7 +2,7 @@
 
 use super::counted;
 use super::text::{SHOWN, figure};
-use crate::relatedness::{Pair, Relations, Source};
+use crate::relatedness::{Moved, Pair, Relations, Source, Stability};
 use std::fmt::Write;
 
 fn two(value: Option<f64>) -> String {
@@ -47,8 +47,7 @@ pub(crate) fn relations_text(relations: &Relations) -> String {
         features => {
             let _ = writeln!(
                 text,
-                "Shared: of the features ({} vary) with a sure sign in either task, the part in which both have the same sign and are within a factor of two",
-                counted(features, "feature")
+                "Shared: of the features with a sure sign in either task ({features} vary), the part in which both have the same sign and are within a factor of two"
             );
         }
     }
@@ -100,4 +99,41 @@ fn first_column(relations: &Relations) -> &'static str {
 fn figure_of_level(level: f64) -> String {
     let text = format!("{:.3}", 100.0 * level);
     text.trim_end_matches('0').trim_end_matches('.').to_string()
+}
+
+/// How far relations move, after a fit.
+pub(crate) fn stability_text(stability: &Stability) -> String {
+    let mut text = format!("\nStability of the relations, in refits without each of {} parts of the rows:\n", stability.parts);
+    write_moved(&stability.rows, true, &mut text);
+    if let Some(seeds) = &stability.seeds {
+        let _ = writeln!(text, "  and in {} to all rows with other seeds:", counted(seeds.refits, "refit"));
+        write_moved(seeds, false, &mut text);
+    }
+    text
+}
+
+fn write_moved(moved: &Moved, with_pairs: bool, text: &mut String) {
+    if let (Some(mean), Some(lowest)) = (moved.adjusted_rand, moved.lowest_rand) {
+        let _ = writeln!(
+            text,
+            "  adjusted Rand index of the clusters with those of the fit: mean {mean:.2}, lowest {lowest:.2} (1: the same, 0: by chance)"
+        );
+    }
+    if let (Some(edges), Some(kept), Some(new)) = (moved.edges, moved.edges_kept, moved.edges_new) {
+        let _ = writeln!(text, "  {kept:.1} of {} found again on average, and {new:.1} others", counted(edges, "edge"));
+    }
+    if let (Some(by), Some(size)) = (moved.moved, moved.size) {
+        let _ = writeln!(text, "  correlations move by {by:.3} where they are {size:.3} (root mean squares over pairs)");
+    }
+    if with_pairs && !moved.pairs.is_empty() {
+        let shown = || moved.pairs.iter().take(SHOWN);
+        let width = shown().map(|own| own.first.chars().count() + own.second.chars().count() + 4).max().unwrap_or(0);
+        for own in shown() {
+            let names = format!("{} -- {}", own.first, own.second);
+            let _ = writeln!(text, "  {names:<width$}  {:>5.2}  ({:.2} to {:.2})", own.correlation, own.low, own.high);
+        }
+        if moved.pairs.len() > SHOWN {
+            let _ = writeln!(text, "  ... and {} more (--format json has them)", moved.pairs.len() - SHOWN);
+        }
+    }
 }

@@ -85,16 +85,6 @@ impl CorrelationDraws {
         }
     }
 
-    /// Forgets the draws.
-    pub(crate) fn clear(&mut self) {
-        self.values.clear();
-    }
-
-    /// Mean square over all draws and pairs.
-    pub(crate) fn mean_square(&self) -> f64 {
-        self.values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>() / self.values.len().max(1) as f64
-    }
-
     /// Adds the draws of another chain.
     pub(crate) fn append(&mut self, mut other: CorrelationDraws) {
         self.values.append(&mut other.values);

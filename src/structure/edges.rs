@@ -139,9 +139,6 @@ pub(crate) fn sample(
             graph.connect_uncertain(s, t, edge);
         }
     }
-    if let (Some(kept), Step::Exact(sampler)) = (kept, &step) {
-        *kept = kept.clone().with_prior_variance(sampler.prior_variance(start, &mut random)?);
-    }
     let expected_edges = probabilities.iter().sum::<f64>() / settings.sweeps as f64;
     Ok(Sampled { graph, expected_edges, moments: moments.mean() })
 }

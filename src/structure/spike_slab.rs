@@ -1,10 +1,9 @@
 //! The posterior of a sparse precision matrix under spike and slab, exactly: a Gibbs sampler, column by column.
 
 use super::candidates::Candidates;
-use super::correlations::{CorrelationDraws, mean_and_variance};
+use super::correlations::CorrelationDraws;
 use super::inverse::Inverse;
 use super::moments::TaskMoments;
-use crate::error::Result;
 use crate::graph::TaskGraph;
 use crate::linalg::{self, normal};
 use nalgebra::DMatrix;
@@ -33,9 +32,6 @@ const SLAB_SHAPE: f64 = 5.0;
 
 /// Scale of the slab's prior, whose mean is .1: elements of about .45, the mode of M.
 const SLAB_SCALE: f64 = 0.4;
-
-/// Draws from the beliefs alone.
-const PRIOR_DRAWS: usize = 400;
 
 /// Sweeps between two fresh inversions of Omega, which bound the growth of rounding.
 const REFRESH: usize = 20;
@@ -85,24 +81,6 @@ impl SpikeSlab {
     pub(crate) fn keep(&self, draws: &mut CorrelationDraws) {
         let diagonal: Vec<f64> = (0..self.omega.nrows()).map(|t| self.sigma.diagonal(t)).collect();
         draws.push(&diagonal, &|t| self.sigma.column(t));
-    }
-
-    /// Variance of a correlation before the data, about 0, the mean of all pairs: sweeps without directions are draws from the beliefs.
-    pub(crate) fn prior_variance<R: Rng + ?Sized>(&self, like: &TaskGraph, random: &mut R) -> Result<f64> {
-        let tasks = self.omega.nrows();
-        let mut alone = SpikeSlab::new(&like.without_edges(), self.candidates.clone(), self.beliefs.clone());
-        let nothing = TaskMoments::Matrix(DMatrix::zeros(tasks, tasks));
-        let mut draws = CorrelationDraws::new(tasks, None, 1)?;
-        let mut squares = Vec::with_capacity(PRIOR_DRAWS);
-        for sweep in 0..PRIOR_DRAWS + PRIOR_DRAWS / 4 {
-            alone.sweep(&nothing, 0.0, random);
-            if sweep >= PRIOR_DRAWS / 4 {
-                draws.clear();
-                alone.keep(&mut draws);
-                squares.push(draws.mean_square());
-            }
-        }
-        Ok(mean_and_variance(&squares).0)
     }
 
     /// One sweep over all columns, the rate and the slab given the second moments of `directions` independent draws from
