@@ -47,7 +47,7 @@ fn main() -> cognate::Result<()> {
         "Sigma", "tasks", "features", "noise", "80 %", "length", "95 %", "length", "worth"
     );
     for kind in ["prior, strength given", "prior, strength learned", "unrelated", "blocks", "graph"] {
-        for (tasks, features, noise) in [(10, 20, 1.0), (10, 20, 4.0), (20, 10, 2.0), (20, 60, 2.0)] {
+        for (tasks, features, noise) in [(10, 20, 1.0), (10, 20, 4.0), (20, 10, 2.0), (20, 30, 1.0)] {
             let (mut held, mut length, mut pairs, mut worth) = ([0usize; 2], [0.0; 2], 0usize, 0.0);
             for seed in 0..tables {
                 let (relatedness, structure) = truth(kind, tasks, seed)?;

@@ -222,7 +222,7 @@ fn sharing_of_unrelated_tasks_is_an_integral() {
 /// Whatever the structure: sharing is there, and correlations are drawn, given or assumed.
 #[test]
 fn every_structure_says_what_it_knows() {
-    let rows = related(9, 5, 40, 0.7, Layout::Hubs, 4);
+    let rows = related(9, 5, 40, 0.7, Layout::Chain, 4);
     let tasks = rows.tasks(&design(&rows));
     let of = |fit: &Fit| Relations::of(fit, &Options { draws: Some(200), ..Options::default() }).unwrap();
     let exchangeable = of(&Model::new(Gaussian::default(), Exchangeable::new(SCALAR)).fit(&tasks).unwrap());
