@@ -45,12 +45,11 @@ fn full_of(summaries: &Summaries, strength: f64, zero: bool) -> Fit {
     Model::new(Gaussian { noise: Noise::Known }, structure).zero_mean(zero).fit(&summaries.tasks()).unwrap()
 }
 
-/// Sigma^-1 and the variance of K at the scale at which the prior of Sigma is about I.
-fn at_the_scale_of_the_prior(fit: &Fit) -> (DMatrix<f64>, f64) {
-    let tasks = fit.tasks().len();
-    let omega = fit.prior().relatedness.covariance(tasks).unwrap().try_inverse().unwrap();
-    let scale = omega.trace() / tasks as f64;
-    (omega / scale, fit.prior().feature_covariance()[(0, 0)] / scale)
+/// The scale kappa of Sigma ~ inverse-Wishart(kappa nu I, nu + T + 1) given Sigma, flat as a standard deviation.
+fn drawn_scale(omega: &DMatrix<f64>, strength: i32, random: &mut ChaCha8Rng) -> f64 {
+    let (tasks, strength) = (omega.nrows() as f64, f64::from(strength));
+    let shape = 0.5 * (tasks * (strength + tasks + 1.0) + 1.0);
+    rand_distr::Gamma::new(shape, 2.0 / (strength * omega.trace())).unwrap().sample(random)
 }
 
 /// Sigma ~ inverse-Wishart(about, freedom), its inverse a sum of squares of normal vectors.
@@ -84,7 +83,7 @@ fn is_near(own: &Pair, expected: [f64; 4], far: f64) {
     }
 }
 
-/// Parameters known all but exactly leave of the sampler the conjugate law, inverse-Wishart(nu I + B'B, nu + T + 1 + r).
+/// Parameters known all but exactly leave of the sampler the conjugate law, inverse-Wishart(kappa nu I + B'B, nu + T + 1 + r), and the scale kappa, drawn here given Sigma.
 #[test]
 fn without_noise_draws_have_the_conjugate_law() {
     let (tasks, features, strength) = (4, 6, 6);
@@ -93,11 +92,15 @@ fn without_noise_draws_have_the_conjugate_law() {
     let relations = Relations::of(&fit, &Options { draws: Some(8_000), ..Options::default() }).unwrap();
     assert!(relations.effective_draws.unwrap() > 4_000.0);
     assert!((relations.prior_sd.unwrap() - (f64::from(strength) + 3.0).sqrt().recip()).abs() < 1e-12);
-    let (_, variance) = at_the_scale_of_the_prior(&fit);
-    let about = &estimates * estimates.transpose() / variance + DMatrix::identity(tasks, tasks) * f64::from(strength);
     let mut random = ChaCha8Rng::seed_from_u64(9);
-    let sigmas: Vec<DMatrix<f64>> =
-        (0..20_000).map(|_| inverse_wishart(&about, strength as usize + tasks + 1 + features, &mut random)).collect();
+    let mut scale = 1.0;
+    let mut sigmas: Vec<DMatrix<f64>> = Vec::new();
+    for _ in 0..40_000 {
+        let about = &estimates * estimates.transpose() + DMatrix::identity(tasks, tasks) * (scale * f64::from(strength));
+        let sigma = inverse_wishart(&about, strength as usize + tasks + 1 + features, &mut random);
+        scale = drawn_scale(&sigma.clone().try_inverse().unwrap(), strength, &mut random);
+        sigmas.push(sigma);
+    }
     for (s, t) in [(0, 1), (0, 2), (1, 3), (2, 3)] {
         let mut values: Vec<f64> = sigmas.iter().map(|sigma| correlation(sigma, s, t)).collect();
         is_near(pair(&relations, s, t), summary(&mut values), 0.012);
@@ -112,33 +115,34 @@ fn with_noise_and_a_flat_mean_draws_are_those_of_another_chain() {
     let (estimates, summaries) = estimates(tasks, features, &errors);
     let fit = full_of(&summaries, f64::from(strength), false);
     let relations = Relations::of(&fit, &Options { draws: Some(8_000), ..Options::default() }).unwrap();
-    let (mut omega, variance) = at_the_scale_of_the_prior(&fit);
+    let (mut omega, mut scale) = (DMatrix::identity(tasks, tasks), 1.0);
     let own = DVector::from_fn(tasks, |t, _| errors(t).powi(-2));
     let mut random = ChaCha8Rng::seed_from_u64(3);
     let mut values = vec![Vec::new(); 6];
     let pairs = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)];
     for sweep in 0..60_000 {
         let mut precision = DMatrix::zeros(tasks + 1, tasks + 1);
-        precision.view_mut((0, 0), (tasks, tasks)).copy_from(&(&omega / variance + DMatrix::from_diagonal(&own)));
+        precision.view_mut((0, 0), (tasks, tasks)).copy_from(&(&omega + DMatrix::from_diagonal(&own)));
         for t in 0..tasks {
             (precision[(t, tasks)], precision[(tasks, t)]) = (own[t], own[t]);
         }
         precision[(tasks, tasks)] = own.sum();
         let root = precision.cholesky().unwrap();
-        let mut about = DMatrix::identity(tasks, tasks) * f64::from(strength);
+        let mut about = DMatrix::identity(tasks, tasks) * (scale * f64::from(strength));
         for j in 0..features {
             let pulls = own.component_mul(&estimates.column(j));
             let right = DVector::from_fn(tasks + 1, |t, _| if t < tasks { pulls[t] } else { pulls.sum() });
             let noise = DVector::from_fn(tasks + 1, |_, _| normal(&mut random));
             let drawn = root.solve(&right) + root.l().transpose().solve_upper_triangular(&noise).unwrap();
             let u = drawn.rows(0, tasks);
-            about += u * u.transpose() / variance;
+            about += u * u.transpose();
         }
         let sigma = inverse_wishart(&about, strength as usize + tasks + 1 + features, &mut random);
         if sweep >= 500 {
             pairs.iter().zip(&mut values).for_each(|((s, t), values)| values.push(correlation(&sigma, *s, *t)));
         }
         omega = sigma.try_inverse().unwrap();
+        scale = drawn_scale(&omega, strength, &mut random);
     }
     for ((s, t), values) in pairs.iter().zip(&mut values) {
         is_near(pair(&relations, *s, *t), summary(values), 0.025);

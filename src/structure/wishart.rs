@@ -7,7 +7,7 @@ use crate::posterior::{Gibbs, Posterior, TaskPrecision};
 use crate::prior::{Prior, Relatedness};
 use crate::quadratic::Quadratics;
 use nalgebra::DMatrix;
-use rand::{Rng, SeedableRng};
+use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{ChiSquared, Distribution};
 use rayon::prelude::*;
@@ -19,12 +19,16 @@ const CHAINS: usize = 4;
 const WORK: usize = 4_000_000;
 const MOST_SWEEPS: usize = 10;
 
-/// `draws` draws of the correlations of Sigma given K and the noise, by a Gibbs sampler over (the mean, the parameters, Sigma).
+/// `draws` draws of the correlations of Sigma given K up to its scale, and the noise, by a Gibbs sampler over (the mean, the parameters, that scale, Sigma).
 ///
 /// The prior is the one under which the structure full is fitted: exp(-nu/2 (log |Sigma| + tr Sigma^-1)) is, as a density of the elements of Omega = Sigma^-1, a
-/// Wishart one, so that Sigma ~ inverse-Wishart(nu I, nu + T + 1), a correlation has the density (1 - R^2)^(nu/2) before the data and Sigma, given the whitened
-/// parameters B of r directions, is inverse-Wishart(nu I + B'B, nu + T + 1 + r), whose mean is the M-step of the fit. The parameters are drawn task by task
-/// ([`Gibbs`]). A sweep is O(T^3 + T^2 r + T r^2).
+/// Wishart one, so that Sigma ~ inverse-Wishart(nu I, nu + T + 1), whose correlations have the density (1 - R^2)^(nu/2) before the data. With the whitened parameters B
+/// of r directions Sigma is inverse-Wishart(nu I + B'B, nu + T + 1 + r), whose mean is the M-step of the fit.
+///
+/// The scale kappa of K is drawn with Sigma, flat as a standard deviation: at the maximum of both Sigma takes the shape of the few directions that there are and K is too
+/// small, so that the same data would seem to say much more of the correlations than they do. As Sigma's scale, Sigma ~ inverse-Wishart(kappa nu I, nu + T + 1), it is drawn
+/// with Sigma integrated out, p(B | kappa) ~ kappa^(T (nu + T + 1) / 2) |kappa nu I + B'B|^(-(nu + T + 1 + r) / 2), by slices (Neal 2003). The parameters are drawn task
+/// by task ([`Gibbs`]). A sweep is O(T^3 + T^2 r + T r^2).
 ///
 /// `quadratics` and `prior` are those of the fit, its strength is nu.
 ///
@@ -44,12 +48,10 @@ pub(crate) fn full_draws(
     };
     let sigma = prior.relatedness.covariance(tasks).ok_or_else(refused)?;
     let omega = linalg::inverse_of_cholesky(&linalg::cholesky(sigma).ok_or_else(refused)?);
-    // The prior is about I where the fit was made, at tr Omega = T: along the scale that Sigma and K share nothing else holds it.
-    let scale = omega.trace() / tasks as f64;
     let empty: Vec<usize> = (0..prior.factor.ncols()).filter(|k| prior.factor.column(*k).norm() == 0.0).collect();
-    let moved = Prior { factor: prior.factor.clone().remove_columns_at(&empty), ..prior.clone() }.with_sigma_times(scale);
     // Where it starts is forgotten, and unrelated tasks need no joint system.
-    let start = Posterior::given(quadratics, &Prior { relatedness: Relatedness::Identity, ..moved })?;
+    let factor = prior.factor.clone().remove_columns_at(&empty);
+    let start = Posterior::given(quadratics, &Prior { relatedness: Relatedness::Identity, factor, ..prior.clone() })?;
     let posterior = start.related();
     let each = draws.div_ceil(CHAINS);
     let thin = (WORK / tasks.pow(3).max(1)).clamp(1, MOST_SWEEPS);
@@ -59,13 +61,14 @@ pub(crate) fn full_draws(
         random.set_stream(chain + 1);
         let mut own = CorrelationDraws::new(tasks, only, each)?;
         let mut sampler = Gibbs::new(posterior)?;
-        let mut omega = &omega / scale;
+        let (mut omega, mut log_scale) = (omega.clone(), 0.0);
         for sweep in 0..(each / 2 + each) * thin {
             sampler.sweep(TaskPrecision::Dense(&omega), &mut random)?;
             sampler.check()?;
             let deviations = sampler.deviations();
+            log_scale = draw_log_scale(log_scale, strength, deviations, &mut random);
             let mut about = linalg::gram(deviations);
-            (0..tasks).for_each(|t| about[(t, t)] += strength);
+            (0..tasks).for_each(|t| about[(t, t)] += log_scale.exp() * strength);
             let freedom = strength + (tasks + 1 + deviations.nrows()) as f64;
             let drawn = draw(&about, freedom, &mut random).ok_or_else(refused)?;
             omega = drawn.1;
@@ -78,6 +81,44 @@ pub(crate) fn full_draws(
     });
     chains.collect::<Result<Vec<_>>>()?.into_iter().for_each(|own| all.append(own));
     Ok(all)
+}
+
+/// The logarithm of the scale of Sigma given the whitened parameters, Sigma integrated out.
+fn draw_log_scale<R: Rng + ?Sized>(from: f64, strength: f64, deviations: &DMatrix<f64>, random: &mut R) -> f64 {
+    const WIDTH: f64 = 0.5;
+    const MOST_STEPS: usize = 40;
+    let (r, tasks) = deviations.shape();
+    let squares = if r < tasks { deviations * deviations.transpose() } else { linalg::gram(deviations) };
+    let (squares, _) = linalg::symmetric_eigen(&squares);
+    let freedom = strength + tasks as f64 + 1.0;
+    let rest = (tasks - squares.len()) as f64;
+    let density = |log: f64| {
+        let own = strength * log.exp();
+        let volume = rest * own.ln() + squares.iter().map(|square| (own + square.max(0.0)).ln()).sum::<f64>();
+        0.5 * (tasks as f64 * freedom + 1.0) * log - 0.5 * (freedom + r as f64) * volume
+    };
+    let level = density(from) + random.random::<f64>().ln();
+    let mut low = from - WIDTH * random.random::<f64>();
+    let mut high = low + WIDTH;
+    for _ in 0..MOST_STEPS {
+        if density(low) <= level {
+            break;
+        }
+        low -= WIDTH;
+    }
+    for _ in 0..MOST_STEPS {
+        if density(high) <= level {
+            break;
+        }
+        high += WIDTH;
+    }
+    loop {
+        let there = low + (high - low) * random.random::<f64>();
+        if density(there) > level || high - low < 1e-12 {
+            return there;
+        }
+        if there < from { low = there } else { high = there }
+    }
 }
 
 /// Sigma ~ inverse-Wishart(S, m) and its inverse, by the triangular factor of a Wishart matrix (Bartlett 1933): with S = C C', Sigma = C A^-T A^-1 C'.
