@@ -6,8 +6,8 @@ mod command;
 use cognate::relatedness::{Options, Pair, Relations, Source, stability};
 use cognate::simulate::{Layout, NoiseLevel, gaussian, task_graph};
 use cognate::{
-    Clusters, DescriptorValues, Descriptors, Design, Exchangeable, FeatureCovariance, Fit, Full, Gaussian, Graph, Independent, Intervals,
-    Kernel, KernelShape, Mean, Model, Noise, Pooled, Prior, Relatedness, Robust, Rows, Summaries,
+    Clusters, DescriptorValues, Descriptors, Design, Exchangeable, Factor, FeatureCovariance, Fit, Full, Gaussian, Graph, Independent,
+    Intervals, Kernel, KernelShape, Mean, Model, Noise, Pooled, Prior, Relatedness, Robust, Rows, Summaries,
 };
 use command::cognate;
 use nalgebra::{DMatrix, DVector};
@@ -89,7 +89,8 @@ fn without_noise_draws_have_the_conjugate_law() {
     let (tasks, features, strength) = (4, 6, 6);
     let (estimates, summaries) = estimates(tasks, features, &|_| 1e-4);
     let fit = full_of(&summaries, f64::from(strength), true);
-    let relations = Relations::of(&fit, &Options { draws: Some(8_000), ..Options::default() }).unwrap();
+    let held = Some(f64::from(strength));
+    let relations = Relations::of(&fit, &Options { draws: Some(8_000), strength: held, ..Options::default() }).unwrap();
     assert!(relations.effective_draws.unwrap() > 4_000.0);
     assert!((relations.prior_sd.unwrap() - (f64::from(strength) + 3.0).sqrt().recip()).abs() < 1e-12);
     let mut random = ChaCha8Rng::seed_from_u64(9);
@@ -114,7 +115,8 @@ fn with_noise_and_a_flat_mean_draws_are_those_of_another_chain() {
     let errors = |t: usize| [0.4, 0.9, 0.6, 1.2][t];
     let (estimates, summaries) = estimates(tasks, features, &errors);
     let fit = full_of(&summaries, f64::from(strength), false);
-    let relations = Relations::of(&fit, &Options { draws: Some(8_000), ..Options::default() }).unwrap();
+    let held = Some(f64::from(strength));
+    let relations = Relations::of(&fit, &Options { draws: Some(8_000), strength: held, ..Options::default() }).unwrap();
     let (mut omega, mut scale) = (DMatrix::identity(tasks, tasks), 1.0);
     let own = DVector::from_fn(tasks, |t, _| errors(t).powi(-2));
     let mut random = ChaCha8Rng::seed_from_u64(3);
@@ -149,6 +151,97 @@ fn with_noise_and_a_flat_mean_draws_are_those_of_another_chain() {
     }
     // One draw of the parameters at the fitted Sigma, and of Sigma, would be too sure: it leaves out that Sigma is not known.
     assert!(relations.pairs.iter().all(|own| own.contraction.unwrap() < 0.9));
+}
+
+/// Where the strength is drawn with the covariance: a chain that draws it given Sigma, by random steps, and the law of Sigma by its triangular factor.
+#[test]
+fn the_strength_is_drawn_as_by_another_chain() {
+    let (tasks, features) = (4, 6);
+    let (estimates, summaries) = estimates(tasks, features, &|_| 1e-4);
+    let relations = Relations::of(&full_of(&summaries, 6.0, true), &Options { draws: Some(8_000), ..Options::default() }).unwrap();
+    assert!((relations.prior_sd.unwrap() - 1.0 / 3.0).abs() < 1e-12);
+    let mut random = ChaCha8Rng::seed_from_u64(11);
+    let count = tasks as f64;
+    let (mut scale, mut strength) = (1.0, 6.0);
+    let mut values = vec![Vec::new(); 3];
+    let pairs = [(0, 1), (0, 2), (2, 3)];
+    for _ in 0..150_000 {
+        let about = &estimates * estimates.transpose() + DMatrix::identity(tasks, tasks) * (scale * strength);
+        let root = about.try_inverse().unwrap().cholesky().unwrap().l();
+        let freedom = strength + count + 1.0 + features as f64;
+        let triangle = DMatrix::from_fn(tasks, tasks, |i, j| match i.cmp(&j) {
+            std::cmp::Ordering::Equal => rand_distr::ChiSquared::new(freedom - i as f64).unwrap().sample(&mut random).sqrt(),
+            std::cmp::Ordering::Greater => normal(&mut random),
+            std::cmp::Ordering::Less => 0.0,
+        });
+        let half = root * triangle;
+        let omega = &half * half.transpose();
+        let trace = omega.trace();
+        let log_determinant = omega.determinant().ln();
+        // Both given Sigma: kappa gamma, log nu by a step.
+        scale =
+            rand_distr::Gamma::new(0.5 * (count * (strength + count + 1.0) + 1.0), 2.0 / (strength * trace)).unwrap().sample(&mut random);
+        let density = |strength: f64| {
+            let freedom = strength + count + 1.0;
+            let gammas: f64 = (0..tasks).map(|i| statrs::function::gamma::ln_gamma(0.5 * (freedom - i as f64))).sum();
+            let law = 0.5 * freedom * (count * (0.5 * scale * strength).ln() + log_determinant) - gammas - 0.5 * scale * strength * trace;
+            law + strength.ln() - 1.5 * (strength + 3.0).ln()
+        };
+        for _ in 0..3 {
+            let there = strength * (0.8 * normal(&mut random)).exp();
+            if there < 1e6 && (density(there) - density(strength)) > Normal::standard().cdf(normal(&mut random)).ln() {
+                strength = there;
+            }
+        }
+        let sigma = omega.try_inverse().unwrap();
+        pairs.iter().zip(&mut values).for_each(|((s, t), values)| values.push(correlation(&sigma, *s, *t)));
+    }
+    for ((s, t), values) in pairs.iter().zip(&mut values) {
+        is_near(pair(&relations, *s, *t), summary(values), 0.025);
+    }
+}
+
+/// Of one factor: intervals of 80 and 95 % hold about as many, K fitted. The pairs of a table go together, so that shares of a table vary by .25 and .14; the bounds are three
+/// standard errors.
+#[test]
+fn intervals_of_factors_cover() {
+    let (tasks, features, tables) = (12, 15, 30);
+    let (mut held, mut pairs) = ([0usize; 2], 0);
+    for seed in 0..tables {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let own: Vec<f64> = (0..tasks).map(|_| 1.0 / rand_distr::Gamma::new(2.0, 0.5).unwrap().sample(&mut random)).collect();
+        let loadings: Vec<f64> = own.iter().map(|own| 1.5 * own.sqrt() * normal(&mut random)).collect();
+        let names: Vec<String> = (0..features).map(|j| format!("x{j}")).collect();
+        let factors: Vec<f64> = (0..features).map(|_| normal(&mut random)).collect();
+        let mut summaries = Summaries::new(&names);
+        for t in 0..tasks {
+            let value = |j: &f64, random: &mut ChaCha8Rng| 1.0 + loadings[t] * j + own[t].sqrt() * normal(random) + 0.5 * normal(random);
+            let estimate: Vec<Option<f64>> = factors.iter().map(|j| Some(value(j, &mut random))).collect();
+            summaries.push(&format!("t{t}"), &estimate, &(DMatrix::identity(features, features) * 0.25)).unwrap();
+        }
+        let fit = Model::new(Gaussian { noise: Noise::Known }, Factor::new(1, SCALAR))
+            .intervals(Intervals::PlugIn)
+            .fit(&summaries.tasks())
+            .unwrap();
+        let mut added = 0;
+        for (k, level) in [0.8, 0.95].into_iter().enumerate() {
+            let relations = Relations::of(&fit, &Options { draws: Some(400), level, ..Options::default() }).unwrap();
+            // A fit that finds no factor has no intervals.
+            if relations.source == Source::Sampled {
+                let truth = |s: usize, t: usize| {
+                    let variance = |t: usize| loadings[t].powi(2) + own[t];
+                    loadings[s] * loadings[t] / (variance(s) * variance(t)).sqrt()
+                };
+                let holds = |own: &&Pair| (own.low.unwrap()..own.high.unwrap()).contains(&truth(own.tasks.0, own.tasks.1));
+                held[k] += relations.pairs.iter().filter(holds).count();
+                added = relations.pairs.len();
+            }
+        }
+        pairs += added;
+    }
+    let share = |k: usize| held[k] as f64 / pairs as f64;
+    assert!(pairs >= 20 * 66, "{pairs} pairs");
+    assert!((share(0) - 0.8).abs() < 0.137 && (share(1) - 0.95).abs() < 0.077, "{} of 80 %, {} of 95 %", share(0), share(1));
 }
 
 fn related(tasks: usize, features: usize, rows: usize, noise: f64, layout: Layout, seed: u64) -> Rows {
@@ -256,17 +349,18 @@ fn every_structure_says_what_it_knows() {
 
 #[test]
 fn what_is_not_identified_is_said() {
-    let note = |rows: &Rows, structure: Full| {
+    let note = |rows: &Rows, strength: Option<f64>| {
+        let structure = Full::new(SCALAR);
         let fit = Model::new(Gaussian::default(), structure).fit(&rows.tasks(&design(rows))).unwrap();
-        Relations::of(&fit, &Options { draws: Some(400), ..Options::default() }).unwrap().notes.join("; ")
+        Relations::of(&fit, &Options { draws: Some(400), strength, ..Options::default() }).unwrap().notes.join("; ")
     };
-    let few = note(&related(4, 6, 20, 1.0, Layout::Chain, 1), Full::new(SCALAR));
+    let few = note(&related(4, 6, 20, 1.0, Layout::Chain, 1), None);
     assert!(few.contains("not identified: beside a common mean 4 tasks show 3 differences in each of 6 directions"), "{few}");
-    let narrow = note(&related(20, 2, 20, 1.0, Layout::Chain, 1), Full::new(SCALAR).with_strength(Some(60.0)));
+    let narrow = note(&related(20, 2, 20, 1.0, Layout::Chain, 1), Some(60.0));
     assert!(narrow.contains("the data add") && narrow.contains("190 correlations rest on 2 varying directions"), "{narrow}");
-    let saturated = note(&related(8, 12, 10, 0.5, Layout::Chain, 1), Full::new(SCALAR));
+    let saturated = note(&related(8, 12, 10, 0.5, Layout::Chain, 1), None);
     assert!(saturated.contains("8 of 8 tasks have no more rows than the 12 features"), "{saturated}");
-    let plain = note(&related(12, 40, 80, 0.3, Layout::Chain, 1), Full::new(SCALAR));
+    let plain = note(&related(12, 40, 80, 0.3, Layout::Chain, 1), None);
     assert!(!plain.contains("identified") && !plain.contains("add") && !plain.contains("rows"), "{plain}");
 }
 
@@ -371,7 +465,8 @@ fn intervals_cover_what_was_drawn_from_the_prior() {
         }
         let fit = full_of(&summaries, strength as f64, false);
         for (k, level) in [0.8, 0.95].into_iter().enumerate() {
-            let relations = Relations::of(&fit, &Options { draws: Some(400), level, ..Options::default() }).unwrap();
+            let relations =
+                Relations::of(&fit, &Options { draws: Some(400), level, strength: Some(strength as f64), ..Options::default() }).unwrap();
             let holds = |own: &&Pair| (own.low.unwrap()..own.high.unwrap()).contains(&correlation(&sigma, own.tasks.0, own.tasks.1));
             held[k] += relations.pairs.iter().filter(holds).count();
         }

@@ -21,6 +21,9 @@ pub(super) struct RelatednessArgs {
     /// Draws from the posterior (default: 1000, of a task graph of more than 300 tasks 200)
     #[arg(long, value_name = "N")]
     pub draws: Option<usize>,
+    /// Strength of the prior on the covariance of the structure full, in the place of one drawn with it
+    #[arg(long, value_name = "NU", allow_negative_numbers = true)]
+    pub prior_strength: Option<f64>,
     /// Seed of the draws
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -50,7 +53,8 @@ pub(super) enum RelatednessFormat {
 pub(super) fn relatedness(args: &RelatednessArgs, quiet: bool) -> Result<String> {
     check_output(args.output.as_deref(), &[&args.model])?;
     let fit = Fit::load(&args.model)?;
-    let options = Options { draws: args.draws, seed: args.seed, level: args.interval, task: args.task.clone() };
+    let options =
+        Options { draws: args.draws, seed: args.seed, level: args.interval, strength: args.prior_strength, task: args.task.clone() };
     let relations = Relations::of(&fit, &options)?;
     if args.format == RelatednessFormat::Csv && !quiet {
         relations.notes.iter().for_each(|own| note!("cognate: {own}"));

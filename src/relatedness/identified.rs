@@ -13,7 +13,7 @@ const LITTLE: f64 = 0.3;
 /// Draws that means and ends of intervals should be worth.
 const ENOUGH: f64 = 100.0;
 
-pub(super) fn notes(fit: &Fit, relations: &Relations) -> Vec<String> {
+pub(super) fn notes(fit: &Fit, relations: &Relations, effective_directions: f64) -> Vec<String> {
     let mut notes = Vec::new();
     let (tasks, structure) = (relations.tasks, &relations.structure);
     let directions = fit.prior().related_directions();
@@ -31,7 +31,10 @@ pub(super) fn notes(fit: &Fit, relations: &Relations) -> Vec<String> {
         Source::Fitted => notes.push(if fit.prior().kernel.is_some() {
             "correlations are those at the estimated lengths and nugget: the fit took its hyperparameters as known (--intervals plug-in, or too large to average)".into()
         } else {
-            format!("correlations of the structure '{structure}' have no intervals; 'cognate fit' has standard errors of loadings")
+            format!(
+                "correlations of the structure '{structure}' have no intervals here: it found no factor, or there are more than 500 tasks; 'cognate fit' has standard errors of \
+                 loadings"
+            )
         }),
         Source::Memberships => {
             notes.push("tasks of unknown clusters have no correlations: the figure is the probability that both are of the same cluster, given the hyperparameters".into());
@@ -51,9 +54,8 @@ pub(super) fn notes(fit: &Fit, relations: &Relations) -> Vec<String> {
         let pairs = tasks * (tasks - 1) / 2;
         notes.push(format!(
             "the data add {adds}: the variance of a correlation is {:.2} of that before the data, for {pairs} correlations rest on {directions} varying directions, of \
-             which the rows of an average task decide {:.1}",
-            1.0 - contraction,
-            fit.with_posterior(|own| own.related().effective_directions()).unwrap_or(f64::NAN)
+             which the rows of an average task decide {effective_directions:.1}",
+            1.0 - contraction
         ));
     }
     if let Some(visibility) = fit.visibility().filter(|_| relations.source == Source::Sampled) {

@@ -12,7 +12,7 @@ pub use stability::{Moved, MovedPair, Stability, stability};
 use crate::error::{Error, Result};
 use crate::model::Fit;
 use crate::prior::Relatedness;
-use crate::structure::{CorrelationDraws, EdgeMethod, full_draws};
+use crate::structure::{CorrelationDraws, EdgeMethod, factor_draws, full_draws};
 use rayon::prelude::*;
 use serde::Serialize;
 use sharing::Parameters;
@@ -38,13 +38,15 @@ pub struct Options {
     pub seed: u64,
     /// Probability of the intervals.
     pub level: f64,
+    /// Strength nu at which the prior of a full Sigma is held; drawn with Sigma where nothing is said.
+    pub strength: Option<f64>,
     /// The one task whose pairs are asked for; all pairs where none is named.
     pub task: Option<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { draws: None, seed: 0, level: 0.95, task: None }
+        Options { draws: None, seed: 0, level: 0.95, strength: None, task: None }
     }
 }
 
@@ -83,7 +85,7 @@ pub struct Relations {
     pub draws: Option<usize>,
     /// How many independent draws these are worth (batch means of eight parts).
     pub effective_draws: Option<f64>,
-    /// Strength nu of the prior of a full Sigma.
+    /// Strength nu of the prior of a full Sigma, where it is held.
     pub prior_strength: Option<f64>,
     /// Standard deviation of a correlation before the data.
     pub prior_sd: Option<f64>,
@@ -100,8 +102,9 @@ pub struct Relations {
 }
 
 impl Relations {
-    /// Draws correlations and parameters and counts. For `full` a Gibbs sampler over the parameters, the mean and Sigma at the fitted K and noise, under the prior by which the
-    /// fit was made, in four chains; O(T^3 + T^2 r) a sweep of T tasks and r directions. For `graph` the sampler of its edge probabilities, one chain. For `kernel` the
+    /// Draws correlations and parameters and counts. For `full` a Gibbs sampler over the parameters, the mean, Sigma and the scale that K shares with it, at the fitted K and noise,
+    /// under the prior by which the fit was made (its strength drawn too, unless it is held), in four chains; O(T^3 + T^2 r) a sweep of T tasks and r directions. For `factor` one
+    /// over the parameters, factors, loadings and uniquenesses, of as many factors as the fit has. For `graph` the sampler of its edge probabilities, one chain. For `kernel` the
     /// points over which the fit's intervals average. Other structures do not learn correlations, and say what they have. The same whatever the thread count.
     ///
     /// # Errors
@@ -138,6 +141,9 @@ impl Relations {
         if options.draws.is_some_and(|draws| draws < 40) {
             return Err(Error::Arguments("fewer than 40 draws have no interval worth the name; give --draws 1000".into()));
         }
+        if options.strength.is_some_and(|strength| !(strength > 0.0 && strength <= 1e6)) {
+            return Err(Error::Arguments("the strength of a prior is a positive number up to 1e6; leave it out to have it drawn".into()));
+        }
         if tasks < 2 {
             return Err(Error::Arguments("one task has no other to be related to; fit a table of several tasks".into()));
         }
@@ -156,7 +162,7 @@ impl Relations {
             level: options.level,
             draws: drawn.as_ref().map(CorrelationDraws::len),
             effective_draws: drawn.as_ref().map(CorrelationDraws::effective),
-            prior_strength: fit.prior_strength(),
+            prior_strength: options.strength.filter(|_| fit.prior_strength().is_some()),
             prior_sd: drawn.as_ref().and_then(|own| own.prior_variance()).map(f64::sqrt),
             contraction: None,
             sharing_draws: parameters.draws(),
@@ -175,7 +181,7 @@ impl Relations {
         }
         relations.pairs.par_iter_mut().for_each(|own| own.sharing = parameters.shared(own.tasks, options.level));
         relations.pairs.sort_by(order);
-        relations.notes = identified::notes(fit, &relations);
+        relations.notes = identified::notes(fit, &relations, parameters.effective_directions());
         Ok(relations)
     }
 
@@ -201,10 +207,11 @@ fn correlations(fit: &Fit, only: Option<usize>, options: &Options) -> Result<(So
         let source = if fit.weighed_kernels().is_empty() { Source::Fitted } else { Source::Hyperparameters };
         return Ok((source, None));
     }
+    let work = (options.draws.unwrap_or(DRAWS), options.seed);
     match (&prior.relatedness, fit.prior_strength()) {
         _ if fit.structure() == "known" => Ok((Source::Given, None)),
         (Relatedness::Dense(_), Some(strength)) => {
-            let work = (options.draws.unwrap_or(DRAWS), options.seed);
+            let strength = options.strength.map_or((strength, false), |own| (own, true));
             Ok((Source::Sampled, Some(full_draws(&fit.quadratics()?, prior, strength, only, work)?)))
         }
         (Relatedness::Graph(_), _) => {
@@ -213,6 +220,9 @@ fn correlations(fit: &Fit, only: Option<usize>, options: &Options) -> Result<(So
                 _ => DRAWS,
             };
             Ok((Source::Sampled, Some(fit.edge_draws(only, (options.draws.unwrap_or(draws), options.seed))?)))
+        }
+        (Relatedness::LowRank { loadings, .. }, _) if loadings.ncols() > 0 && fit.tasks().len() <= MOST_PAIRED => {
+            Ok((Source::Sampled, Some(factor_draws(&fit.quadratics()?, prior, only, work)?)))
         }
         (Relatedness::LowRank { .. } | Relatedness::Dense(_), _) => Ok((Source::Fitted, None)),
         _ => Ok((Source::Assumed, None)),

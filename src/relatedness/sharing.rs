@@ -3,6 +3,7 @@
 use super::pair::SURE;
 use crate::error::{Error, Result};
 use crate::model::Fit;
+use crate::posterior::Posterior;
 use nalgebra::DMatrix;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -40,6 +41,8 @@ pub(super) struct Parameters {
     /// The group of every task, between which parameters are of different kinds.
     groups: Vec<usize>,
     draws: usize,
+    /// How many directions the rows of an average task decide.
+    effective_directions: f64,
 }
 
 impl Parameters {
@@ -57,13 +60,13 @@ impl Parameters {
             return Err(Error::TooLarge { what, needed_mb, limit_mb, remedy: "let fewer features vary".into() });
         }
         let draws = if size == 0 { 0 } else { draws.min(most) };
-        let all: Vec<DMatrix<f64>> = fit.with_posterior(|posterior| {
+        let (all, effective_directions): (Vec<DMatrix<f64>>, f64) = fit.with_posterior(|posterior| {
             let each = (0..draws as u64).into_par_iter().map(|k| {
                 let mut random = ChaCha8Rng::seed_from_u64(seed);
                 random.set_stream(k + 1);
                 posterior.sample(&mut random).map(|own| own.select_columns(&features))
             });
-            each.collect::<Result<Vec<_>>>()
+            Ok::<_, Error>((each.collect::<Result<Vec<_>>>()?, effective_directions(posterior)))
         })??;
         let of_task = |t: usize| all.iter().flat_map(|own| own.row(t).iter().map(|value| *value as f32).collect::<Vec<_>>()).collect();
         let values: Vec<Vec<f32>> = (0..tasks).into_par_iter().map(of_task).collect();
@@ -73,7 +76,11 @@ impl Parameters {
         };
         let sure = values.iter().map(|own| (0..size).map(|j| is_sure(own, j)).collect()).collect();
         let names = features.iter().map(|f| design.features()[*f].clone()).collect();
-        Ok(Parameters { names, values, sure, groups: (0..tasks).map(|t| prior.groups.of(t)).collect(), draws })
+        Ok(Parameters { names, values, sure, groups: (0..tasks).map(|t| prior.groups.of(t)).collect(), draws, effective_directions })
+    }
+
+    pub(super) fn effective_directions(&self) -> f64 {
+        self.effective_directions
     }
 
     pub(super) fn draws(&self) -> usize {
@@ -109,6 +116,10 @@ impl Parameters {
         let tail = 0.5 * (1.0 - level);
         Some(Sharing { features: asked.len(), share, low: end(tail), high: end(1.0 - tail) })
     }
+}
+
+fn effective_directions(posterior: &Posterior) -> f64 {
+    if posterior.prior().mixture.is_some() { f64::NAN } else { posterior.related().effective_directions() }
 }
 
 /// Whether two parameters have the same sign and neither is more than twice the other.

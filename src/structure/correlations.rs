@@ -1,7 +1,47 @@
 //! Draws of the correlations between tasks, kept pair by pair.
 
 use crate::error::{Error, Result};
+use nalgebra::DMatrix;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
+
+/// Chains side by side, whatever the thread count.
+const CHAINS: usize = 4;
+
+/// Work between two draws that are kept: sweeps of a task covariance cost about its cube, and there are at most so many.
+const WORK: usize = 4_000_000;
+const MOST_SWEEPS: usize = 10;
+
+/// One step of a chain: the next Sigma.
+pub(super) type Sweep<'a> = dyn FnMut(&mut ChaCha8Rng) -> Result<DMatrix<f64>> + 'a;
+
+/// `draws` draws of the correlations by four chains that `chain` begins, each after half as many that do not count.
+pub(super) fn in_chains<'a>(
+    tasks: usize,
+    only: Option<usize>,
+    (draws, seed): (usize, u64),
+    chain: &(dyn Fn() -> Result<Box<Sweep<'a>>> + Sync),
+) -> Result<CorrelationDraws> {
+    let each = draws.div_ceil(CHAINS);
+    let thin = (WORK / tasks.pow(3).max(1)).clamp(1, MOST_SWEEPS);
+    let mut all = CorrelationDraws::new(tasks, only, each * CHAINS)?;
+    let chains = (0..CHAINS as u64).into_par_iter().map(|number| {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        random.set_stream(number + 1);
+        let mut own = CorrelationDraws::new(tasks, only, each)?;
+        let mut next = chain()?;
+        for sweep in 0..(each / 2 + each) * thin {
+            let sigma = next(&mut random)?;
+            if sweep >= each / 2 * thin && (sweep + 1) % thin == 0 {
+                own.push(sigma.diagonal().as_slice(), &|t| sigma.column(t).iter().copied().collect());
+            }
+        }
+        Ok(own)
+    });
+    chains.collect::<Result<Vec<_>>>()?.into_iter().for_each(|own| all.append(own));
+    Ok(all)
+}
 
 /// Memory that draws may take.
 const LIMIT_MB: u64 = 1_000;
@@ -86,7 +126,7 @@ impl CorrelationDraws {
     }
 
     /// Adds the draws of another chain.
-    pub(crate) fn append(&mut self, mut other: CorrelationDraws) {
+    fn append(&mut self, mut other: CorrelationDraws) {
         self.values.append(&mut other.values);
     }
 

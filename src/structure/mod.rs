@@ -30,6 +30,7 @@ pub use clusters::Clusters;
 pub(crate) use correlations::{CorrelationDraws, mean_and_variance};
 pub use exchangeable::Exchangeable;
 pub use factor::Factor;
+pub(crate) use factor::factor_draws;
 pub use feature_covariance::FeatureCovariance;
 pub use full::Full;
 pub use graph::{EdgeMethod, Graph};
