@@ -1,9 +1,9 @@
-//! How often intervals of correlations between tasks hold the truth, K and the noise fitted: covariances drawn from the prior of `full` (its strength held at the truth, and drawn), unrelated
-//! tasks, tasks in blocks, and task graphs. `-- 40` simulates so many tables a setting (5 unless said).
+//! How often intervals of correlations between tasks hold the truth, K and the noise fitted: covariances drawn from the prior of `full` (its strength held at the truth, drawn, and held as fitted), unrelated
+//! tasks, tasks in blocks, tasks of one factor, and task graphs. `-- 40` simulates so many tables a setting (5 unless said), `-- 40 graph` of one kind only.
 
 use cognate::relatedness::{Options, Relations};
 use cognate::simulate::{Layout, NoiseLevel, gaussian, task_graph};
-use cognate::{Design, FeatureCovariance, Full, Gaussian, Graph, Intervals, Mean, Model, Prior, Relatedness, Structure};
+use cognate::{Design, Factor, FeatureCovariance, Full, Gaussian, Graph, Intervals, Mean, Model, Prior, Relatedness, Structure};
 use nalgebra::{DMatrix, DVector};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -11,15 +11,19 @@ use rand_distr::{Distribution, StandardNormal};
 
 const ROWS: usize = 30;
 
+fn normal(random: &mut ChaCha8Rng) -> f64 {
+    StandardNormal.sample(random)
+}
+
 /// Sigma of that kind, and the structure that learns it.
 fn truth(kind: &str, tasks: usize, seed: u64) -> cognate::Result<(Relatedness, Box<dyn Structure>)> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let full = || Full::new(FeatureCovariance::Scalar);
     let strength = tasks + 1;
     Ok(match kind {
-        "prior, strength held" | "prior, strength drawn" => {
+        "prior, strength held" | "prior, strength drawn" | "prior, strength fitted" => {
             // Inverse-Wishart(nu I, nu + T + 1).
-            let vectors = DMatrix::from_fn(tasks, strength + tasks + 1, |_, _| -> f64 { StandardNormal.sample(&mut random) });
+            let vectors = DMatrix::from_fn(tasks, strength + tasks + 1, |_, _| normal(&mut random));
             let sigma = (&vectors * vectors.transpose() / strength as f64).try_inverse().expect("more vectors than tasks");
             (Relatedness::Dense(sigma), Box::new(full()))
         }
@@ -27,6 +31,11 @@ fn truth(kind: &str, tasks: usize, seed: u64) -> cognate::Result<(Relatedness, B
         "blocks" => {
             let element = |s: usize, t: usize| if s == t { 1.0 } else { 0.7 * f64::from(u8::from(s % 4 == t % 4)) };
             (Relatedness::Dense(DMatrix::from_fn(tasks, tasks, element)), Box::new(full()))
+        }
+        "factor" => {
+            let loadings = DMatrix::from_fn(tasks, 1, |_, _| -> f64 { 1.5 * normal(&mut random) });
+            let relatedness = Relatedness::LowRank { loadings, uniquenesses: DVector::from_element(tasks, 1.0) };
+            (relatedness, Box::new(Factor::new(1, FeatureCovariance::Scalar)))
         }
         _ => {
             let names: Vec<String> = (0..tasks).map(|t| t.to_string()).collect();
@@ -39,13 +48,15 @@ fn truth(kind: &str, tasks: usize, seed: u64) -> cognate::Result<(Relatedness, B
 fn main() -> cognate::Result<()> {
     let tables: u64 = std::env::args().nth(1).and_then(|own| own.parse().ok()).unwrap_or(5);
     println!(
-        "{tables} tables a setting, {ROWS} rows a task; share of all pairs whose interval holds the true correlation, and its mean length"
+        "{tables} tables a setting, {ROWS} rows a task (of graphs five times as many); share of all pairs whose interval holds the true correlation, and its mean length"
     );
     println!(
         "{:<24} {:>5} {:>8} {:>5}   {:>5} {:>6}   {:>5} {:>6}   {:>5}",
         "Sigma", "tasks", "features", "noise", "80 %", "length", "95 %", "length", "worth"
     );
-    for kind in ["prior, strength held", "prior, strength drawn", "unrelated", "blocks", "graph"] {
+    let only = std::env::args().nth(2);
+    let kinds = ["prior, strength held", "prior, strength drawn", "prior, strength fitted", "unrelated", "blocks", "factor", "graph"];
+    for kind in kinds.into_iter().filter(|kind| only.as_ref().is_none_or(|only| kind.ends_with(only.as_str()))) {
         // The edges of a graph are seen in more directions than those of a covariance are learned from.
         let more = if kind == "graph" { 5 } else { 1 };
         for (tasks, features, noise) in [(10, 20 * more, 1.0), (10, 20 * more, 4.0), (20, 10 * more, 2.0)] {
@@ -55,17 +66,22 @@ fn main() -> cognate::Result<()> {
                 let sigma = relatedness.covariance(tasks).expect("it was made as a covariance");
                 let prior =
                     Prior::new(Mean::Given(DVector::from_element(features, 1.0)), relatedness, DMatrix::identity(features, features));
-                let rows = gaussian(&prior, tasks, ROWS, NoiseLevel::Sd(noise), seed + 1_000)?.rows;
+                let rows = gaussian(&prior, tasks, ROWS * more, NoiseLevel::Sd(noise), seed + 1_000)?.rows;
                 let table = rows.tasks(&Design::varying(rows.features()).without_intercept());
                 let fit = Model::of(Box::new(Gaussian::default()), structure).intervals(Intervals::PlugIn).fit(&table)?;
                 for (k, level) in [0.8, 0.95].into_iter().enumerate() {
-                    let strength = kind.ends_with("held").then_some((tasks + 1) as f64);
+                    let strength = match kind {
+                        "prior, strength held" => Some((tasks + 1) as f64),
+                        "prior, strength fitted" => fit.prior_strength(),
+                        _ => None,
+                    };
                     let relations = Relations::of(&fit, &Options { level, strength, draws: Some(400), ..Options::default() })?;
                     worth += 0.5 * relations.effective_draws.unwrap_or(0.0) / tables as f64;
                     for own in &relations.pairs {
                         let (s, t) = own.tasks;
                         let true_value = sigma[(s, t)] / (sigma[(s, s)] * sigma[(t, t)]).sqrt();
-                        let (low, high) = own.low.zip(own.high).expect("drawn");
+                        // A fit that finds no factor has none.
+                        let (low, high) = own.low.zip(own.high).unwrap_or((0.0, 0.0));
                         held[k] += usize::from(low <= true_value && true_value <= high);
                         length[k] += high - low;
                     }

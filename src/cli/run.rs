@@ -179,13 +179,15 @@ fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
     conclude(args, (model, &|| make(true), Beside { guarded: None, stability: Some(&stability) }), &tasks, &schema, quiet, progress)
 }
 
+type FindStability<'a> = dyn Fn(&Fit) -> Result<Option<Stability>> + 'a;
+
 /// What else is found out beside a fit.
 #[derive(Default)]
 pub(super) struct Beside<'a> {
     /// A guard may have let some tasks go.
     pub guarded: Option<Guarded>,
     /// How stable its relations are, where that is asked.
-    pub stability: Option<&'a dyn Fn(&Fit) -> Result<Option<Stability>>>,
+    pub stability: Option<&'a FindStability<'a>>,
 }
 
 /// The structure that was asked for, and notes on stderr of what means nothing to it or to the tasks.
