@@ -18,8 +18,7 @@ const OF_PRIOR: usize = 4_000;
 
 /// `draws` draws of the correlations of Sigma = Lambda Lambda' + D given K up to its scale, the noise and the number of factors of the fit.
 ///
-/// With h_t = lambda_t / sqrt(D_t), the loadings in units of a task's own part, h_t ~ N(0, V), V ~ inverse-Wishart(I, k), long-tailed (with two degrees of freedom more, intervals of 95 % among eight tasks held the
-/// truth .89 of the time), and D_t / kappa ~ inverse gamma(2, 2), as the
+/// With h_t = lambda_t / sqrt(D_t), the loadings in units of a task's own part, h_t ~ N(0, V), V ~ inverse-Wishart(I, k), long-tailed, and D_t / kappa ~ inverse gamma(2, 2), as the
 /// fit has uniquenesses; kappa, the scale that K shares, is flat as a standard deviation. The size prior of the fit stands for directions that are integrated out, which
 /// here are drawn. Given the whitened parameters B (r x T, drawn by [`Gibbs`] with the factors integrated out) factors are normal, (lambda_t, D_t) normal-inverse-gamma,
 /// V inverse-Wishart and kappa gamma. A sweep is O(T^2 (r + k)).
