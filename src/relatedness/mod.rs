@@ -117,7 +117,7 @@ impl Relations {
     /// // Eight fields; odd ones answer to light and rain as even ones do, with the sign changed.
     /// let mut rows = Rows::new("growth", &["a", "b", "c", "d", "e", "f"]);
     /// for i in 0..320u32 {
-    ///     let (field, x) = (i % 8, (0..6).map(|k| f64::from((i / 8 * (2 * k + 3) + k) % 11) - 5.0).collect::<Vec<_>>());
+    ///     let (field, x) = (i % 8, (0..6).map(|k| f64::from((i / 8 * (k + 2) + k) % 11) - 5.0).collect::<Vec<_>>());
     ///     let sign = if field % 2 == 0 { 1.0 } else { -1.0 };
     ///     let growth = x.iter().enumerate().map(|(k, x)| sign * (1.0 + k as f64) * x).sum::<f64>() + f64::from(i % 7);
     ///     rows.push(&format!("field {field}"), &x, growth, 1.0)?;
