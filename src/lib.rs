@@ -37,6 +37,7 @@ mod model;
 mod posterior;
 mod prior;
 mod quadratic;
+pub mod relatedness;
 pub mod report;
 mod scores;
 pub mod simulate;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Low to high: a room uses only rooms before it.
-const ROOMS: [&str; 21] = [
+const ROOMS: [&str; 22] = [
     "error",
     "linalg",
     "quadratic",
@@ -22,6 +22,7 @@ const ROOMS: [&str; 21] = [
     "transfer",
     "compare",
     "audit",
+    "relatedness",
     "check",
     "report",
     "cli",

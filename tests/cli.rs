@@ -773,7 +773,7 @@ fn audit_says_who_taught_whom_and_refuses_in_words() {
     assert_eq!((saved.status, saved.out.as_str()), (0, ""));
     assert_eq!(std::fs::read_to_string(folder.path().join("audit.csv")).unwrap(), csv);
 
-    let refusals: [(&[&str], &str); 9] = [
+    let refusals: [(&[&str], &str); 10] = [
         (&["--task", "s22"], "task 's22' is not in the model (did you mean 's2'?)"),
         (&["--rows", "0"], "--rows 0"),
         (&["--rows", "-3"], "--rows -3"),

@@ -248,5 +248,9 @@ fn the_curve_of_few_rows_is_printed() {
         serde_json::from_str(&cognate(folder.path(), &[&words[..], &["--few-shot=0,2", "--format", "json"]].concat()).out).unwrap();
     assert_eq!((value["curves"].as_array().unwrap().len(), value["curves"][1]["shots"][1]["rows"].as_u64()), (3, Some(2)));
     let run = cognate(folder.path(), &[&words[..], &["--few-shot"]].concat());
-    assert!(run.status == 1 && run.err.contains("fewer than two tasks have more than 20 rows; ask for fewer, as by --few-shot="), "{}", run.err);
+    assert!(
+        run.status == 1 && run.err.contains("fewer than two tasks have more than 20 rows; ask for fewer, as by --few-shot="),
+        "{}",
+        run.err
+    );
 }

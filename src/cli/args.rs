@@ -10,6 +10,7 @@ use super::guard::GuardArgs;
 use super::intervals::UncertaintyArgs;
 use super::known::KnownArgs;
 use super::predict::{PredictArgs, TasksArgs};
+use super::relatedness::{RelatednessArgs, StabilityArgs};
 use super::shape::ShapeArgs;
 use super::simulate::SimulateArgs;
 use super::statistics::{StatisticsArgs, SumArgs};
@@ -69,6 +70,8 @@ pub(super) enum Command {
     Graph(GraphArgs),
     /// Who taught whom: donors of every task, what is left without them, where more rows would help most
     Audit(AuditArgs),
+    /// How related tasks are and how sure that is: intervals of correlations, how much of their parameters tasks share
+    Relatedness(RelatednessArgs),
     /// Whether a model can be believed: with rows, calibration, replicated data and tasks that do not fit; without, what is singular, unlike or influential
     Check(CheckArgs),
     /// Draws a table from a prior, with the truth beside it
@@ -256,6 +259,8 @@ pub(super) struct FitArgs {
     pub evidence: EvidenceArgs,
     #[command(flatten)]
     pub guard: GuardArgs,
+    #[command(flatten)]
+    pub stability: StabilityArgs,
     /// File to save the model in
     #[arg(long = "model", value_name = "FILE")]
     pub save: Option<PathBuf>,

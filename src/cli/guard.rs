@@ -2,7 +2,7 @@
 
 use super::args::FitArgs;
 use super::progress::Progress;
-use super::run::{Output, conclude, structure as structure_of};
+use super::run::{Beside, Output, conclude, structure as structure_of};
 use crate::compare;
 use crate::csv::Table;
 use crate::error::{Error, Result};
@@ -48,5 +48,5 @@ pub(super) fn fit(args: &FitArgs, table: Table, implied: Option<FeatureCovarianc
     let [kept, all] = guard.parts(&rows, &design)?;
     let of_alone = || plug_in(structure::by_name(alone_name, &options)?).fit(&all);
     let alone = (!guard.detached.is_empty()).then(of_alone).transpose()?;
-    conclude(args, (make()?, &make, Some((guard, alone))), &kept, &schema, quiet, progress)
+    conclude(args, (make()?, &make, Beside { guarded: Some((guard, alone)), stability: None }), &kept, &schema, quiet, progress)
 }

@@ -20,6 +20,7 @@ mod intervals;
 mod known;
 mod predict;
 mod progress;
+mod relatedness;
 mod run;
 mod shape;
 mod simulate;

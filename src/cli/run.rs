@@ -17,7 +17,9 @@ use super::transfer;
 use crate::csv::{self, Columns, Schema, Table};
 use crate::em::Step;
 use crate::error::{Error, Result};
-use crate::model::Model;
+use crate::model::{Fit, Model};
+use crate::relatedness;
+use crate::relatedness::Stability;
 use crate::report;
 use crate::structure::{self, FeatureCovariance, KnownRelation, Structure};
 use crate::tasks::{Design, Tasks};
@@ -48,6 +50,7 @@ pub(super) fn execute(cli: &Cli) -> Result<Output> {
         Command::Update(args) => transfer::update(args, cli.quiet, &progress).map(Output::from),
         Command::Graph(args) => graph::graph(args, cli.quiet, &progress).map(Output::from),
         Command::Audit(args) => audit::audit(args, cli.quiet).map(Output::from),
+        Command::Relatedness(args) => super::relatedness::relatedness(args, cli.quiet).map(Output::from),
         Command::Check(args) => check::check(args, cli.quiet, &progress).map(Output::from),
         Command::Simulate(args) => simulate::simulate(args, &progress).map(Output::from),
     }
@@ -150,23 +153,43 @@ fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
         let (table, implied) = table(&args.table, &args.model, quiet, progress)?;
         return guard::fit(args, table, implied, quiet, progress);
     }
-    let sums_are_enough = args.model.is_gaussian() && !args.table.shares_rows() && args.table.family_column.is_none();
-    let (tasks, schema, implied) = if sums_are_enough {
+    // Of sums no part of the rows can be left out.
+    let whole = args.stability.stability.is_some();
+    let sums_are_enough = !whole && args.model.is_gaussian() && !args.table.shares_rows() && args.table.family_column.is_none();
+    let (tasks, rows, schema, implied) = if sums_are_enough {
         let (columns, implied) = args.table.columns()?;
         let summed = statistics::sum(&args.table, &columns, progress)?;
         if !quiet {
             note_left_out((summed.missing_targets, summed.dropped, &summed.empty_tasks), &summed.schema, false);
         }
-        (summed.tasks, summed.schema, implied)
+        (summed.tasks, None, summed.schema, implied)
     } else {
         let (Table { rows, design, schema, .. }, implied) = table(&args.table, &args.model, quiet, progress)?;
-        (rows.tasks(&design).with_rows(rows)?, schema, implied)
+        let kept = whole.then(|| rows.clone());
+        (rows.tasks(&design).with_rows(rows)?, kept, schema, implied)
     };
     args.uncertainty.check(tasks.design())?;
     let (builder, options) = (args.model.builder(&args.table), args.model.options(&args.table, implied)?);
     let make = |quiet: bool| Ok(builder(structure(args, &options, tasks.names(), tasks.design(), quiet)?));
     let model = make(quiet)?;
-    conclude(args, (model, &|| make(true), None), &tasks, &schema, quiet, progress)
+    let seeded = |seed: u64| Ok(builder(structure::by_name(&args.structure, &structure::Options { seed, ..options.clone() })?));
+    let parts = (args.stability.stability.unwrap_or_default(), args.model.seed);
+    let stability = |fit: &Fit| match &rows {
+        Some(rows) => relatedness::stability(rows, tasks.design(), fit, parts, &seeded).map(Some),
+        None => Ok(None),
+    };
+    conclude(args, (model, &|| make(true), Beside { guarded: None, stability: Some(&stability) }), &tasks, &schema, quiet, progress)
+}
+
+type FindStability<'a> = dyn Fn(&Fit) -> Result<Option<Stability>> + 'a;
+
+/// What else is found out beside a fit.
+#[derive(Default)]
+pub(super) struct Beside<'a> {
+    /// A guard may have let some tasks go.
+    pub guarded: Option<Guarded>,
+    /// How stable its relations are, where that is asked.
+    pub stability: Option<&'a FindStability<'a>>,
 }
 
 /// The structure that was asked for, and notes on stderr of what means nothing to it or to the tasks.
@@ -190,10 +213,10 @@ pub(super) fn structure(
     Ok(structure)
 }
 
-/// Fits, saves, tests and prints; `make` makes the model again, and a guard may have let some tasks go.
+/// Fits, saves, tests and prints; `make` makes the model again.
 pub(super) fn conclude(
     args: &FitArgs,
-    (model, make, guarded): (Model, &dyn Fn() -> Result<Model>, Option<Guarded>),
+    (model, make, beside): (Model, &dyn Fn() -> Result<Model>, Beside),
     tasks: &Tasks,
     schema: &Schema,
     quiet: bool,
@@ -201,7 +224,7 @@ pub(super) fn conclude(
 ) -> Result<Output> {
     let model = model.intervals(args.uncertainty.intervals()).exact_evidence(args.evidence.is_exact());
     let fit = model.fit_with(tasks, &|step| progress.say(describe(step)))?;
-    let fit = match guarded {
+    let fit = match beside.guarded {
         Some((guard, alone)) => fit.guarded(guard.gains, guard.detached, alone)?,
         None => fit,
     };
@@ -209,9 +232,22 @@ pub(super) fn conclude(
     if let Some(path) = args.save.as_ref().filter(|_| fit.converged() || !args.strict) {
         fit.save_with(schema, path)?;
     }
+    let stability = match beside.stability {
+        Some(find) => find(&fit)?,
+        None => None,
+    };
     let text = match args.format {
-        Format::Text => fit.to_string() + &report::variance_tests_text(&tests),
-        Format::Json => json(&report::tested_json(&fit, &tests)),
+        Format::Text => {
+            let more = stability.as_ref().map_or_else(String::new, report::stability_text);
+            fit.to_string() + &report::variance_tests_text(&tests) + &more
+        }
+        Format::Json => {
+            let mut all = report::tested_json(&fit, &tests);
+            if let Some(stability) = &stability {
+                all["stability"] = serde_json::to_value(stability).map_err(|error| Error::Arguments(error.to_string()))?;
+            }
+            json(&all)
+        }
     };
     let failed = !fit.converged();
     let note =

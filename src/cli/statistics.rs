@@ -2,7 +2,7 @@
 
 use super::args::{Cli, Command, DataArgs, FitArgs, Missing};
 use super::progress::Progress;
-use super::run::{Output, check_output, conclude, note_left_out, source_name, structure};
+use super::run::{Beside, Output, check_output, conclude, note_left_out, source_name, structure};
 use crate::csv::{self, Columns, Schema, Summed, Table};
 use crate::error::{Error, Result};
 use crate::model::{are_sums, load_sums, save_sums};
@@ -106,6 +106,11 @@ pub(super) fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Ou
                        the table";
         return Err(Error::Arguments(problem.into()));
     }
+    if args.stability.stability.is_some() {
+        return Err(Error::Arguments(
+            "--stability leaves rows out, and sums have none to tell apart; give the table, or leave --stability out".into(),
+        ));
+    }
     if args.guard.guard {
         return Err(Error::Arguments(
             "--guard holds rows out, and sums have none to tell apart; give the table, or leave --guard out".into(),
@@ -127,7 +132,7 @@ pub(super) fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Ou
     args.uncertainty.check(tasks.design())?;
     let (builder, options) = (args.model.builder(&table), args.model.options(&args.table, implied)?);
     let make = |quiet: bool| Ok(builder(structure(args, &options, tasks.names(), tasks.design(), quiet)?));
-    conclude(args, (make(quiet)?, &|| make(true), None), &tasks, &schema, quiet, progress)
+    conclude(args, (make(quiet)?, &|| make(true), Beside::default()), &tasks, &schema, quiet, progress)
 }
 
 /// Sums of rows that were read in another way do not add.

@@ -2,7 +2,7 @@
 
 use super::args::FitArgs;
 use super::progress::Progress;
-use super::run::{Output, conclude, source_name, structure};
+use super::run::{Beside, Output, conclude, source_name, structure};
 use crate::csv::{self, SummaryTable};
 use crate::error::Result;
 use clap::Args;
@@ -32,5 +32,5 @@ pub(super) fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Ou
     args.uncertainty.check(tasks.design())?;
     let options = args.model.options(&args.table, None)?;
     let make = |quiet: bool| args.model.of_summaries(structure(args, &options, tasks.names(), tasks.design(), quiet)?);
-    conclude(args, (make(quiet)?, &|| make(true), None), &tasks, &schema, quiet, progress)
+    conclude(args, (make(quiet)?, &|| make(true), Beside::default()), &tasks, &schema, quiet, progress)
 }

@@ -22,6 +22,7 @@ use crate::tasks::{Design, Rows};
 use cells::{Cell, Cells};
 use journal::Journal;
 use plans::Plan;
+pub(crate) use plans::stratified;
 use serde::Serialize;
 use std::path::PathBuf;
 

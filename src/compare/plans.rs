@@ -83,7 +83,7 @@ pub(super) fn with_rows(rows: Rows, design: &Design) -> Result<Tasks> {
 }
 
 /// A fold for every row, equally often within each task; none for a task's only row. Rows of one unit are in one fold. Repeats of a seed are other folds.
-pub(super) fn stratified(rows: &Rows, folds: usize, (seed, repeat): (u64, usize)) -> Vec<Option<usize>> {
+pub(crate) fn stratified(rows: &Rows, folds: usize, (seed, repeat): (u64, usize)) -> Vec<Option<usize>> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     random.set_stream(repeat as u64);
     if !rows.units().is_empty() {

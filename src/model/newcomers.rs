@@ -75,6 +75,12 @@ impl Fit {
     }
 
     /// Makes covariances mean squares about the coefficients, over the hyperparameters.
+    /// The task covariances of a kernel over which intervals average, and the weight of each; none where nothing is averaged.
+    pub(crate) fn weighed_kernels(&self) -> Vec<(f64, Relatedness)> {
+        let points = self.carried.average.iter().flat_map(|average| &average.kernels);
+        points.filter_map(|own| Some((own.weight, own.at(&self.prior, &self.dispersion)?.0.relatedness))).collect()
+    }
+
     fn average(&self, about: &mut [Vec<Newcomer>], kernels: &[WeighedKernel], points: &[DVector<f64>]) -> Result<()> {
         let each = kernels.par_iter().map(|own| {
             let Some((prior, dispersion)) = own.at(&self.prior, &self.dispersion) else { return Ok(None) };

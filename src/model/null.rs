@@ -9,7 +9,7 @@ use crate::linalg::{self, normal};
 use crate::posterior::Posterior;
 use crate::prior::{Mean, Prior, Relatedness};
 use crate::quadratic::Quadratics;
-use crate::structure::{Exchangeable, FeatureCovariance, Graph, Setting, Structure};
+use crate::structure::{CorrelationDraws, EdgeMethod, Exchangeable, FeatureCovariance, Graph, Setting, Structure};
 use nalgebra::{DMatrix, DVector};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -73,6 +73,40 @@ impl Fit {
     /// [`Model::fit`](crate::Model::fit) refuses.
     pub fn sample_edges(&self, graph: &Graph) -> Result<SampledEdges> {
         self.edges_of_own(&Observations::new(self.tasks(), self.coordinates()), graph)
+    }
+
+    /// The draws of the sampler of edges by the correlations that they imply, of all pairs or those of one task: where the fit was sampled so, the very draws
+    /// of its edge probabilities. Of a family, and of rows that tasks share, K and what the rows say are those of the fit itself.
+    ///
+    /// # Errors
+    /// As [`Fit::sample_edges`], and for tasks too many to be sampled exactly.
+    pub(crate) fn edge_draws(&self, only: Option<usize>, (draws, seed): (usize, u64)) -> Result<CorrelationDraws> {
+        let tasks = self.tasks().len();
+        if !matches!(EdgeMethod::Auto.for_tasks(tasks), EdgeMethod::Exact { .. }) {
+            return Err(Error::Arguments(format!(
+                "the edges of {tasks} tasks are sampled by an approximation that has no joint draws of correlations; 'cognate graph' has the edges with their                  intervals"
+            )));
+        }
+        let (mut prior, quadratics) = match self.sites.is_some() {
+            true => (Prior { relatedness: Relatedness::Identity, ..self.prior().clone() }, self.quadratics()?),
+            false => self.exchangeable_or_own(&Observations::new(self.tasks(), self.coordinates()))?,
+        };
+        let covariance = self.feature_covariance_kind().unwrap_or(FeatureCovariance::Diagonal);
+        let graph = Graph::new(covariance).with_edges(EdgeMethod::Exact { sweeps: draws }).with_seed(seed);
+        let graph = graph.with_rule(self.candidates().cloned().unwrap_or_default()).among(self.tasks().names());
+        let mut graph = graph.keeping(CorrelationDraws::new(tasks, only, draws)?);
+        // The first update may only leave out directions without variance.
+        for _ in 0..2 {
+            let posterior = Posterior::given(&quadratics, &prior)?;
+            prior = graph.update(&posterior)?;
+            if graph.edge_probabilities().is_some() {
+                break;
+            }
+        }
+        let kept = graph.kept().filter(|kept| kept.len() > 0);
+        kept.ok_or_else(|| {
+            Error::Arguments("no feature varies between the tasks, so that there is nothing in which they could be related".into())
+        })
     }
 
     /// Compares the edges of this model's data with those of `count` data sets without relations; the same for the same seed
@@ -150,13 +184,16 @@ impl Fit {
 
     /// Those of the model's data: where the fit is the exchangeable one already, it is not made again.
     fn edges_of_own(&self, data: &Observations, graph: &Graph) -> Result<SampledEdges> {
+        self.edges_of(self.exchangeable_or_own(data)?, graph)
+    }
+
+    fn exchangeable_or_own(&self, data: &Observations) -> Result<(Prior, Quadratics)> {
         let own = self.prior();
         let made = matches!(own.relatedness, Relatedness::Identity)
             && own.mean == Mean::Integrated
             && self.stop() == Stop::Optimum
             && self.added_rows() == 0;
-        let start = if made { (own.clone(), self.quadratics()?) } else { self.exchangeable(data)? };
-        self.edges_of(start, graph)
+        if made { Ok((own.clone(), self.quadratics()?)) } else { self.exchangeable(data) }
     }
 
     /// At an exchangeable prior and the quadratics at its noise.

@@ -254,8 +254,7 @@ impl Coupled {
         let mut draw = DMatrix::from_column_slice(normal.len(), 1, normal.as_slice());
         match &self.system {
             System::Dense { factor, .. } => {
-                let upper = factor.transpose();
-                draw = upper.solve_upper_triangular(&draw).expect("a Cholesky factor has no zero pivot");
+                linalg::solve_lower_transpose(factor.as_slice(), factor.nrows(), draw.as_mut_slice());
             }
             System::Sparse { joint, .. } => joint.solve_transpose(&mut draw, r),
             System::Iterative { joint, .. } => draw = joint.draw(&draw)?,

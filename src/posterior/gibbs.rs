@@ -13,6 +13,67 @@ use rayon::prelude::*;
 /// Sweeps from one draw of the mean with the deviations held to the next.
 const REFRESH: usize = 4;
 
+/// Omega, as it is stored.
+#[derive(Clone, Copy)]
+pub(crate) enum TaskPrecision<'a> {
+    Along(&'a TaskGraph),
+    Dense(&'a DMatrix<f64>),
+}
+
+impl TaskPrecision<'_> {
+    fn len(self) -> usize {
+        match self {
+            TaskPrecision::Along(graph) => graph.len(),
+            TaskPrecision::Dense(omega) => omega.nrows(),
+        }
+    }
+
+    fn own(self, t: usize) -> f64 {
+        match self {
+            TaskPrecision::Along(graph) => graph.node(t).precision,
+            TaskPrecision::Dense(omega) => omega[(t, t)],
+        }
+    }
+
+    /// Takes sum_s Omega_st b_s over the other tasks off the score of a task.
+    fn pull(self, t: usize, deviations: &DMatrix<f64>, score: &mut DVector<f64>) {
+        match self {
+            TaskPrecision::Along(graph) => {
+                for s in graph.neighbours(t) {
+                    let precision = graph.edge(s, t).map_or(0.0, |edge| edge.precision);
+                    score.axpy(-precision, &deviations.column(s), 1.0);
+                }
+            }
+            TaskPrecision::Dense(omega) => {
+                linalg::add_times(score.as_mut_slice(), -1.0, deviations.as_slice(), omega.column(t).as_slice());
+                score.axpy(omega[(t, t)], &deviations.column(t), 1.0);
+            }
+        }
+    }
+
+    /// Omega v.
+    fn times(self, v: &[f64]) -> DVector<f64> {
+        match self {
+            TaskPrecision::Along(graph) => {
+                let mut sums = DVector::from_fn(graph.len(), |t, _| graph.node(t).precision * v[t]);
+                for (s, t, edge) in graph.edges() {
+                    sums[s] += edge.precision * v[t];
+                    sums[t] += edge.precision * v[s];
+                }
+                sums
+            }
+            TaskPrecision::Dense(omega) => omega * DVector::from_column_slice(v),
+        }
+    }
+
+    fn relatedness(self) -> Option<Relatedness> {
+        match self {
+            TaskPrecision::Along(graph) => Some(Relatedness::Graph(graph.clone())),
+            TaskPrecision::Dense(omega) => Some(Relatedness::Dense(linalg::inverse_of_cholesky(&linalg::cholesky(omega.clone())?))),
+        }
+    }
+}
+
 /// The state of a Gibbs sampler over (mean, b_1, .., b_T) given Omega, with K, the noise and Omega held from outside.
 ///
 /// A sweep draws every b_t given its neighbours, O(r^2) by the eigenvectors of L' J_t L found once, and the mean with the parameters
@@ -34,7 +95,7 @@ pub(crate) struct Gibbs<'a> {
     takers: Vec<Taker>,
     mean: DVector<f64>,
     deviations: DMatrix<f64>,
-    /// L' (h_t - J_t mean) of every task, r x T, at the mean less L times the `shift` of its group.
+    /// L' (h_t - J_t mean) of every task, r x T, at the mean less L times the `shift` of its group, over its scale in the group.
     pulls: DMatrix<f64>,
     /// r x groups.
     shift: DMatrix<f64>,
@@ -47,6 +108,8 @@ struct Taker {
     places: Vec<(usize, usize)>,
     /// Of the group.
     scale: f64,
+    /// How far the deviation of every task moves with it, one over its own scale in the group; 0 for those of other groups.
+    weights: Vec<f64>,
 }
 
 impl<'a> Gibbs<'a> {
@@ -83,11 +146,19 @@ impl<'a> Gibbs<'a> {
         let with_mean = |feature: usize| posterior.prior.mean_features.contains(&feature);
         let translations = if information.is_some() { translations(prior, with_mean) } else { DMatrix::zeros(prior.factor.ncols(), 0) };
         let takers: Vec<Taker> = match posterior.seen.grouped() {
-            None => vec![Taker { places: prior.varying.iter().copied().enumerate().collect(), scale: 1.0 }],
+            None => {
+                let places = prior.varying.iter().copied().enumerate().collect();
+                vec![Taker { places, scale: 1.0, weights: vec![1.0; quadratics.len()] }]
+            }
             Some(grouped) => {
                 let of_group = |g: usize| {
                     let place = |(k, feature): (usize, &usize)| Some((k, grouped.mean_place(g, *feature)?));
-                    Taker { places: prior.varying.iter().enumerate().filter_map(place).collect(), scale: grouped.groups().scales[g] }
+                    let own = |t: usize| posterior.prior.task_scales.as_ref().map_or(1.0, |own| own.values[t].recip());
+                    Taker {
+                        places: prior.varying.iter().enumerate().filter_map(place).collect(),
+                        scale: grouped.groups().scales.get(g).copied().unwrap_or(1.0),
+                        weights: (0..quadratics.len()).map(|t| if grouped.groups().of(t) == g { own(t) } else { 0.0 }).collect(),
+                    }
                 };
                 (0..grouped.groups().len()).map(of_group).collect()
             }
@@ -125,28 +196,26 @@ impl<'a> Gibbs<'a> {
     ///
     /// # Errors
     /// What [`Posterior::given`] refuses, where errors are correlated between tasks.
-    pub(crate) fn sweep<R: Rng + ?Sized>(&mut self, omega: &TaskGraph, random: &mut R) -> Result<()> {
+    pub(crate) fn sweep<R: Rng + ?Sized>(&mut self, omega: TaskPrecision, random: &mut R) -> Result<()> {
         if self.quadratics.joint().is_some() {
-            let prior = Prior { relatedness: Relatedness::Graph(omega.clone()), ..self.prior.clone() };
+            let relatedness = omega.relatedness().ok_or_else(|| undetermined("the drawn precision of the tasks"))?;
+            let prior = Prior { relatedness, ..self.prior.clone() };
             self.deviations = Posterior::given(self.quadratics, &prior)?.draw_deviations(random)?;
             return Ok(());
         }
         for t in 0..self.quadratics.len() {
             let mut score = self.pulls.column(t).into_owned();
-            for s in omega.neighbours(t) {
-                let precision = omega.edge(s, t).map_or(0.0, |edge| edge.precision);
-                score.axpy(-precision, &self.deviations.column(s), 1.0);
-            }
+            omega.pull(t, &self.deviations, &mut score);
             let (values, vectors) = &self.curvatures[t];
-            let own = omega.node(t).precision;
+            let (own, group) = (omega.own(t), self.groups.of(t));
+            let weight = self.takers[group].weights[t];
             // The score at b_t = 0, and what the shift of the mean takes off it, in the eigenvectors' coordinates.
-            let (score, shift) =
-                linalg::transpose_times_both(vectors.as_slice(), score.as_slice(), self.shift.column(self.groups.of(t)).as_slice());
+            let (score, shift) = linalg::transpose_times_both(vectors.as_slice(), score.as_slice(), self.shift.column(group).as_slice());
             let rotated: Vec<f64> = (0..values.len())
                 .map(|k| {
                     let value = values[k].max(0.0);
                     let variance = 1.0 / (own + value);
-                    variance * (score[k] - value * shift[k]) + variance.sqrt() * normal(random)
+                    variance * (score[k] - value * weight * shift[k]) + variance.sqrt() * normal(random)
                 })
                 .collect();
             let mut deviation = self.deviations.column_mut(t);
@@ -170,46 +239,22 @@ impl<'a> Gibbs<'a> {
     }
 
     /// Moves the mean and all deviations against it, the parameters w_t held.
-    fn translate<R: Rng + ?Sized>(&mut self, omega: &TaskGraph, random: &mut R) {
+    fn translate<R: Rng + ?Sized>(&mut self, omega: TaskPrecision, random: &mut R) {
         if self.translations.ncols() == 0 {
             return;
         }
-        // Row sums of Omega, and their sum 1' Omega 1.
-        let mut sums: Vec<f64> = (0..omega.len()).map(|t| omega.node(t).precision).collect();
-        for (s, t, edge) in omega.edges() {
-            sums[s] += edge.precision;
-            sums[t] += edge.precision;
-        }
         for (g, taker) in self.takers.iter().enumerate() {
-            let members: Vec<usize> = (0..omega.len()).filter(|t| self.groups.of(*t) == g).collect();
-            let (total, weighted) = self.pull_of(omega, &members, &sums);
-            let mut along = self.translations.tr_mul(&weighted) / total;
+            let pull = omega.times(&taker.weights);
+            let total: f64 = taker.weights.iter().zip(pull.iter()).map(|(weight, pull)| weight * pull).sum();
+            let mut along = self.translations.tr_mul(&(&self.deviations * &pull)) / total;
             along.iter_mut().for_each(|value| *value += normal(random) / total.sqrt());
             let shift = &self.translations * along;
-            members.iter().for_each(|t| self.deviations.column_mut(*t).axpy(-1.0, &shift, 1.0));
+            let moving = (0..omega.len()).filter(|t| taker.weights[*t] != 0.0);
+            moving.for_each(|t| self.deviations.column_mut(t).axpy(-taker.weights[t], &shift, 1.0));
             let moved = &self.prior.factor * &shift;
             self.shift.column_mut(g).axpy(1.0, &shift, 1.0);
             taker.places.iter().for_each(|(k, place)| self.mean[*place] += taker.scale * moved[*k]);
         }
-    }
-
-    /// 1_g' Omega 1_g and B Omega 1_g over the members of a group, given the row sums of Omega.
-    fn pull_of(&self, omega: &TaskGraph, members: &[usize], sums: &[f64]) -> (f64, DVector<f64>) {
-        if members.len() == omega.len() {
-            return (sums.iter().sum(), &self.deviations * DVector::from_column_slice(sums));
-        }
-        let mut own = vec![0.0; omega.len()];
-        let inside = |t: usize| members.binary_search(&t).is_ok();
-        members.iter().for_each(|t| own[*t] = omega.node(*t).precision);
-        for (s, t, edge) in omega.edges() {
-            if inside(t) {
-                own[s] += edge.precision;
-            }
-            if inside(s) {
-                own[t] += edge.precision;
-            }
-        }
-        (members.iter().map(|t| own[*t]).sum(), &self.deviations * DVector::from_vec(own))
     }
 
     /// Draws the mean with all deviations held.
@@ -259,15 +304,24 @@ fn translations(prior: &Prior, with_mean: impl Fn(usize) -> bool) -> DMatrix<f64
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prior::Relatedness;
+    use crate::prior::{Relatedness, TaskScales};
     use crate::quadratic::Quadratic;
     use rand::SeedableRng;
 
     /// Long-run means and second moments are those of the joint posterior, with the mean integrated, in noise and without, where
-    /// all varying features have a mean and where one has none.
+    /// all varying features have a mean and where one has none, along a graph, with a dense precision and with scales of single tasks.
     #[test]
     fn the_sampler_has_the_joint_posterior_as_its_limit() {
-        for (scale, features) in [(0.5, vec![0, 1]), (20.0, vec![0, 1]), (2.0, vec![0])] {
+        let scaled = || Some(TaskScales { values: vec![1.0, 3.0, 0.5, 1.2], degrees_of_freedom: 5.0 });
+        let dense = |graph: &TaskGraph| Relatedness::Dense(graph.precision().try_inverse().unwrap());
+        let kinds = [
+            (0.5, vec![0, 1], None),
+            (20.0, vec![0, 1], None),
+            (2.0, vec![0], None),
+            (20.0, vec![0, 1], scaled()),
+            (1.0, vec![0], scaled()),
+        ];
+        for (scale, features, task_scales) in kinds {
             let quadratics: Vec<Quadratic> = (0..4)
                 .map(|t| {
                     let root = DMatrix::from_fn(3, 2, |i, j| ((i * 5 + j * 3 + t * 7) % 11) as f64 / 5.0 - 1.0);
@@ -279,18 +333,21 @@ mod tests {
             let mut graph = TaskGraph::empty(&["a", "b", "c", "d"]);
             graph.connect(0, 1, -0.5, None);
             graph.connect(1, 2, 0.3, None);
-            let prior = Prior {
-                mean_features: features,
-                ..Prior::new(Mean::Integrated, Relatedness::Graph(graph.clone()), DMatrix::from_row_slice(2, 2, &[0.8, 0.0, 0.3, 0.5]))
+            let omega = graph.precision();
+            let (relatedness, along) = match &task_scales {
+                None => (Relatedness::Graph(graph.clone()), TaskPrecision::Along(&graph)),
+                Some(_) => (dense(&graph), TaskPrecision::Dense(&omega)),
             };
+            let factor = DMatrix::from_row_slice(2, 2, &[0.8, 0.0, 0.3, 0.5]);
+            let prior = Prior { mean_features: features, task_scales, ..Prior::new(Mean::Integrated, relatedness, factor) };
             let posterior = Posterior::given(&quadratics, &prior).unwrap();
             let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(3);
             let mut chain = Gibbs::new(&posterior).unwrap();
             let sweeps = 40_000;
             let (mut mean, mut moment) = (DMatrix::zeros(2, 4), DMatrix::zeros(4, 4));
-            let mut common = DVector::zeros(2);
+            let mut common = DVector::zeros(posterior.mean.len());
             for _ in 0..sweeps {
-                chain.sweep(&graph, &mut random).unwrap();
+                chain.sweep(along, &mut random).unwrap();
                 mean += chain.deviations();
                 moment += chain.deviations().transpose() * chain.deviations();
                 common += &chain.mean;
@@ -299,7 +356,7 @@ mod tests {
             assert!((mean / n - &posterior.deviations).amax() < 0.05, "at scale {scale}");
             let expected = posterior.task_moment();
             assert!((moment / n - &expected).amax() < 0.05 * (1.0 + expected.amax()), "at scale {scale}");
-            assert!((common / n - posterior.mean()).amax() < 0.05, "at scale {scale}");
+            assert!((common / n - &posterior.mean).amax() < 0.05, "at scale {scale}");
         }
     }
 }

@@ -31,7 +31,7 @@ use apart::Apart;
 use block::Block;
 use coupled::Coupled;
 use engine::{Engine, Outcome};
-pub(crate) use gibbs::Gibbs;
+pub(crate) use gibbs::{Gibbs, TaskPrecision};
 use kronecker::Kronecker;
 use low_rank::LowRank;
 use mixed::Mixed;

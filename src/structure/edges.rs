@@ -1,13 +1,14 @@
 //! How sure each edge is: draws of the parameters, the mean, the edges and the values of Omega in turn, counted.
 
 use super::candidates::Candidates;
+use super::correlations::CorrelationDraws;
 use super::moments::{MOST_DENSE, TaskMoments};
 use super::nodewise::{NodewisePrior, inclusion};
 use super::refit::refit;
 use super::spike_slab::{Beliefs, SpikeSlab};
 use crate::error::Result;
 use crate::graph::{Edge, TaskGraph};
-use crate::posterior::{Gibbs, Posterior};
+use crate::posterior::{Gibbs, Posterior, TaskPrecision};
 use nalgebra::{DMatrix, DVector};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -59,7 +60,8 @@ pub(crate) struct Sampled {
 ///
 /// A sweep draws the mean and U given Omega ([`Gibbs`]), then Omega and its edges given U, exactly ([`SpikeSlab`]) or by
 /// [`PseudoGibbs`]. The reported probabilities are averages of the conditional probabilities, not of the drawn edges. Noise in
-/// the tasks is thereby carried: given one estimate of U, as EM has it, edges reinforce themselves.
+/// the tasks is thereby carried: given one estimate of U, as EM has it, edges reinforce themselves. The correlations of every Omega that counts go
+/// into `kept`, where Omega is drawn exactly.
 ///
 /// # Errors
 /// What [`Gibbs::new`] refuses, and draws beyond double precision.
@@ -69,6 +71,7 @@ pub(crate) fn sample(
     candidates: Candidates,
     first: NodewisePrior,
     settings: Settings,
+    mut kept: Option<&mut CorrelationDraws>,
 ) -> Result<Sampled> {
     let mut random = ChaCha8Rng::seed_from_u64(settings.seed);
     let tasks = start.len();
@@ -87,7 +90,7 @@ pub(crate) fn sample(
     let mut drawn: BTreeMap<(usize, usize), Vec<f64>> = BTreeMap::new();
     let burn_in = settings.sweeps / 2;
     for sweep in 0..burn_in + settings.sweeps {
-        chain.sweep(&omega, &mut random)?;
+        chain.sweep(TaskPrecision::Along(&omega), &mut random)?;
         chain.check()?;
         let own = TaskMoments::of_columns(chain.deviations());
         match &mut step {
@@ -108,6 +111,9 @@ pub(crate) fn sample(
             add(&mut probabilities, all);
             add(&mut positive, up);
             moments.add(own);
+            if let (Some(kept), Step::Exact(sampler)) = (kept.as_deref_mut(), &step) {
+                sampler.keep(kept);
+            }
             for (s, t, edge) in omega.edges() {
                 drawn.entry((s, t)).or_default().push(edge.partial_correlation);
             }

@@ -1,6 +1,7 @@
 //! A learned task graph: sparse Omega, its edges chosen by spike and slab, its values by exact constrained maximisation.
 
 use super::candidates::{CandidateRule, Candidates};
+use super::correlations::CorrelationDraws;
 use super::edges::{Settings, sample};
 use super::exchangeable::Exchangeable;
 use super::feature_covariance::{FactorSpace, FeatureCovariance};
@@ -50,6 +51,8 @@ pub struct Graph {
     /// Every pair worth naming, once sampled.
     sampled: Option<TaskGraph>,
     expected_edges: f64,
+    /// Where the correlations of the sampler's draws go, if they are asked for.
+    kept: Option<CorrelationDraws>,
 }
 
 /// How edge probabilities are found.
@@ -133,6 +136,7 @@ impl Graph {
             seed: 0,
             sampled: None,
             expected_edges: 0.0,
+            kept: None,
             rule: CandidateRule::default(),
             candidates: None,
             natural: None,
@@ -188,6 +192,17 @@ impl Graph {
     pub fn with_rule(mut self, rule: CandidateRule) -> Self {
         self.rule = rule;
         self
+    }
+
+    /// Keeping the correlations of what the exact sampler draws.
+    pub(crate) fn keeping(mut self, draws: CorrelationDraws) -> Self {
+        self.kept = Some(draws);
+        self
+    }
+
+    /// Those, once sampled.
+    pub(crate) fn kept(&mut self) -> Option<CorrelationDraws> {
+        self.kept.take()
     }
 
     /// Among tasks of these names, for updates without a start.
@@ -255,7 +270,7 @@ impl Graph {
         let start = refit(&pattern, &moments, (r, self.strength), 1e-5)?;
         let first = NodewisePrior { rate: self.search.rate.min(0.5), slab: self.search.slab };
         let settings = Settings { strength: self.strength, takers: takers.as_deref(), exact, sweeps, seed: self.seed };
-        let sampled = sample(posterior, &start, candidates, first, settings)?;
+        let sampled = sample(posterior, &start, candidates, first, settings, self.kept.as_mut())?;
         let likely = sampled.graph.likely();
         self.expected_edges = sampled.expected_edges;
         self.sampled = Some(sampled.graph);

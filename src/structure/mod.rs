@@ -3,6 +3,7 @@
 mod alone;
 mod candidates;
 mod clusters;
+mod correlations;
 mod edges;
 mod exchangeable;
 mod factor;
@@ -22,11 +23,14 @@ mod robust;
 mod rungs;
 mod spike_slab;
 mod strength;
+mod wishart;
 
 pub use candidates::CandidateRule;
 pub use clusters::Clusters;
+pub(crate) use correlations::{CorrelationDraws, mean_and_variance};
 pub use exchangeable::Exchangeable;
 pub use factor::Factor;
+pub(crate) use factor::factor_draws;
 pub use feature_covariance::FeatureCovariance;
 pub use full::Full;
 pub use graph::{EdgeMethod, Graph};
@@ -37,6 +41,7 @@ pub use nodewise::edge_scores;
 pub use pooled::Pooled;
 pub use robust::Robust;
 pub use rungs::{ALL, arguments, is_worth_trying, rungs};
+pub(crate) use wishart::full_draws;
 
 use crate::error::{Error, Result};
 use crate::graph::TaskGraph;

@@ -1,6 +1,7 @@
 //! The posterior of a sparse precision matrix under spike and slab, exactly: a Gibbs sampler, column by column.
 
 use super::candidates::Candidates;
+use super::correlations::CorrelationDraws;
 use super::inverse::Inverse;
 use super::moments::TaskMoments;
 use crate::graph::TaskGraph;
@@ -74,6 +75,12 @@ impl SpikeSlab {
     /// Omega.
     pub(crate) fn omega(&self) -> &DMatrix<f64> {
         &self.omega
+    }
+
+    /// Keeps the correlations of the current Sigma.
+    pub(crate) fn keep(&self, draws: &mut CorrelationDraws) {
+        let diagonal: Vec<f64> = (0..self.omega.nrows()).map(|t| self.sigma.diagonal(t)).collect();
+        draws.push(&diagonal, &|t| self.sigma.column(t));
     }
 
     /// One sweep over all columns, the rate and the slab given the second moments of `directions` independent draws from
@@ -181,7 +188,7 @@ fn moment_positive(location: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::posterior::{Gibbs, Posterior};
+    use crate::posterior::{Gibbs, Posterior, TaskPrecision};
     use crate::prior::{Mean, Prior, Relatedness};
     use crate::quadratic::{Quadratic, Quadratics};
     use rand::SeedableRng;
@@ -258,7 +265,7 @@ mod tests {
             let truth = summaries(&omega, slab);
             let (mut below, mut tied) = ([0usize; 5], [0usize; 5]);
             for sweep in 1..=(KEPT + 3) * THIN {
-                chain.sweep(&TaskGraph::of_precision(&names(), sampler.omega()), &mut random).unwrap();
+                chain.sweep(TaskPrecision::Dense(sampler.omega()), &mut random).unwrap();
                 let moment = chain.deviations().transpose() * chain.deviations();
                 sampler.sweep(&TaskMoments::Matrix(moment), DIRECTIONS as f64, &mut random);
                 if sweep > 3 * THIN && sweep.is_multiple_of(THIN) {

@@ -1,6 +1,7 @@
 //! Few factors that tasks share and what each has for itself: relatedness that grows with the number of tasks and not with its square.
 
 mod directions;
+mod draws;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ use crate::linalg;
 use crate::posterior::Posterior;
 use crate::prior::{Prior, Relatedness};
 use directions::Directions;
+pub(crate) use draws::factor_draws;
 use nalgebra::{DMatrix, DVector};
 
 /// Prior strength of the uniquenesses where nothing is said, in observations.
