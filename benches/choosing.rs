@@ -1,4 +1,4 @@
-//! How good the picks of `compare` are: `cargo bench --bench choosing -- FOLDER [NAMES ...] [--seeds N]`, FOLDER with the tables. Of every table a quarter of the rows of each task
+//! How good the picks of `compare` are: `cargo bench --bench choosing -- FOLDER [NAMES ...] [--seeds N]`, FOLDER with the tables, NAMES of tables and of rungs where not all are to be tried. Of every table a quarter of the rows of each task
 //! (of landmine all but 80) is held out; the ladder is compared by cross-validation on the rest, then every rung is fitted to the rest and predicts the quarter. The loss of a pick is how
 //! far its log density there is below that of the rung that is best there. School is split as FOLDER/../oracles/school_splits.json has it, where that is.
 
@@ -81,13 +81,19 @@ fn main() -> cognate::Result<()> {
         "{:<22} {:>4} {:<26} {:<26} {:<26} {:>18} {:>8} {:>9} {:>8}",
         "table", "seed", "best", "simplest", "best on the quarter", "loss (se)", "basic", "error", "seconds"
     );
-    for job in jobs().iter().filter(|job| names.is_empty() || names.iter().any(|name| name == job.name)) {
+    let (tables, mut rungs_asked): (Vec<String>, Vec<String>) =
+        names.iter().cloned().partition(|name| jobs().iter().any(|job| job.name == name));
+    let all = rungs_asked.is_empty();
+    if all {
+        rungs_asked.push(ALL.to_string());
+    }
+    for job in jobs().iter().filter(|job| tables.is_empty() || tables.iter().any(|name| name == job.name)) {
         let Table { rows, design, .. } = table(&folder, job)?;
         let (tasks, varying) = (rows.names().len(), design.varying_features().len());
         let gaussian = (job.likelihood)().inference().is_none() && rows.units().is_empty();
         let options = Structures { shared_noise: if gaussian { None } else { Some(false) }, ..Structures::default() };
-        let mut names = rungs(&[ALL.to_string()], &options)?;
-        names.retain(|name| is_worth_trying(name, tasks, varying).unwrap_or(false));
+        let mut names = rungs(&rungs_asked, &options)?;
+        names.retain(|name| !all || is_worth_trying(name, tasks, varying).unwrap_or(false));
         let likelihood = job.likelihood;
         let build = move |structure| Model::of(likelihood(), structure).standardise(Standardise::Both).intervals(Intervals::PlugIn);
         let candidates = ladder(&names.iter().map(String::as_str).collect::<Vec<_>>(), &options, build)?;
