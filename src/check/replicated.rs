@@ -106,7 +106,7 @@ pub(super) fn of(fit: &Fit, members: &Members, draws: usize, seed: u64) -> Resul
             all.extend(summary((&part.name, of, name), &pairs));
         }
     }
-    Ok(Some(all))
+    Ok((!all.is_empty()).then_some(all))
 }
 
 /// None where a quantity is no number, as the spread of one task's mean.
