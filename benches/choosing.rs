@@ -1,4 +1,4 @@
-//! How good the picks of `compare` are: `cargo bench --bench choosing -- FOLDER [NAMES ...] [--seeds N]`, FOLDER with the tables, NAMES of tables and of rungs where not all are to be tried. Of every table a quarter of the rows of each task
+//! How good the picks of `compare` are: `cargo bench --bench choosing -- FOLDER [NAMES ...] [--seeds N] [--first N]`, FOLDER with the tables, NAMES of tables and of rungs where not all are to be tried. Of every table a quarter of the rows of each task
 //! (of landmine all but 80) is held out; the ladder is compared by cross-validation on the rest, then every rung is fitted to the rest and predicts the quarter. The loss of a pick is how
 //! far its log density there is below that of the rung that is best there. School is split as FOLDER/../oracles/school_splits.json has it, where that is.
 
@@ -7,7 +7,7 @@ mod asked;
 #[path = "common/split.rs"]
 mod split;
 
-use asked::asked;
+use asked::{asked, taken};
 use cognate::compare::{Options, folds, holdout, ladder};
 use cognate::csv::{Columns, Table, open, read};
 use cognate::structure::{ALL, Options as Structures, is_worth_trying, rungs};
@@ -71,7 +71,8 @@ fn school_split(folder: &Path, seed: u64, rows: usize) -> Option<Vec<bool>> {
 }
 
 fn main() -> cognate::Result<()> {
-    let (words, seeds) = asked(1);
+    let (mut words, seeds) = asked(1);
+    let first = taken(&mut words, "--first").unwrap_or(0);
     let Some((folder, names)) = words.split_first() else {
         println!("give the folder of the tables");
         return Ok(());
@@ -97,7 +98,7 @@ fn main() -> cognate::Result<()> {
         let likelihood = job.likelihood;
         let build = move |structure| Model::of(likelihood(), structure).standardise(Standardise::Both).intervals(Intervals::PlugIn);
         let candidates = ladder(&names.iter().map(String::as_str).collect::<Vec<_>>(), &options, build)?;
-        for seed in 0..seeds {
+        for seed in first..seeds {
             let begin = std::time::Instant::now();
             let own = if job.name == "school" { school_split(&folder, seed, rows.len()) } else { None };
             let train = own.unwrap_or_else(|| split(&rows, job.fitted, seed));

@@ -125,7 +125,13 @@ fn main() -> cognate::Result<()> {
             let design = Design::varying(rows.features());
             let build = |structure| Model::of(Box::new(Gaussian::default()), structure).intervals(Intervals::PlugIn);
             let candidates = ladder(&LADDER, &Structures::default(), build)?;
-            let found = folds(&rows.subset(|i| train[i]), &design, &candidates, &Options { seed, repeats: Some(1), ..Options::default() }, &|_, _, _| {})?;
+            let found = folds(
+                &rows.subset(|i| train[i]),
+                &design,
+                &candidates,
+                &Options { seed, repeats: Some(1), ..Options::default() },
+                &|_, _, _| {},
+            )?;
             let (there, _) = holdout(&rows, &design, |i| train[i], &candidates, &|_, _, _| {})?;
             let (best, simplest) = (found.best.clone().unwrap_or_default(), found.simplest.clone().unwrap_or_default());
             let place = LADDER.iter().position(|own| own == name).unwrap_or_default();
