@@ -591,3 +591,29 @@ fn every_fit_has_a_check() {
         }
     }
 }
+
+/// Tasks that do not differ leave nothing but the mean and the noise, and a singular K that is said.
+#[test]
+fn tasks_that_do_not_differ_are_examined() {
+    let rows = table(8, 20, 31, |_, _, random| normal(random));
+    let tasks = rows.tasks(&Design::varying(rows.features()));
+    for structure in [FeatureCovariance::Diagonal, FeatureCovariance::Full] {
+        let model = Model::new(Gaussian { noise: Noise::Shared }, Exchangeable::new(structure));
+        let fit = model.intervals(Intervals::PlugIn).fit(&tasks).unwrap();
+        let examination = fit.examination(1).unwrap();
+        assert!(fit.feature_covariance().1.diagonal().iter().any(|own| *own == 0.0));
+        assert!(!examination.singularities.is_empty());
+    }
+}
+
+/// Residuals at drawn parameters are larger than their replications where the draws have not seen the rows: nothing is made of them.
+#[test]
+fn residuals_are_replicated_for_rows_of_the_fit_only() {
+    let rows = table(10, 20, 32, |_, eta, random| eta + 0.6 * normal(random));
+    let fit = gaussian(&rows.subset(|i| i % 2 == 0), Noise::Shared);
+    let of = |rows: &Rows| fit.check(rows, 40, 1).unwrap();
+    let is_replicated = |check: &Check| check.replicated.as_ref().unwrap().iter().any(|own| own.of == Of::Residuals);
+    assert!(is_replicated(&of(&rows.subset(|i| i % 2 == 0))));
+    let held = of(&rows.subset(|i| i % 2 == 1));
+    assert!(!is_replicated(&held) && held.replicated.unwrap().iter().all(|own| own.p_value > 1e-3));
+}

@@ -782,7 +782,7 @@ fn audit_says_who_taught_whom_and_refuses_in_words() {
         (&["--task", "s2", "--predict", "x=1,colour=pink"], "level 'pink'"),
         (&["--task", "s2", "--predict", "x=much,colour=red"], "'much' is not a number"),
         (&["--task", "s2", "--predict", "x"], "'x' says no value"),
-        (&["--task", "s2", "--predict", "x=1,colour=red,color=red"], "'color' (did you mean 'colour'?)"),
+        (&["--task", "s2", "--predict", "x=1,colour=red,color=red"], "'color' is not in the table (did you mean 'colour'?)"),
         (&["-o", "m.cognate"], "would be overwritten"),
     ];
     for (arguments, word) in refusals {

@@ -343,6 +343,8 @@ fn every_structure_says_what_it_knows() {
     };
     let averaged = of(&kernel(Intervals::Full));
     assert!(averaged.source == Source::Hyperparameters && averaged.pairs.iter().all(|own| own.low < own.high && own.sd > Some(0.0)));
+    // Their sign is the kernel's.
+    assert!(averaged.pairs.iter().all(|own| own.local_false_sign_rate.is_none() && !own.is_sure()));
     let held = of(&kernel(Intervals::PlugIn));
     assert!(held.source == Source::Fitted && held.pairs.iter().all(|own| own.low.is_none() && own.correlation == own.fitted));
 }
@@ -393,6 +395,8 @@ fn stability_tells_plain_relations_from_chance() {
     let rows = related(10, 60, 80, 0.5, Layout::Random { edges: 1 }, 3);
     let make = |seed: u64| Ok(Model::new(Gaussian::default(), Graph::new(SCALAR).with_seed(seed)));
     let fit = make(0).unwrap().fit(&rows.tasks(&design(&rows))).unwrap();
+    let problem = stability(&rows, &design(&rows), &fit, (801, 0), &make).unwrap_err().to_string();
+    assert!(problem.contains("more parts than there are rows; give at most 800"), "{problem}");
     let own = stability(&rows, &design(&rows), &fit, (2, 0), &make).unwrap();
     assert_eq!((own.rows.edges, own.rows.edges_kept), (Some(fit.graph().edges().count()), Some(1.0)));
     assert_eq!(own.seeds.unwrap().edges_kept, Some(1.0));

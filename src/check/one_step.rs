@@ -184,7 +184,8 @@ impl Shares {
             return 0.0;
         }
         let r = self.factor.ncols();
-        let back = self.factor.clone().pseudo_inverse(1e-12).unwrap_or_else(|_| DMatrix::zeros(r, self.factor.nrows()));
+        let nothing = DMatrix::zeros(r, self.factor.nrows());
+        let back = if r == 0 { nothing } else { self.factor.clone().pseudo_inverse(1e-12).unwrap_or(nothing) };
         let m = &back * &point.covariance * back.transpose();
         let mut change = DVector::zeros(count);
         for (a, elements) in self.elements.iter().enumerate() {

@@ -22,7 +22,8 @@ use std::sync::Arc;
 pub enum Of {
     /// Of the targets: parameters are drawn from the posterior.
     Targets,
-    /// Of residuals over their standard deviation, both at drawn parameters (realised discrepancies), observed ones averaged over draws.
+    /// Of residuals over their standard deviation, both at drawn parameters (realised discrepancies), observed ones averaged over draws. Of rows of the fit only: parameters drawn
+    /// without the rows are farther from these than from their replications.
     Residuals,
     /// Of the means of tasks: deviations are drawn anew from the prior, as for other tasks of the same kind.
     Tasks,
@@ -99,9 +100,10 @@ pub(super) fn of(fit: &Fit, members: &Members, draws: usize, seed: u64) -> Resul
             setting.drawn(fit, &posterior, &mut random)
         })
         .collect::<Result<_>>()?;
+    let has_seen = members.all.iter().all(|own| own.fitted);
     let mut all = Vec::new();
     for (p, part) in setting.parts.iter().enumerate() {
-        for (k, (of, name)) in setting.names(part).into_iter().enumerate() {
+        for (k, (of, name)) in setting.names(part).into_iter().enumerate().filter(|(_, (of, _))| has_seen || *of != Of::Residuals) {
             let pairs: Vec<(f64, f64)> = each.iter().map(|draw| draw[p][k]).collect();
             all.extend(summary((&part.name, of, name), &pairs));
         }

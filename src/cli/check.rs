@@ -65,6 +65,9 @@ fn of_rows(args: &CheckArgs, (fit, schema, data): (&Fit, &Schema, &Path), quiet:
     if with_target.is_empty() {
         let trials = schema.trials.as_ref().map_or(String::new(), |trials| format!(" (or '{trials}', of which it counts successes)"));
         let problem = match queries.is_empty() {
+            _ if fit.tasks().are_estimates() => {
+                "the model is of estimates, not of rows; leave the table out: cognate check MODEL".to_string()
+            }
             true => format!("{source} has no rows; give at least one with a target"),
             false => {
                 format!("no row has a target: column '{}'{trials} is absent or empty; give rows whose targets are known", schema.target)

@@ -21,6 +21,9 @@ use std::cmp::Ordering;
 /// Most tasks of which all pairs are looked at.
 const MOST_PAIRED: usize = 500;
 
+/// Most draws that may be asked for.
+const MOST_DRAWS: usize = 1_000_000;
+
 /// Draws where nobody says how many.
 const DRAWS: usize = 1_000;
 
@@ -108,7 +111,7 @@ impl Relations {
     /// points over which the fit's intervals average. Other structures do not learn correlations, and say what they have. The same whatever the thread count.
     ///
     /// # Errors
-    /// [`Error::Arguments`] for a level outside (0, 1), fewer than 40 draws, a task that the fit does not have, a single task and all pairs of more than 500 tasks;
+    /// [`Error::Arguments`] for a level outside (0, 1), fewer than 40 draws or more than a million, a task that the fit does not have, a single task and all pairs of more than 500 tasks;
     /// [`Error::TooLarge`] for draws that would not fit in memory; what [`Posterior::given`](crate::Posterior::given) refuses.
     ///
     /// ```
@@ -140,6 +143,9 @@ impl Relations {
         }
         if options.draws.is_some_and(|draws| draws < 40) {
             return Err(Error::Arguments("fewer than 40 draws have no interval worth the name; give --draws 1000".into()));
+        }
+        if options.draws.is_some_and(|draws| draws > MOST_DRAWS) {
+            return Err(Error::Arguments(format!("more than {MOST_DRAWS} draws would take hours; give --draws 10000")));
         }
         if options.strength.is_some_and(|strength| !(strength > 0.0 && strength <= 1e6)) {
             return Err(Error::Arguments("the strength of a prior is a positive number up to 1e6; leave it out to have it drawn".into()));

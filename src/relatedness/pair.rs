@@ -73,6 +73,9 @@ impl Pair {
 
     /// With what weighed values of the correlation say; weights add to 1.
     fn with_values(mut self, mut values: Vec<(f64, f64)>, level: f64) -> Self {
+        /// Below it a correlation is 0 but for rounding, as between tasks that no path of edges joins.
+        const ROUNDING: f64 = 1e-12;
+        values.iter_mut().filter(|(value, _)| value.abs() < ROUNDING).for_each(|(value, _)| *value = 0.0);
         let mean: f64 = values.iter().map(|(value, weight)| value * weight).sum();
         let probability =
             |is: fn(f64) -> bool| values.iter().filter(|(value, _)| is(*value)).map(|(_, weight)| weight).sum::<f64>().min(1.0);
@@ -145,7 +148,9 @@ pub(super) fn of_fit(fit: &Fit, source: Source, only: Option<usize>, level: f64)
         own.fitted = fitted.as_ref().map(|all| all[(s, t)]);
         own.correlation = own.fitted;
         if !points.is_empty() {
-            own = own.with_values(points.iter().map(|(weight, all)| (all[(s, t)], *weight)).collect(), level);
+            // Which sign a correlation has is the shape of the kernel's to say, not the data's.
+            let all = own.with_values(points.iter().map(|(weight, all)| (all[(s, t)], *weight)).collect(), level);
+            own = Pair { positive: None, negative: None, local_false_sign_rate: None, ..all };
         }
         own.together = memberships.map(|all| (0..all.nrows() - 1).map(|c| all[(c, s)] * all[(c, t)]).sum());
         own

@@ -98,6 +98,7 @@ pub fn stability(
     let is_learned = fit.learns_relatedness() || fit.memberships().is_some() || fit.prior().kernel.is_some();
     let problem = match fit.structure() {
         _ if parts < 2 => format!("--stability={parts} leaves nothing to refit; give at least 2 parts"),
+        _ if parts > rows.len() => format!("--stability={parts} has more parts than there are rows; give at most {}", rows.len()),
         structure if !is_learned => format!(
             "the structure '{structure}' estimates nothing of how tasks are related, so that there is nothing to be stable; leave --stability out, or fit with \
              --structure clusters, factor, graph, full or kernel"
@@ -117,7 +118,8 @@ pub fn stability(
         let part = rows.subset(keep);
         model.fit(&part.tasks(design).with_rows(part)?)
     };
-    let without = (0..parts).map(|k| refit(seed, &|i| fold[i] != Some(k))).collect::<Result<Vec<_>>>()?;
+    let parts_with_rows = (0..parts).filter(|k| fold.contains(&Some(*k)));
+    let without = parts_with_rows.map(|k| refit(seed, &|i| fold[i] != Some(k))).collect::<Result<Vec<_>>>()?;
     let draws = matches!(fit.structure(), "clusters" | "graph");
     let others = (1..=if draws { parts as u64 } else { 0 }).map(|k| refit(seed.wrapping_add(k), &|_| true)).collect::<Result<Vec<_>>>()?;
     Ok(Stability { parts, rows: Moved::of(fit, &without), seeds: draws.then(|| Moved::of(fit, &others)) })
