@@ -237,8 +237,10 @@ fn levels_above_those_fitted_are_refused() {
     }
     let fit = ["fit", "t.csv", "--task", "task", "--target", "y", "--family", "ordinal", "--intervals", "plug-in", "--model", "m.cognate"];
     assert_eq!(cognate(folder.path(), &fit).status, 0);
-    for words in [&["transfer", "m.cognate", "new.csv"][..], &["update", "m.cognate", "more.csv", "-o", "n.cognate"]] {
+    for (words, row) in
+        [(&["transfer", "m.cognate", "new.csv"][..], "row 2,"), (&["update", "m.cognate", "more.csv", "-o", "n.cognate"], "row 4,")]
+    {
         let run = cognate(folder.path(), words);
-        refused(&run, &["column 'y'", "row 4", "level above all that were fitted"]);
+        refused(&run, &["column 'y'", row, "level above all that were fitted"]);
     }
 }
