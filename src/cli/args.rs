@@ -232,6 +232,13 @@ enum StandardiseArg {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub(super) enum TableFormat {
+    Text,
+    Csv,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub(super) enum Format {
     Text,
     Json,

@@ -1,12 +1,13 @@
 //! Who taught whom: `cognate audit`.
 
-use super::run::{check_output, csv_text, json};
+use super::args::TableFormat;
+use super::run::{as_json, check_output, csv_text, optional, printed};
 use crate::audit::{Audit, Explanation, Gain, Given, Lesson, Overview};
 use crate::csv::{self, Schema};
 use crate::error::{Error, Result};
-use crate::model::{Fit, write_whole};
+use crate::model::Fit;
 use crate::report;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
@@ -24,18 +25,11 @@ pub(super) struct AuditArgs {
     #[arg(long, value_name = "COLUMN=VALUE,..", requires = "task")]
     pub predict: Option<String>,
     /// Output format
-    #[arg(long, value_enum, default_value_t = AuditFormat::Text)]
-    pub format: AuditFormat,
+    #[arg(long, value_enum, default_value_t = TableFormat::Text)]
+    pub format: TableFormat,
     /// File to write instead of stdout
     #[arg(short, long)]
     pub output: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-pub(super) enum AuditFormat {
-    Text,
-    Csv,
-    Json,
 }
 
 pub(super) fn audit(args: &AuditArgs, quiet: bool) -> Result<String> {
@@ -48,9 +42,9 @@ pub(super) fn audit(args: &AuditArgs, quiet: bool) -> Result<String> {
     let on_link = fit.inference().is_some();
     let text = match (&args.task, &args.predict) {
         (None, _) => {
-            let most = if args.format == AuditFormat::Text { report::SHOWN } else { fit.tasks().len() };
+            let most = if args.format == TableFormat::Text { report::SHOWN } else { fit.tasks().len() };
             let overview = audit.overview(most, args.rows)?;
-            if args.format != AuditFormat::Text && overview.tasks.len() < overview.count && !quiet {
+            if args.format != TableFormat::Text && overview.tasks.len() < overview.count && !quiet {
                 note!("cognate: of {} tasks the {} that are taught most; --task NAME has any", overview.count, overview.tasks.len());
             }
             if overview.allocation.is_none() && !quiet {
@@ -60,36 +54,29 @@ pub(super) fn audit(args: &AuditArgs, quiet: bool) -> Result<String> {
                 }
             }
             match args.format {
-                AuditFormat::Text => report::overview_text(&overview),
-                AuditFormat::Csv => overview_csv(&overview)?,
-                AuditFormat::Json => as_json(&overview)?,
+                TableFormat::Text => report::overview_text(&overview),
+                TableFormat::Csv => overview_csv(&overview)?,
+                TableFormat::Json => as_json(&overview)?,
             }
         }
         (Some(task), Some(columns)) => {
             let explanation = explanation(&audit, &schema, task, columns)?;
             match args.format {
-                AuditFormat::Text => report::explanation_text(&explanation, on_link),
-                AuditFormat::Csv => explanation_csv(&explanation)?,
-                AuditFormat::Json => as_json(&explanation)?,
+                TableFormat::Text => report::explanation_text(&explanation, on_link),
+                TableFormat::Csv => explanation_csv(&explanation)?,
+                TableFormat::Json => as_json(&explanation)?,
             }
         }
         (Some(task), None) => {
             let lesson = audit.lesson(audit.task(task)?, args.rows)?;
             match args.format {
-                AuditFormat::Text => report::lesson_text(&lesson, on_link),
-                AuditFormat::Csv => lesson_csv(&lesson)?,
-                AuditFormat::Json => as_json(&lesson)?,
+                TableFormat::Text => report::lesson_text(&lesson, on_link),
+                TableFormat::Csv => lesson_csv(&lesson)?,
+                TableFormat::Json => as_json(&lesson)?,
             }
         }
     };
-    match &args.output {
-        None => Ok(text),
-        Some(path) => write_whole(path, text.as_bytes()).map(|()| String::new()),
-    }
-}
-
-fn as_json(value: &impl serde::Serialize) -> Result<String> {
-    Ok(json(&serde_json::to_value(value).map_err(|error| Error::Arguments(error.to_string()))?))
+    printed(text, args.output.as_deref())
 }
 
 /// The row of `column=value,..` read as a table of one row, so that texts, contrasts, offsets and exposures mean what they mean there.
@@ -116,10 +103,6 @@ fn explanation(audit: &Audit, schema: &Schema, task: &str, columns: &str) -> Res
     let queries = csv::read_queries(table.as_bytes(), "--predict", schema)?;
     let query = queries.iter().find(|query| query.task == task).ok_or_else(|| Error::no_such_task(task, audit.fit().tasks().names()))?;
     Ok(audit.explain(number, &query.x)?.with_offset(query.offset))
-}
-
-fn optional<T: ToString>(value: Option<T>) -> String {
-    value.map(|value| value.to_string()).unwrap_or_default()
 }
 
 fn record<const N: usize>(cells: [&str; N]) -> Vec<String> {

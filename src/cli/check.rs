@@ -1,12 +1,12 @@
 //! Whether a model can be believed: `cognate check`.
 
-use super::audit::AuditFormat;
+use super::args::TableFormat;
 use super::progress::Progress;
-use super::run::{check_output, csv_text, json, source_name};
+use super::run::{as_json, check_output, csv_text, optional, printed, source_name};
 use crate::check::{Check, Examination, OutlyingTask};
 use crate::csv::{self, Query, Schema};
 use crate::error::{Error, Result};
-use crate::model::{Fit, write_whole};
+use crate::model::Fit;
 use crate::report;
 use crate::tasks::Rows;
 use clap::Args;
@@ -26,8 +26,8 @@ pub(super) struct CheckArgs {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Output format: csv has a line a task
-    #[arg(long, value_enum, default_value_t = AuditFormat::Text)]
-    pub format: AuditFormat,
+    #[arg(long, value_enum, default_value_t = TableFormat::Text)]
+    pub format: TableFormat,
     /// File to write instead of stdout
     #[arg(short, long)]
     pub output: Option<PathBuf>,
@@ -42,20 +42,13 @@ pub(super) fn check(args: &CheckArgs, quiet: bool, progress: &Progress) -> Resul
         None => {
             let examination = fit.examination(args.seed)?;
             match args.format {
-                AuditFormat::Text => report::examination_text(&examination, &fit),
-                AuditFormat::Csv => examination_csv(&examination)?,
-                AuditFormat::Json => as_json(&examination)?,
+                TableFormat::Text => report::examination_text(&examination, &fit),
+                TableFormat::Csv => examination_csv(&examination)?,
+                TableFormat::Json => as_json(&examination)?,
             }
         }
     };
-    match &args.output {
-        None => Ok(text),
-        Some(path) => write_whole(path, text.as_bytes()).map(|()| String::new()),
-    }
-}
-
-fn as_json(value: &impl serde::Serialize) -> Result<String> {
-    Ok(json(&serde_json::to_value(value).map_err(|error| Error::Arguments(error.to_string()))?))
+    printed(text, args.output.as_deref())
 }
 
 fn of_rows(args: &CheckArgs, (fit, schema, data): (&Fit, &Schema, &Path), quiet: bool, progress: &Progress) -> Result<String> {
@@ -99,14 +92,10 @@ fn of_rows(args: &CheckArgs, (fit, schema, data): (&Fit, &Schema, &Path), quiet:
     }
     let check = fit.check(&rows, args.draws, args.seed).map_err(in_table)?;
     match args.format {
-        AuditFormat::Text => Ok(report::check_text(&check, fit)),
-        AuditFormat::Csv => tasks_csv(&check),
-        AuditFormat::Json => as_json(&check),
+        TableFormat::Text => Ok(report::check_text(&check, fit)),
+        TableFormat::Csv => tasks_csv(&check),
+        TableFormat::Json => as_json(&check),
     }
-}
-
-fn optional<T: ToString>(value: Option<T>) -> String {
-    value.map(|value| value.to_string()).unwrap_or_default()
 }
 
 /// A line a task, those that fit worst first.

@@ -1,11 +1,12 @@
 //! How related tasks are and how sure that is: `cognate relatedness`.
 
-use super::run::{check_output, csv_text, json};
-use crate::error::{Error, Result};
-use crate::model::{Fit, write_whole};
+use super::args::TableFormat;
+use super::run::{as_json, check_output, csv_text, optional, printed};
+use crate::error::Result;
+use crate::model::Fit;
 use crate::relatedness::{Options, Pair, Relations};
 use crate::report;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -28,8 +29,8 @@ pub(super) struct RelatednessArgs {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// Output format
-    #[arg(long, value_enum, default_value_t = RelatednessFormat::Text)]
-    pub format: RelatednessFormat,
+    #[arg(long, value_enum, default_value_t = TableFormat::Text)]
+    pub format: TableFormat,
     /// File to write instead of stdout
     #[arg(short, long)]
     pub output: Option<PathBuf>,
@@ -43,31 +44,21 @@ pub(super) struct StabilityArgs {
     pub stability: Option<usize>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-pub(super) enum RelatednessFormat {
-    Text,
-    Csv,
-    Json,
-}
-
 pub(super) fn relatedness(args: &RelatednessArgs, quiet: bool) -> Result<String> {
     check_output(args.output.as_deref(), &[&args.model])?;
     let fit = Fit::load(&args.model)?;
     let options =
         Options { draws: args.draws, seed: args.seed, level: args.interval, strength: args.prior_strength, task: args.task.clone() };
     let relations = Relations::of(&fit, &options)?;
-    if args.format == RelatednessFormat::Csv && !quiet {
+    if args.format == TableFormat::Csv && !quiet {
         relations.notes.iter().for_each(|own| note!("cognate: {own}"));
     }
     let text = match args.format {
-        RelatednessFormat::Text => report::relations_text(&relations),
-        RelatednessFormat::Csv => pairs_csv(&relations)?,
-        RelatednessFormat::Json => json(&serde_json::to_value(&relations).map_err(|error| Error::Arguments(error.to_string()))?),
+        TableFormat::Text => report::relations_text(&relations),
+        TableFormat::Csv => pairs_csv(&relations)?,
+        TableFormat::Json => as_json(&relations)?,
     };
-    match &args.output {
-        None => Ok(text),
-        Some(path) => write_whole(path, text.as_bytes()).map(|()| String::new()),
-    }
+    printed(text, args.output.as_deref())
 }
 
 /// A line a pair.
@@ -107,7 +98,7 @@ fn pairs_csv(relations: &Relations) -> Result<String> {
             sharing.map(|own| own.low),
             sharing.map(|own| own.high),
         ];
-        let numbers = numbers.map(|value| value.map_or_else(String::new, |value| value.to_string()));
+        let numbers = numbers.map(optional);
         let features = sharing.map_or(0, |own| own.features).to_string();
         [vec![own.first.clone(), own.second.clone()], numbers.to_vec(), vec![features]].concat()
     };

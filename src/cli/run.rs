@@ -17,7 +17,7 @@ use super::transfer;
 use crate::csv::{self, Columns, Schema, Table};
 use crate::em::Step;
 use crate::error::{Error, Result};
-use crate::model::{Fit, Model};
+use crate::model::{Fit, Model, write_whole};
 use crate::relatedness;
 use crate::relatedness::Stability;
 use crate::report;
@@ -256,6 +256,24 @@ pub(super) fn conclude(
         note!("cognate: {note}");
     }
     Ok(Output { text, complaint: (failed && args.strict).then_some(note) })
+}
+
+/// A value as JSON text.
+pub(super) fn as_json(value: &impl serde::Serialize) -> Result<String> {
+    Ok(json(&serde_json::to_value(value).map_err(|error| Error::Arguments(error.to_string()))?))
+}
+
+/// A cell of a value that may be missing.
+pub(super) fn optional<T: ToString>(value: Option<T>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+/// The text for stdout: nothing where it is written to a file.
+pub(super) fn printed(text: String, output: Option<&Path>) -> Result<String> {
+    match output {
+        None => Ok(text),
+        Some(path) => write_whole(path, text.as_bytes()).map(|()| String::new()),
+    }
 }
 
 /// CSV text of records.

@@ -22,7 +22,7 @@ use crate::tasks::{Design, Rows};
 use cells::{Cell, Cells};
 use journal::Journal;
 use plans::Plan;
-pub(crate) use plans::stratified;
+pub(crate) use plans::{stratified, with_rows};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -153,7 +153,7 @@ impl Comparison {
 
     fn of(rows: &Rows, plans: &[Plan], candidates: &[Candidate], cells: &Cells) -> Result<Self> {
         let sharing: Vec<Sharing> = candidates.iter().map(|own| Ok(own.model()?.sharing())).collect::<Result<_>>()?;
-        let tasks: Vec<usize> = plans::held(plans).into_iter().map(|i| rows.task(i)).collect();
+        let tasks = plans::held_tasks(rows, plans);
         let scored: Vec<rung::Scores> = cells.iter().map(|own| rung::Scores::of(own, plans)).collect();
         let of = |(own, scores): (&Candidate, &rung::Scores)| Rung::of(own, scores, (rows, &tasks), plans);
         let mut rungs: Vec<Rung> = candidates.iter().zip(&scored).map(of).collect();
@@ -219,7 +219,7 @@ pub fn with_outer(rows: &Rows, design: &Design, candidates: &[Candidate], option
     let (plans, cells) = on_one_split(rows, design, train, &asked, done)?;
     let cells: Cells = cells.into_iter().map(|own| vec![own.map(|(cell, _)| cell)]).collect();
     let scored: Vec<rung::Scores> = cells.iter().map(|own| rung::Scores::of(own, &plans)).collect();
-    let tasks: Vec<usize> = plans::held(&plans).into_iter().map(|i| rows.task(i)).collect();
+    let tasks = plans::held_tasks(rows, &plans);
     let mut rungs: Vec<Rung> = asked.iter().zip(&scored).map(|(own, scores)| Rung::of(own, scores, (rows, &tasks), &plans)).collect();
     if let Some(pick) = rungs.iter().position(|rung| is_best(&rung.name)) {
         rung::compare_with(pick, &mut rungs, &scored, &tasks);

@@ -14,11 +14,16 @@ pub(super) struct Plan {
 }
 
 /// The rows that are held out in any, each once, in the order of the table.
-pub(super) fn held(plans: &[Plan]) -> Vec<usize> {
+fn held(plans: &[Plan]) -> Vec<usize> {
     let mut rows: Vec<usize> = plans.iter().flat_map(|plan| plan.held.iter().copied()).collect();
     rows.sort_unstable();
     rows.dedup();
     rows
+}
+
+/// Their tasks.
+pub(super) fn held_tasks(rows: &Rows, plans: &[Plan]) -> Vec<usize> {
+    held(plans).into_iter().map(|i| rows.task(i)).collect()
 }
 
 /// The rows of every task.
@@ -78,7 +83,7 @@ pub(super) fn need_rows(candidates: &[&Candidate]) -> Result<bool> {
 }
 
 /// Tasks that keep their rows.
-pub(super) fn with_rows(rows: Rows, design: &Design) -> Result<Tasks> {
+pub(crate) fn with_rows(rows: Rows, design: &Design) -> Result<Tasks> {
     rows.tasks(design).with_rows(rows)
 }
 

@@ -84,7 +84,7 @@ impl Fit {
         let tasks = self.tasks().len();
         if !matches!(EdgeMethod::Auto.for_tasks(tasks), EdgeMethod::Exact { .. }) {
             return Err(Error::Arguments(format!(
-                "the edges of {tasks} tasks are sampled by an approximation that has no joint draws of correlations; 'cognate graph' has the edges with their                  intervals"
+                "the edges of {tasks} tasks are sampled by an approximation that has no joint draws of correlations; 'cognate graph' has the edges with their intervals"
             )));
         }
         let (mut prior, quadratics) = match self.sites.is_some() {

@@ -1,7 +1,7 @@
 //! How far what is said of the tasks' relations moves when some of the rows, or the seed, are others.
 
 use super::MOST_PAIRED;
-use crate::compare::stratified;
+use crate::compare::{stratified, with_rows};
 use crate::error::{Error, Result};
 use crate::model::{Fit, Intervals, Model};
 use crate::tasks::{Design, Rows};
@@ -113,11 +113,8 @@ pub fn stability(
     if fold.iter().all(Option::is_none) {
         return Err(Error::Arguments("every task has one row only, of which no part can be left out; leave --stability out".into()));
     }
-    let refit = |seed: u64, keep: &dyn Fn(usize) -> bool| {
-        let model = make(seed)?.intervals(Intervals::PlugIn);
-        let part = rows.subset(keep);
-        model.fit(&part.tasks(design).with_rows(part)?)
-    };
+    let refit =
+        |seed: u64, keep: &dyn Fn(usize) -> bool| make(seed)?.intervals(Intervals::PlugIn).fit(&with_rows(rows.subset(keep), design)?);
     let parts_with_rows = (0..parts).filter(|k| fold.contains(&Some(*k)));
     let without = parts_with_rows.map(|k| refit(seed, &|i| fold[i] != Some(k))).collect::<Result<Vec<_>>>()?;
     let draws = matches!(fit.structure(), "clusters" | "graph");
