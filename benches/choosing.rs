@@ -1,6 +1,6 @@
-//! How good the picks of `compare` are: `cargo bench --bench choosing -- FOLDER [NAMES ...] [--seeds N] [--first N]`, FOLDER with the tables, NAMES of tables and of rungs where not all are to be tried. Of every table a quarter of the rows of each task
+//! How good the picks of `compare` are: `cargo bench --bench choosing -- FOLDER [NAMES ...] [--seeds N] [--first N] [--folds N] [--repeats N] [--each 1]`, FOLDER with the tables, NAMES of tables and of rungs where not all are to be tried. Of every table a quarter of the rows of each task
 //! (of landmine all but 80) is held out; the ladder is compared by cross-validation on the rest, then every rung is fitted to the rest and predicts the quarter. The loss of a pick is how
-//! far its log density there is below that of the rung that is best there. School is split as FOLDER/../oracles/school_splits.json has it, where that is.
+//! far its log density there is below that of the rung that is best there; `--each 1` prints how far each rung is below the best, by the folds and on the quarter. School is split as FOLDER/../oracles/school_splits.json has it, where that is.
 
 #[path = "common/asked.rs"]
 mod asked;
@@ -73,6 +73,9 @@ fn school_split(folder: &Path, seed: u64, rows: usize) -> Option<Vec<bool>> {
 fn main() -> cognate::Result<()> {
     let (mut words, seeds) = asked(1);
     let first = taken(&mut words, "--first").unwrap_or(0);
+    let repeats = taken(&mut words, "--repeats").map(|number| number as usize);
+    let parts = taken(&mut words, "--folds").unwrap_or(5) as usize;
+    let each = taken(&mut words, "--each").is_some();
     let Some((folder, names)) = words.split_first() else {
         println!("give the folder of the tables");
         return Ok(());
@@ -102,7 +105,8 @@ fn main() -> cognate::Result<()> {
             let begin = std::time::Instant::now();
             let own = if job.name == "school" { school_split(&folder, seed, rows.len()) } else { None };
             let train = own.unwrap_or_else(|| split(&rows, job.fitted, seed));
-            let chosen = folds(&rows.subset(|i| train[i]), &design, &candidates, &Options { seed, ..Options::default() }, &|_, _, _| {})?;
+            let options = Options { seed, repeats, folds: parts, ..Options::default() };
+            let chosen = folds(&rows.subset(|i| train[i]), &design, &candidates, &options, &|_, _, _| {})?;
             let (there, _) = holdout(&rows, &design, |i| train[i], &candidates, &|_, _, _| {})?;
             let seconds = begin.elapsed().as_secs_f64();
             let (best, simplest) = (chosen.best.unwrap_or_default(), chosen.simplest.unwrap_or_default());
@@ -123,6 +127,12 @@ fn main() -> cognate::Result<()> {
                 pick.difference_se.unwrap_or(f64::NAN),
                 score(&best) - basic,
             );
+            for (own, there) in chosen.rungs.iter().zip(&there.rungs).filter(|_| each) {
+                let below = |rung: &cognate::compare::Rung| {
+                    format!("{:>9.5} ({:.5})", -rung.difference.unwrap_or(f64::NAN), rung.difference_se.unwrap_or(f64::NAN))
+                };
+                println!("    {:<40} {} {}", own.name, below(own), below(there));
+            }
             for rung in there.rungs.iter().filter(|rung| rung.refused.is_some()) {
                 println!("    {}: {}", rung.name, rung.refused.as_deref().unwrap_or_default());
             }

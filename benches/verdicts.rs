@@ -1,11 +1,11 @@
-//! Whether the verdicts of `compare` are those of the truth: `cargo bench --bench verdicts -- [NAMES ...] [--seeds N]`. Tables are drawn from each rung and the ladder compared on them by
+//! Whether the verdicts of `compare` are those of the truth: `cargo bench --bench verdicts -- [NAMES ...] [--seeds N] [--tasks N] [--features N] [--rows N]`. Tables are drawn from each rung and the ladder compared on them by
 //! five folds; every rung is also fitted to the whole table and predicts 200 further rows of each task, which is its true score. A verdict is right where it names the rung that
 //! drew the table, or one whose true score is less than a standard error (of the comparison) below that one's; a rung is visible where its true score is three such errors above that of every simpler one.
 
 #[path = "common/asked.rs"]
 mod asked;
 
-use asked::asked;
+use asked::{asked, taken};
 use cognate::compare::{Comparison, Options, folds, holdout, ladder};
 use cognate::simulate::{Layout, task_graph};
 use cognate::structure::{Options as Structures, Sharing, by_name};
@@ -106,7 +106,8 @@ fn figure(comparison: &Comparison, name: &str) -> (f64, f64, f64) {
 }
 
 fn main() -> cognate::Result<()> {
-    let (names, seeds) = asked(20);
+    let (mut names, seeds) = asked(20);
+    let other = ["--tasks", "--features", "--rows"].map(|flag| taken(&mut names, flag).map(|number| number as usize));
     println!(
         "{:<26} {:>14} {:>9} {:>15} {:>13} {:>14} {:>10}  verdicts",
         "drawn from", "T x d x n", "visible", "right, visible", "right of all", "loss of best", "sharing"
@@ -118,6 +119,7 @@ fn main() -> cognate::Result<()> {
             "factor:1" => Size(20, 10, 30),
             _ => Size(20, 5, 30),
         };
+        let size = Size(other[0].unwrap_or(size.0), other[1].unwrap_or(size.1), other[2].unwrap_or(size.2));
         let (mut visible, mut right, mut of_visible, mut loss, mut shared) = (0, 0, 0, 0.0, 0);
         let mut verdicts = std::collections::BTreeMap::new();
         for seed in 0..seeds {

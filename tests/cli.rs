@@ -64,7 +64,9 @@ fn every_bad_input_gets_one_sentence_and_leaves_nothing() {
     refused(&good, &["--features", "x,w"], &["'w'", "site, y, x, colour"]);
     refused(&good, &["--features", "colur"], &["did you mean 'colour'"]);
     refused(&good.replace("s0,", "s0,oops"), &[], &["row 1", "'y'", "oops"]);
-    refused(&good.replacen("s1,", "s1,inf,", 1).replacen("inf,2", "inf", 1), &[], &["line 10", "cells"]);
+    let ragged = good.replacen("s1,", "s1,inf,", 1).replacen("inf,2", "inf", 1);
+    refused(&ragged, &[], &["line 10", "cells"]);
+    refused(&ragged.replace('\n', "\r\n"), &[], &["line 10", "cells"]);
     refused("site,y,x\na,1,2\na,2,inf\nb,1,1\nb,2,2\n", &[], &["row 2", "'x'", "not finite"]);
     refused("site,y,x\na,1,2\na,2,\nb,1,1\nb,2,2\n", &[], &["row 2", "'x'", "missing", "--missing drop"]);
     refused("site,y,x\na,1,2\n,2,3\nb,1,1\nb,2,2\n", &[], &["row 2", "'site'", "missing"]);

@@ -58,6 +58,8 @@ pub struct Influence {
     pub standard_errors: Vec<f64>,
     /// The tasks, the most influential first.
     pub tasks: Vec<TaskInfluence>,
+    /// Tasks without which there is no fit, and why.
+    pub refused: Vec<String>,
 }
 
 /// Most tasks that are left out by fits, and of a task covariance that is learned.
@@ -119,7 +121,7 @@ impl Fit {
     /// ```
     ///
     /// # Errors
-    /// As [`Fit::influence_method`], for a method that the fit does not have, and what the fits without a task refuse.
+    /// As [`Fit::influence_method`], for a method that the fit does not have, and what the fits refuse where each of them does.
     pub fn influence(&self, method: Method) -> Result<Influence> {
         let best = self.influence_method()?;
         if method == Method::Refit && best != method
@@ -131,17 +133,31 @@ impl Fit {
         }
         let shares = Shares::of(self)?;
         let estimates = self.figures(self, &self.prior().feature_covariance(), self.noise_of_row(None));
-        let mut tasks: Vec<TaskInfluence> = match method {
-            Method::OneStep => (0..self.tasks().len()).into_par_iter().map(|t| self.by_one_step(t, &shares, &estimates)).collect(),
+        let (mut tasks, mut refused, mut first) = (Vec::new(), Vec::new(), None);
+        match method {
+            Method::OneStep => {
+                tasks = (0..self.tasks().len()).into_par_iter().map(|t| self.by_one_step(t, &shares, &estimates)).collect();
+            }
             Method::Refit => {
                 let with = if self.learns_relatedness() { self.relatedness() } else { None };
                 let each = (0..self.tasks().len()).into_par_iter().map(|t| self.by_refit(t, &shares, &estimates, with.as_ref()));
-                each.collect::<Result<_>>()?
+                for (t, own) in each.collect::<Vec<_>>().into_iter().enumerate() {
+                    match own {
+                        Ok(own) => tasks.push(own),
+                        Err(problem) => {
+                            refused.push(format!("without '{}': {problem}", self.tasks().names()[t]));
+                            first.get_or_insert(problem);
+                        }
+                    }
+                }
             }
-        };
+        }
+        if let Some(problem) = first.filter(|_| tasks.is_empty()) {
+            return Err(problem);
+        }
         tasks.sort_by(|a, b| b.largest().total_cmp(&a.largest()));
         let standard_errors = self.standard_errors(&shares, &estimates);
-        Ok(Influence { method, names: self.figure_names(), estimates, standard_errors, tasks })
+        Ok(Influence { method, names: self.figure_names(), estimates, standard_errors, tasks, refused })
     }
 
     fn figure_names(&self) -> Vec<String> {

@@ -27,6 +27,15 @@ pub(super) struct Member<'f> {
     pub rows: Vec<usize>,
 }
 
+impl Member<'_> {
+    /// Degrees of freedom of the noise where the task has one of its own, from other rows than these: its rows and those that the prior of variances is worth, less its parameters.
+    pub fn noise_freedom(&self) -> Option<f64> {
+        let own = self.number.filter(|_| !self.leaves_out && self.fit.inference().is_none() && self.fit.dispersion().is_each())?;
+        let tasks = self.fit.tasks();
+        Some((tasks.statistics(own).rows() as f64 + self.fit.dispersion().strength - tasks.design().len() as f64).max(1.0))
+    }
+}
+
 /// What is known of the parameters of a task, in fitted coordinates.
 pub(super) struct Known {
     pub coefficients: DVector<f64>,

@@ -153,27 +153,16 @@ impl Fit {
         })
     }
 
-    /// What the fit alone tells: [`Fit::singularities`], [`Fit::outlying_tasks`] and [`Fit::influence`] by the best method that it has.
-    ///
-    /// # Errors
-    /// What the E-step and fits without a task refuse; parts that mean nothing for the fit are left out, and [`Examination::notes`] say why.
-    pub fn examination(&self, seed: u64) -> Result<Examination> {
+    /// What the fit alone tells: [`Fit::singularities`], [`Fit::outlying_tasks`] and [`Fit::influence`] by the best method that it has. Parts that mean nothing for the
+    /// fit, or cannot be worked out, are left out, and [`Examination::notes`] say why.
+    pub fn examination(&self, seed: u64) -> Examination {
         let mut notes = Vec::new();
-        let mut unless_refused = |problem: Error| match problem {
-            Error::Arguments(reason) => {
-                notes.push(reason);
-                Ok(())
-            }
-            other => Err(other),
+        let mut note = |problem: Error| match problem {
+            Error::Arguments(reason) => notes.push(reason),
+            other => notes.push(other.to_string()),
         };
-        let outlying = match self.outlying_tasks(seed) {
-            Ok(found) => Some(found),
-            Err(problem) => unless_refused(problem).map(|()| None)?,
-        };
-        let influence = match self.influence_method().and_then(|method| self.influence(method)) {
-            Ok(found) => Some(found),
-            Err(problem) => unless_refused(problem).map(|()| None)?,
-        };
-        Ok(Examination { singularities: self.singularities(), outlying, influence, notes })
+        let outlying = self.outlying_tasks(seed).map_err(&mut note).ok();
+        let influence = self.influence_method().and_then(|method| self.influence(method)).map_err(&mut note).ok();
+        Examination { singularities: self.singularities(), outlying, influence, notes }
     }
 }

@@ -6,7 +6,7 @@ use crate::error::Result;
 use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;
 use serde::Serialize;
-use statrs::distribution::{ChiSquared, ContinuousCDF, Normal};
+use statrs::distribution::{ChiSquared, ContinuousCDF, FisherSnedecor, Normal, StudentsT};
 
 /// Residuals of the rows of one task, as normal scores: standardised residuals of Gaussian targets, quantile residuals of others (Dunn and Smyth 1996).
 #[derive(Clone, Debug, Serialize)]
@@ -27,7 +27,7 @@ pub struct TaskResiduals {
     pub z: Option<f64>,
     /// Variance of the scores about their mean over what it is expected to be: 1 where the model holds, larger where the task is noisier than the model says. None of one row.
     pub spread: Option<f64>,
-    /// 95 % interval of the ratio, as if scores were normal.
+    /// 95 % interval of the ratio, as if scores were normal; by Fisher's F where the noise of the task is estimated from few rows of its own.
     pub spread_interval: Option<(f64, f64)>,
     /// Scores beyond 3, of which .0027 a row are expected.
     pub beyond: usize,
@@ -65,6 +65,38 @@ fn kept(members: &Members, judged: &[Vec<Option<Judged>>]) -> Vec<f64> {
         if zz > 0.0 && rr > 0.0 { (zr * zr / (zz * rr)).min(1.0) } else { 1.0 }
     };
     (0..groups).map(of_group).collect()
+}
+
+/// Laws of a ratio of variances and of a standardised mean: chi-squared over its degrees of freedom and normal where the noise is known, Fisher's F and Student's t where
+/// it is an estimate.
+struct Laws {
+    freedom: f64,
+    noise: Option<f64>,
+}
+
+impl Laws {
+    /// Probability of a ratio as far off, twice that of its side.
+    fn of_spread(&self, ratio: f64) -> f64 {
+        let sides = match self.noise.and_then(|own| FisherSnedecor::new(self.freedom, own).ok()) {
+            Some(law) => Some((law.cdf(ratio), law.sf(ratio))),
+            None => ChiSquared::new(self.freedom).ok().map(|law| (law.cdf(ratio * self.freedom), law.sf(ratio * self.freedom))),
+        };
+        sides.map_or(1.0, |(below, above)| (2.0 * below.min(above)).min(1.0))
+    }
+
+    fn quantile(&self, probability: f64) -> f64 {
+        match self.noise.and_then(|own| FisherSnedecor::new(self.freedom, own).ok()) {
+            Some(law) => law.inverse_cdf(probability),
+            None => ChiSquared::new(self.freedom).map_or(1.0, |law| law.inverse_cdf(probability) / self.freedom),
+        }
+    }
+
+    fn of_mean(noise: Option<f64>, z: f64) -> f64 {
+        match noise.and_then(|own| StudentsT::new(0.0, 1.0, own).ok()) {
+            Some(law) => 2.0 * law.sf(z.abs()),
+            None => 2.0 * Normal::standard().sf(z.abs()),
+        }
+    }
 }
 
 /// What is expected of the scores of a task: the sum of their correlations, and of the squares of these, each row's own among them, and of the squares of the
@@ -145,20 +177,17 @@ fn one(members: &Members, m: usize, judged: &[Option<Judged>], kept: f64) -> Res
     found.mean = scores.iter().sum::<f64>() / n;
     found.mean_se = expected.sum.max(0.0).sqrt() / n;
     found.z = (expected.sum > LEFT * n).then(|| found.mean / found.mean_se);
-    let of_mean = found.z.map(|z| 2.0 * Normal::standard().sf(z.abs()));
+    let noise = own.noise_freedom();
+    let of_mean = found.z.map(|z| Laws::of_mean(noise, z));
     let centred: f64 = scores.iter().map(|z| (z - found.mean).powi(2)).sum();
     let mean = n - expected.sum / n;
     let variance = 2.0 * (expected.squares - 2.0 * expected.rows / n + (expected.sum / n).powi(2));
     let mut of_spread = None;
-    if scores.len() > 1
-        && mean > 0.0
-        && variance > 0.0
-        && let Ok(chi) = ChiSquared::new(2.0 * mean * mean / variance)
-    {
-        let (ratio, freedom) = (centred / mean, 2.0 * mean * mean / variance);
+    if scores.len() > 1 && mean > 0.0 && variance > 0.0 {
+        let (ratio, laws) = (centred / mean, Laws { freedom: 2.0 * mean * mean / variance, noise });
         found.spread = Some(ratio);
-        found.spread_interval = Some((ratio * freedom / chi.inverse_cdf(0.975), ratio * freedom / chi.inverse_cdf(0.025)));
-        of_spread = Some((2.0 * chi.cdf(ratio * freedom).min(chi.sf(ratio * freedom))).min(1.0));
+        found.spread_interval = Some((ratio / laws.quantile(0.975), ratio / laws.quantile(0.025)));
+        of_spread = Some(laws.of_spread(ratio));
     }
     found.p_value = match (of_mean, of_spread) {
         (Some(a), Some(b)) => Some((2.0 * a.min(b)).min(1.0)),

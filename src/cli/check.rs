@@ -40,7 +40,7 @@ pub(super) fn check(args: &CheckArgs, quiet: bool, progress: &Progress) -> Resul
     let text = match &args.data {
         Some(data) => of_rows(args, (&fit, &schema, data), quiet, progress)?,
         None => {
-            let examination = fit.examination(args.seed)?;
+            let examination = fit.examination(args.seed);
             match args.format {
                 TableFormat::Text => report::examination_text(&examination, &fit),
                 TableFormat::Csv => examination_csv(&examination)?,

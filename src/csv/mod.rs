@@ -176,7 +176,8 @@ impl<R: Read> Source<R> {
 }
 
 fn broken(name: &str, error: &csv::Error) -> Error {
-    let line = error.position().map(|position| position.line());
+    // The reader counts a line only with its \n, and of \r\n that is still to come.
+    let line = error.position().map(|position| position.line().max(position.record() + 1));
     let problem = match error.kind() {
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
             format!("line {} has {len} cells and the header {expected_len}; correct that line", line.unwrap_or_default())

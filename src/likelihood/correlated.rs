@@ -222,6 +222,17 @@ impl Likelihood for CorrelatedGaussian {
         Ok(of_pivots.chain(below.map(|(t, s)| 2.0 * along[(t, s)] * pivots[s])).collect())
     }
 
+    /// n / 2 of the logarithms of U diag(d) U' = R, and (n + nu) d_s (R^-1)_tt of U_ts: that of n units measured in every task, and of the prior where it is largest.
+    fn information(&self, data: &Observations, dispersion: &Dispersion) -> Option<Vec<f64>> {
+        let Some(noise) = residual_covariance(dispersion) else { return Some(Vec::new()) };
+        let (units, tasks) = (data.shared.as_ref()?.units() as f64, noise.nrows());
+        let (inverse, _) = inverted(&noise, &(0..tasks).collect::<Vec<_>>()).ok()?;
+        let pivots = regressions(&noise).1;
+        let below = (0..tasks).flat_map(|t| (0..t).map(move |s| (t, s)));
+        let below = below.map(|(t, s)| (units + dispersion.strength) * pivots[s] * inverse[(t, t)]);
+        Some(std::iter::repeat_n(0.5 * units, tasks).chain(below).collect())
+    }
+
     fn log_prior(&self, dispersion: &Dispersion) -> f64 {
         let Some(root) = dispersion.correlation().and_then(linalg::cholesky) else { return 0.0 };
         let precisions = linalg::inverse_of_cholesky(&root).diagonal();
@@ -288,6 +299,30 @@ mod tests {
                     assert!((difference - slope[k]).abs() < 1e-5 * (1.0 + slope[k].abs()), "{k}: {difference} for {}", slope[k]);
                 }
             }
+        }
+    }
+
+    /// Where the covariance of the errors is that of the residuals, the log-likelihood bends as it is expected to, but for what the parameters take up: there is next to none here.
+    #[test]
+    fn the_information_is_how_slopes_bend() {
+        let likelihood = CorrelatedGaussian { strength: Some(0.0) };
+        let data = observations(false, false);
+        let still = Prior::new(Mean::Given(DVector::zeros(2)), Relatedness::Dense(DMatrix::identity(3, 3)), DMatrix::identity(2, 2) * 1e-4);
+        let mut best = likelihood.start(&data, &[0, 1]);
+        for _ in 0..50 {
+            let found = likelihood.posterior(&data, &best, &still, (None, 0.0)).unwrap();
+            best = likelihood.update(&data, &found.posterior, &best);
+        }
+        let (point, information) = (likelihood.coordinates(&best), likelihood.information(&data, &best).unwrap());
+        let slope = |there: &[f64], k: usize| {
+            let dispersion = likelihood.at(there, &best);
+            let found = likelihood.posterior(&data, &dispersion, &still, (None, 0.0)).unwrap();
+            likelihood.slope(&data, &found, &dispersion).unwrap()[k]
+        };
+        assert_eq!(information.len(), point.len());
+        for k in 0..point.len() {
+            let bend = linalg::differences(|there: &[f64]| slope(there, k), &point, 1e-5)[k];
+            assert!((bend / information[k] + 1.0).abs() < 1e-3, "{k}: {bend} for {}", information[k]);
         }
     }
 

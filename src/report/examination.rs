@@ -13,6 +13,9 @@ const MOST: usize = 10;
 /// Tasks shown where none is named.
 const FEW: usize = 3;
 
+/// Tasks below which none is named that varies in one direction, for then its distance is below T - 1.
+const FEWEST: usize = 8;
+
 /// Standard errors from which on a task is said to move the estimates.
 const MOVES: f64 = 0.5;
 
@@ -47,6 +50,9 @@ fn write_outlying(outlying: &Outlying, fit: &Fit, text: &mut String) {
         outlying.kurtosis,
         probability(outlying.p_value)
     );
+    if named == 0 && outlying.tasks.len() < FEWEST {
+        let _ = writeln!(text, "  of so few tasks none can be named: each makes the variance larger from which it would be far");
+    }
     let robust = fit.task_scales().is_some();
     match (outlying.degrees_of_freedom, named > 0 || outlying.p_value < 0.01) {
         (Some(freedom), _) => {
@@ -115,6 +121,9 @@ fn write_influence(influence: &Influence, text: &mut String) {
             format!("{name}: {} to {}", figure(with), figure(with + own.changes[k]))
         });
         let _ = writeln!(text, "{:<width$}  {:>6}  {:>9.2}  {:>6.2}{more}  {moved}", own.task, own.rows, own.on_variances, own.on_mean);
+    }
+    for own in &influence.refused {
+        let _ = writeln!(text, "Not fitted {own}");
     }
     let many = influence.tasks.iter().filter(|own| own.largest() > MOVES).count();
     let _ = match many {
