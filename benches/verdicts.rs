@@ -1,4 +1,4 @@
-//! Whether the verdicts of `compare` are those of the truth: `cargo bench --bench verdicts -- [NAMES ...] [--seeds N] [--tasks N] [--features N] [--rows N]`. Tables are drawn from each rung and the ladder compared on them by
+//! Whether the verdicts of `compare` are those of the truth: `cargo bench --bench verdicts -- [NAMES ...] [--seeds N] [--tasks N] [--features N] [--rows N] [--each 1]`: with the last, one line for each table. Tables are drawn from each rung and the ladder compared on them by
 //! five folds; every rung is also fitted to the whole table and predicts 200 further rows of each task, which is its true score. A verdict is right where it names the rung that
 //! drew the table, or one whose true score is less than a standard error (of the comparison) below that one's; a rung is visible where its true score is three such errors above that of every simpler one.
 
@@ -107,6 +107,7 @@ fn figure(comparison: &Comparison, name: &str) -> (f64, f64, f64) {
 
 fn main() -> cognate::Result<()> {
     let (mut names, seeds) = asked(20);
+    let each = taken(&mut names, "--each").is_some();
     let other = ["--tasks", "--features", "--rows"].map(|flag| taken(&mut names, flag).map(|number| number as usize));
     println!(
         "{:<26} {:>14} {:>9} {:>15} {:>13} {:>14} {:>10}  verdicts",
@@ -139,8 +140,13 @@ fn main() -> cognate::Result<()> {
             let place = LADDER.iter().position(|own| own == name).unwrap_or_default();
             let own = figure(&there, name).0;
             let error = |other: &str| figure(&found, name).2.max(figure(&found, other).2);
-            let is_visible = LADDER[..place].iter().all(|other| own - figure(&there, other).0 > 3.0 * error(other));
+            let apart = |other: &&str| (own - figure(&there, other).0) / error(other);
+            let least = LADDER[..place].iter().map(|other| (apart(other), *other)).min_by(|a, b| a.0.total_cmp(&b.0));
+            let is_visible = least.is_none_or(|(errors, _)| errors > 3.0);
             let is_right = simplest == *name || own - figure(&there, &simplest).0 <= error(&simplest);
+            if let Some((errors, other)) = least.filter(|_| each) {
+                println!("    {seed}: best {best}, simplest {simplest}, {errors:.1} errors above {other}");
+            }
             visible += u32::from(is_visible);
             right += u32::from(is_right);
             of_visible += u32::from(is_right && is_visible);

@@ -184,6 +184,35 @@ fn predictions_come_in_input_order_for_known_and_unseen_tasks() {
     assert_eq!(cognate(folder.path(), &["predict", "m.cognate", "t.csv", "--interval", "2"]).status, 1);
 }
 
+/// JSON has what CSV has, a name that looks like a number is a name all the same.
+#[test]
+fn records_are_json_where_that_is_asked() {
+    let folder = folder_with(&table().replace("s0,", "7,"));
+    assert_eq!(cognate(folder.path(), &FIT).status, 0);
+    for command in [&["tasks", "m.cognate"][..], &["predict", "m.cognate", "t.csv"], &["transfer", "m.cognate", "new.csv"]] {
+        std::fs::write(folder.path().join("new.csv"), "site,y,x,colour\n77,1,0.5,red\n77,2,1,blue\n").unwrap();
+        let csv = cognate(folder.path(), command);
+        let json = cognate(folder.path(), &[command, &["--format", "json"]].concat());
+        assert_eq!(json.status, 0, "{}", json.err);
+        let json: Vec<Value> = serde_json::from_str(&json.out).unwrap();
+        let lines: Vec<Vec<&str>> = csv.out.lines().map(|line| line.split(',').collect()).collect();
+        assert!(json.len() == lines.len() - 1 && !json.is_empty());
+        for (object, line) in json.iter().zip(&lines[1..]) {
+            for (column, cell) in lines[0].iter().zip(line) {
+                match &object[*column] {
+                    Value::String(text) => assert!(["task", "feature"].contains(column) && text == cell),
+                    Value::Number(number) => assert_eq!(number.as_f64().unwrap(), cell.parse::<f64>().unwrap(), "{column}"),
+                    other => panic!("{column} is {other}"),
+                }
+            }
+        }
+    }
+    let update = cognate(folder.path(), &["update", "m.cognate", "t.csv", "-o", "u.cognate", "--format", "json", "--quiet"]);
+    let update: Value = serde_json::from_str(&update.out).unwrap();
+    assert!(update["rows_added"] == 48 && update["rows"] == 96 && update["tasks"].as_array().unwrap().len() == 6);
+    assert!(update["drift"]["p_value"].is_number() && update["drift"]["hyperparameters"][0]["ratio"].is_number());
+}
+
 #[test]
 fn damaged_models_are_refused() {
     let folder = folder_with(&table());

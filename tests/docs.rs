@@ -24,6 +24,9 @@ fn folder() -> tempfile::TempDir {
     for name in ["data/school.csv.gz", "data/two_tasks.csv"] {
         std::fs::copy(root().join(name), folder.path().join(name)).unwrap();
     }
+    for name in ["sleepstudy.csv", "contraception.csv"] {
+        std::fs::copy(root().join("tests/oracles").join(name), folder.path().join(name)).unwrap();
+    }
     folder
 }
 
@@ -65,9 +68,8 @@ fn is_that(found: &str, told: &str) -> bool {
 fn sessions_of_the_guide_are_true() {
     let program = assert_cmd::cargo::cargo_bin("cognate");
     let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
-    for page in
-        ["docs/guide/audit.md", "docs/guide/check.md", "docs/guide/choosing.md", "docs/guide/relatedness.md", "docs/guide/transfer.md"]
-    {
+    for page in ["audit", "check", "choosing", "coming", "graph", "model", "problems", "relatedness", "transfer"] {
+        let page = &format!("docs/guide/{page}.md");
         let folder = folder();
         let blocks = session(page);
         for (command, expected) in &blocks {

@@ -239,6 +239,12 @@ pub(super) enum TableFormat {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub(super) enum RecordFormat {
+    Csv,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub(super) enum Format {
     Text,
     Json,

@@ -1,9 +1,9 @@
 //! What a model says of tasks and of new rows: `cognate tasks` and `cognate predict`.
 
-use super::args::Format;
+use super::args::{Format, RecordFormat};
 use super::known;
 use super::progress::Progress;
-use super::run::{check_output, csv_text, json, source_name};
+use super::run::{as_json, check_output, records_text, source_name};
 use crate::csv::{self, Query, Schema};
 use crate::error::{Error, Result};
 use crate::model::{Fit, Forecast, Prediction, write_whole};
@@ -26,6 +26,9 @@ pub(super) struct TasksArgs {
     /// Probability of the intervals
     #[arg(long, default_value_t = 0.95, allow_negative_numbers = true)]
     pub interval: f64,
+    /// Format
+    #[arg(long, value_enum, default_value_t = RecordFormat::Csv)]
+    pub format: RecordFormat,
 }
 
 #[derive(Debug, Args)]
@@ -47,7 +50,7 @@ pub(super) struct PredictArgs {
     /// AUC (all of shares, also where predictions are counts), coverage and calibration, and the tasks predicted worst
     #[arg(long)]
     pub score: bool,
-    /// Format of the scores: json prints them on stdout, all of them and task by task (with --score and -o FILE)
+    /// json: predictions as JSON; with --score and -o FILE these as CSV, and on stdout all scores, task by task
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
 }
@@ -84,7 +87,7 @@ pub(super) fn tasks(args: &TasksArgs) -> Result<String> {
         let t = alone.task_number(task)?;
         Some(parameters((task, names), (&alone.coefficients(t), &alone.covariance(t)), reach, "1"))
     });
-    csv_text(std::iter::once(header(&PARAMETERS)).chain(rows).chain(placed).chain(detached.flatten()))
+    records_text(std::iter::once(header(&PARAMETERS)).chain(rows).chain(placed).chain(detached.flatten()).collect(), args.format)
 }
 
 /// Columns of a table of parameters, and of one of predictions.
@@ -152,8 +155,8 @@ pub(super) fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> R
     if args.score && fit.tasks().are_estimates() {
         return Err(Error::Arguments("--score needs targets, and a model of summaries has none; leave --score out".into()));
     }
-    if args.format == Format::Json && !(args.score && args.output.is_some()) {
-        let problem = "--format json prints scores, and needs --score and -o FILE for the predictions; add them, or leave --format out";
+    if args.format == Format::Json && args.score && args.output.is_none() {
+        let problem = "--format json with --score prints scores, and needs -o FILE for the predictions; add it, or leave one out";
         return Err(Error::Arguments(problem.into()));
     }
     let queries =
@@ -172,7 +175,8 @@ pub(super) fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> R
         }
         records.push(prediction(query, &p));
     }
-    let text = csv_text(records)?;
+    let rows = if args.format == Format::Json && !args.score { RecordFormat::Json } else { RecordFormat::Csv };
+    let text = records_text(records, rows)?;
     if args.score && outcomes.is_empty() {
         let trials = schema.trials.as_ref().map_or(String::new(), |trials| format!(" (or '{trials}', of which it counts successes)"));
         let problem = format!("--score needs targets: column '{}'{trials} is absent or empty; leave --score out", schema.target);
@@ -185,7 +189,7 @@ pub(super) fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> R
     let Some(path) = &args.output else { return Ok(text) };
     write_whole(path, text.as_bytes())?;
     match scores.filter(|_| args.format == Format::Json) {
-        Some(scores) => Ok(json(&serde_json::to_value(&scores).map_err(|error| Error::Arguments(error.to_string()))?)),
+        Some(scores) => as_json(&scores),
         None => Ok(String::new()),
     }
 }

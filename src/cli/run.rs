@@ -1,6 +1,6 @@
 //! From flags to a result: each command reads, fits or loads, and hands back its text.
 
-use super::args::{Cli, Command, DataArgs, FitArgs, Format, ModelArgs};
+use super::args::{Cli, Command, DataArgs, FitArgs, Format, ModelArgs, RecordFormat};
 use super::audit;
 use super::check;
 use super::compare;
@@ -274,6 +274,26 @@ pub(super) fn printed(text: String, output: Option<&Path>) -> Result<String> {
         None => Ok(text),
         Some(path) => write_whole(path, text.as_bytes()).map(|()| String::new()),
     }
+}
+
+/// Records as CSV text, or as JSON: an object a record, columns but those of names and texts as numbers, null where a cell is empty.
+pub(super) fn records_text(records: Vec<Vec<String>>, format: RecordFormat) -> Result<String> {
+    const NAMES: [&str; 2] = ["task", "feature"];
+    if format == RecordFormat::Csv {
+        return csv_text(records);
+    }
+    let Some((header, rows)) = records.split_first() else { return as_json(&[(); 0]) };
+    let value = |(column, cell): (&String, &String)| {
+        let value = match cell.parse::<f64>() {
+            _ if NAMES.contains(&column.as_str()) => cell.as_str().into(),
+            _ if column == "row" => cell.parse::<u64>().map_or(serde_json::Value::Null, Into::into),
+            Ok(number) => number.into(),
+            Err(_) => serde_json::Value::Null,
+        };
+        (column.clone(), value)
+    };
+    let object = |row: &Vec<String>| header.iter().zip(row).map(value).collect::<serde_json::Map<_, _>>();
+    as_json(&rows.iter().map(object).collect::<Vec<_>>())
 }
 
 /// CSV text of records.

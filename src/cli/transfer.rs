@@ -1,12 +1,13 @@
 //! What a model knows of tasks that it has not seen, and more rows of those that it has: `cognate transfer` and `cognate update`.
 
+use super::args::{Format, RecordFormat};
 use super::known;
 use super::predict::{PARAMETERS, PREDICTIONS, check_interval, forecast, header, numbers, parameters, prediction};
 use super::progress::Progress;
-use super::run::{check_output, csv_text, source_name};
+use super::run::{as_json, check_output, printed, records_text, source_name};
 use crate::csv::{self, Columns, Schema};
 use crate::error::{Error, Result};
-use crate::model::{Fit, are_sums, is_model, write_whole};
+use crate::model::{Fit, are_sums, is_model};
 use crate::report;
 use crate::tasks::Tasks;
 use clap::Args;
@@ -34,6 +35,9 @@ pub(super) struct TransferArgs {
     /// Probability of the intervals
     #[arg(long, default_value_t = 0.95, allow_negative_numbers = true)]
     pub interval: f64,
+    /// Format
+    #[arg(long, value_enum, default_value_t = RecordFormat::Csv)]
+    pub format: RecordFormat,
 }
 
 pub(super) fn transfer(args: &TransferArgs, quiet: bool, progress: &Progress) -> Result<String> {
@@ -80,10 +84,7 @@ pub(super) fn transfer(args: &TransferArgs, quiet: bool, progress: &Progress) ->
             records
         }
     };
-    let text = csv_text(records)?;
-    let Some(path) = &args.output else { return Ok(text) };
-    write_whole(path, text.as_bytes())?;
-    Ok(String::new())
+    printed(records_text(records, args.format)?, args.output.as_deref())
 }
 
 #[derive(Debug, Args)]
@@ -95,6 +96,9 @@ pub(super) struct UpdateArgs {
     /// File to write the model with all rows to; the model file itself may be it
     #[arg(short, long)]
     pub output: PathBuf,
+    /// Format: json prints drift and changes on stdout, every task with its new rows
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
 }
 
 /// Probability at which drift and changes are told of where there are none.
@@ -108,7 +112,10 @@ pub(super) fn update(args: &UpdateArgs, quiet: bool, progress: &Progress) -> Res
     if !quiet {
         report::update_notes(&update, ALARM).iter().for_each(|line| note!("cognate: {line}"));
     }
-    Ok(String::new())
+    match args.format {
+        Format::Text => Ok(String::new()),
+        Format::Json => as_json(&report::update_json(&update)),
+    }
 }
 
 /// Rows, or summaries, as the fit was made of.

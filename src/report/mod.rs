@@ -27,7 +27,7 @@ pub(crate) use relatedness::{relations_text, stability_text};
 pub use scores::scores_text;
 pub(crate) use text::{SHOWN, communities_text, variance_tests_text};
 pub use text::{counted, edge_text, null_name, null_text, visibility_text};
-pub(crate) use update::update_notes;
+pub(crate) use update::{update_json, update_notes};
 
 /// The task names of every community of at least two tasks.
 fn communities(graph: &TaskGraph) -> Vec<Vec<&str>> {

@@ -5,13 +5,22 @@ use crate::transfer::{Drift, Move, TaskChange, Update};
 /// Most tasks that are named.
 const NAMED: usize = 5;
 
+/// All that an update found; drift is the reason in words where it was not tested.
+pub(crate) fn update_json(update: &Update) -> serde_json::Value {
+    let drift = match update.drift() {
+        Ok(drift) => serde_json::json!(drift),
+        Err(reason) => serde_json::json!({ "not_tested": reason }),
+    };
+    serde_json::json!({ "rows_added": update.rows(), "rows": update.fit().tasks().rows(), "drift": drift, "tasks": update.changes() })
+}
+
 /// The lines, of drift and changed tasks those with a probability below `alarm` by chance.
 pub(crate) fn update_notes(update: &Update, alarm: f64) -> Vec<String> {
     let fit = update.fit();
     let mut lines = vec![format!("{} rows added; {} rows of {} tasks", update.rows(), fit.tasks().rows(), fit.tasks().len())];
     match update.drift() {
         Err(reason) => lines.push(format!("drift not tested: {reason}")),
-        Ok(drift) if drift.freedom == 0 => {}
+        Ok(drift) if drift.freedom == 0 => lines.push("drift not tested: the new rows say next to nothing of the hyperparameters".into()),
         Ok(drift) if drift.p_value < alarm => lines.push(drifted(drift)),
         Ok(drift) => lines.push(format!("the hyperparameters still fit (p = {:.2})", drift.p_value)),
     }

@@ -10,6 +10,7 @@ use crate::structure::FeatureCovariance;
 use crate::tasks::Tasks;
 use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;
+use serde::Serialize;
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
 /// The test that the noise variance (where tasks share it) and how far tasks vary in each feature are what they were.
@@ -18,7 +19,7 @@ use statrs::distribution::{ChiSquared, ContinuousCDF};
 /// where the old rows put them, x_old, and where the new ones do, x_new, with I_new = I_all - I_old; if nothing has changed x_new - x_old
 /// has mean 0 and variance I_old^-1 + I_new^-1, and the statistic is its square over that. A likelihood ratio of a refit would be large
 /// without any drift where old rows are few, and small with it where new ones are.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Drift {
     /// Chi-squared if nothing has changed.
     pub statistic: f64,
@@ -33,7 +34,7 @@ pub struct Drift {
 }
 
 /// Where a hyperparameter would move.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Move {
     /// The feature in which tasks vary (`all features` where K is scalar), or `noise`.
     pub name: String,

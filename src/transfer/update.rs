@@ -7,6 +7,7 @@ use crate::quadratic::Quadratics;
 use crate::tasks::Tasks;
 use nalgebra::DVector;
 use rayon::prelude::*;
+use serde::Serialize;
 use std::collections::HashMap;
 
 /// A fit with more rows, and whether they go with what it had learned.
@@ -19,7 +20,7 @@ pub struct Update {
 }
 
 /// Whether the new rows of a task go with what was known of it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TaskChange {
     /// Its name.
     pub task: String,
