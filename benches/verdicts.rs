@@ -1,4 +1,4 @@
-//! Whether the verdicts of `compare` are those of the truth: `cargo bench --bench verdicts -- [NAMES ...] [--seeds N] [--tasks N] [--features N] [--rows N] [--each 1]`: with the last, one line for each table. Tables are drawn from each rung and the ladder compared on them by
+//! Whether the verdicts of `compare` are those of the truth: `cargo bench --bench verdicts -- [NAMES ...] [--seeds N] [--tasks N] [--features N] [--rows N] [--folds N] [--each 1]`: with the last, one line for each table. Tables are drawn from each rung and the ladder compared on them by
 //! five folds; every rung is also fitted to the whole table and predicts 200 further rows of each task, which is its true score. A verdict is right where it names the rung that
 //! drew the table, or one whose true score is less than a standard error (of the comparison) below that one's; a rung is visible where its true score is three such errors above that of every simpler one.
 
@@ -107,6 +107,7 @@ fn figure(comparison: &Comparison, name: &str) -> (f64, f64, f64) {
 
 fn main() -> cognate::Result<()> {
     let (mut names, seeds) = asked(20);
+    let parts = taken(&mut names, "--folds").unwrap_or(5) as usize;
     let each = taken(&mut names, "--each").is_some();
     let other = ["--tasks", "--features", "--rows"].map(|flag| taken(&mut names, flag).map(|number| number as usize));
     println!(
@@ -132,7 +133,7 @@ fn main() -> cognate::Result<()> {
                 &rows.subset(|i| train[i]),
                 &design,
                 &candidates,
-                &Options { seed, repeats: Some(1), ..Options::default() },
+                &Options { seed, repeats: Some(1), folds: parts, ..Options::default() },
                 &|_, _, _| {},
             )?;
             let (there, _) = holdout(&rows, &design, |i| train[i], &candidates, &|_, _, _| {})?;

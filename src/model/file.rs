@@ -49,26 +49,28 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // The temporary file's own name is of no use to the reader.
     let refused = |source: std::io::Error| Error::io(path, std::io::Error::from(source.kind()));
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    let builder = {
+        use std::os::unix::fs::PermissionsExt;
+        // What is new is for whom the umask says, what is replaced for whom it was.
+        builder.permissions(std::fs::Permissions::from_mode(0o666))
+    };
+    let builder = builder.prefix(".cognate-").suffix(".part");
     let mut file = {
         // Made and noted under the lock, so that an interruption finds either no file or its name.
         let mut pending = PENDING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let file = tempfile::Builder::new().prefix(".cognate-").suffix(".part").tempfile_in(folder).map_err(refused)?;
+        let file = builder.tempfile_in(folder).map_err(refused)?;
         *pending = Some(file.path().to_path_buf());
         file
     };
+    if let Ok(replaced) = std::fs::metadata(path) {
+        file.as_file().set_permissions(replaced.permissions()).map_err(refused)?;
+    }
     file.write_all(bytes).map_err(refused)?;
     file.as_file().sync_all().map_err(refused)?;
-    let mode = std::fs::metadata(path).map(|meta| meta.permissions());
-    let kept = file.persist(path).map_err(|error| Error::io(path, error.error))?;
+    file.persist(path).map_err(|error| Error::io(path, error.error))?;
     *PENDING.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = None;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let permissions = mode.unwrap_or_else(|_| std::fs::Permissions::from_mode(0o644));
-        kept.set_permissions(permissions).map_err(refused)?;
-    }
-    #[cfg(not(unix))]
-    let _ = (kept, mode);
     Ok(())
 }
 
