@@ -74,7 +74,11 @@ fn files_are_short_and_open_with_a_sentence() {
     for (_, path, text) in sources() {
         let lines = text.lines().count();
         assert!(lines <= 500, "{} has {lines} lines; split it by what it is about", path.display());
-        assert!(["//! ", "/* ", "<!-- "].iter().any(|opening| text.starts_with(opening)), "{} opens without saying why it exists", path.display());
+        assert!(
+            ["//! ", "/* ", "<!-- "].iter().any(|opening| text.starts_with(opening)),
+            "{} opens without saying why it exists",
+            path.display()
+        );
     }
 }
 

@@ -65,9 +65,14 @@ fn is_that(found: &str, told: &str) -> bool {
 fn sessions_of_the_guide_are_true() {
     let program = assert_cmd::cargo::cargo_bin("cognate");
     let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
-    for page in
-        ["docs/guide/audit.md", "docs/guide/check.md", "docs/guide/choosing.md", "docs/guide/relatedness.md", "docs/guide/transfer.md"]
-    {
+    for page in [
+        "docs/guide/audit.md",
+        "docs/guide/check.md",
+        "docs/guide/choosing.md",
+        "docs/guide/relatedness.md",
+        "docs/guide/report.md",
+        "docs/guide/transfer.md",
+    ] {
         let folder = folder();
         let blocks = session(page);
         for (command, expected) in &blocks {

@@ -62,11 +62,11 @@ fn asks_for_nothing(html: &str) {
         let is_name = address.starts_with("http://www.w3.org/") || address.starts_with("https://d3js.org/d3-");
         assert!(is_name, "{address}");
     }
-    for tag in ["<link", "<img", "<iframe", "<base", " src=", "@import", "url(", "fetch(", "XMLHttpRequest", "innerHTML", "insertAdjacentHTML", "document.write"] {
-        // d3-selection may set innerHTML; the page does not ask it to.
-        let own = html.replace(include_str!("../vendor/d3/d3-selection.js"), "");
-        assert!(!own.contains(tag), "{tag}");
-    }
+    // d3-selection may set innerHTML; the page does not ask it to.
+    let own = html.replace(include_str!("../vendor/d3/d3-selection.js"), "").replace("url(#", "");
+    let tags =
+        ["<link", "<img", "<iframe", "<base", " src=", "@import", "url(", "fetch(", "XMLHttpRequest", "innerHTML", "insertAdjacentHTML"];
+    tags.iter().for_each(|tag| assert!(!own.contains(tag), "{tag}"));
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn every_structure_gives_a_page() {
         let (edges, heat) = (data["graph"]["edges"].as_array().unwrap(), &data["heat"]);
         match name {
             "independent" | "pooled" | "pooled-intercepts" | "exchangeable" => assert!(edges.is_empty() && heat.is_null(), "{name}"),
-            "clusters" => assert!(edges.is_empty() && data["tasks"]["clusters"]["count"] == 3, "{name}"),
+            "clusters" => assert!(edges.is_empty() && data["tasks"]["clusters"]["count"].as_u64() > Some(1), "{name}"),
             _ => assert!(!heat.is_null() || name == "factor", "{name}"),
         }
     }
@@ -201,7 +201,10 @@ fn the_command_writes_whole_files() {
     asks_for_nothing(&one);
     let data_of = data(&one);
     assert_eq!(data_of["command"], json!(format!("cognate {report}")));
-    assert_eq!((data_of["comparison"]["rungs"].as_array().unwrap().len(), data_of["comparison"]["curves"].as_array().unwrap().len()), (2, 2));
+    for (key, text) in [("rungs", &compared.out), ("curves", &curves.out)] {
+        let names = |all: &Value| all.as_array().unwrap().iter().map(|own| own["name"].clone()).collect::<Vec<_>>();
+        assert_eq!(names(&data_of["comparison"][key]), names(&serde_json::from_str::<Value>(text).unwrap()[key]));
+    }
     assert_eq!((&data_of["check"]["rows"], data_of["gains"].as_array().unwrap().len()), (&json!(240), 8));
     // What the fit writes is what the report of its model says of it.
     let by_fit = data(&fs::read_to_string(at("f.html")).unwrap());

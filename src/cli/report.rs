@@ -65,7 +65,9 @@ fn in_file(path: &Path, error: &dyn std::fmt::Display) -> Error {
 
 fn comparison(path: &Path) -> Result<serde_json::Value> {
     let text = std::fs::read_to_string(path).map_err(|source| Error::io(path, source))?;
-    serde_json::from_str(&text).map_err(|error| in_file(path, &format!("it is no JSON ({error}); give the file that 'cognate compare --format json' was written to")))
+    serde_json::from_str(&text).map_err(|error| {
+        in_file(path, &format!("it is no JSON ({error}); give the file that 'cognate compare --format json' was written to"))
+    })
 }
 
 /// The command as it was given, but for what no result depends on.
@@ -90,7 +92,8 @@ mod tests {
 
     #[test]
     fn the_command_is_that_given() {
-        let words = ["/usr/bin/cognate", "report", "a b.cognate", "--threads", "2", "-o", "x.html", "--threads=4", "--quiet"].map(String::from);
+        let words =
+            ["/usr/bin/cognate", "report", "a b.cognate", "--threads", "2", "-o", "x.html", "--threads=4", "--quiet"].map(String::from);
         assert_eq!(command(&words), "cognate report 'a b.cognate' -o x.html");
     }
 }

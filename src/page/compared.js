@@ -17,7 +17,7 @@ function ladder(rungs, caption, best) {
 }
 
 function comparison(home, own) {
-  if (own.verdict) home.append(el("p", { class: "said" }, own.verdict.text));
+  if (own.verdict) home.append(el("p", { class: "said" }, sentence(own.verdict.text)));
   if (own.rungs) {
     if (own.best) home.append(el("p", {}, `Best: ${own.best}. The simplest of those as good: ${own.simplest}.`));
     const known = own.rungs.filter((rung) => isNumber(rung.difference));
@@ -26,7 +26,6 @@ function comparison(home, own) {
       value: rung.difference,
       low: isNumber(rung.difference_se) ? rung.difference - 1.96 * rung.difference_se : null,
       high: isNumber(rung.difference_se) ? rung.difference + 1.96 * rung.difference_se : null,
-      kind: rung.name === own.best ? "mark" : "mark",
     });
     if (known.length > 1) {
       home.append(
@@ -44,7 +43,7 @@ function comparison(home, own) {
     if (own.command) home.append(el("p", { class: "note" }, "To fit the pick:"), el("pre", {}, own.command));
   }
   if (own.curves) {
-    const lines = own.curves.map((curve) => ({ name: curve.name, points: curve.shots.filter((shot) => isNumber(shot.score)).map((shot) => [shot.rows, shot.score, shot.score_se]) }));
+    const lines = own.curves.map((curve) => ({ name: curve.name, loose: curve.name === "alone", points: curve.shots.filter((shot) => isNumber(shot.score)).map((shot) => [shot.rows, shot.score, shot.score_se]) }));
     const drawn = lines.filter((line) => line.points.length);
     home.append(el("h3", {}, "New tasks after few of their rows"));
     if (drawn.length) {
@@ -53,7 +52,7 @@ function comparison(home, own) {
           "figure",
           {},
           curves(drawn, { title: "rows of the new task", side: "held-out log density a row", label: "Curves of new tasks" }),
-          el("figcaption", {}, "Log predictive density of further rows of tasks that no fit has seen, after so many of their own; bars are 95 % intervals, clustered by task."),
+          el("figcaption", {}, "Log predictive density of further rows of tasks that no fit has seen, after so many of their own; bars are 95 % intervals, clustered by task. Tasks alone may be too bad for the figure; the table has all."),
         ),
         behind("Curves as a table", () =>
           table("Log density, and gain over the task alone", ["structure", "rows", "log density", "se", "gain", "se"], own.curves.flatMap((curve) => curve.shots.map((shot) => [curve.name, String(shot.rows), fixed(shot.score, 4), fixed(shot.score_se, 4), fixed(shot.gain, 4), fixed(shot.gain_se, 4)])))),

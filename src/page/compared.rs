@@ -74,7 +74,9 @@ impl Compared {
     /// [`Error::Arguments`] for what is no comparison.
     pub(super) fn of(value: Value) -> Result<Self> {
         let refused = |problem: String| {
-            Error::Arguments(format!("it is not what 'cognate compare --format json' prints ({problem}); give the file that it was written to"))
+            Error::Arguments(format!(
+                "it is not what 'cognate compare --format json' prints ({problem}); give the file that it was written to"
+            ))
         };
         let own: Compared = serde_json::from_value(value).map_err(|error| refused(error.to_string()))?;
         if own.rungs.is_empty() && own.curves.is_empty() {

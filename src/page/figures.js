@@ -22,7 +22,7 @@ function axis(place, [low, high], [top, bottom], title) {
 
 /** Estimates with intervals, a line each: `rows` of {name, value, low, high, task}. */
 function intervals(rows, { title, reference = null, label, range = null }) {
-  const width = 860;
+  const width = 980;
   const step = rows.length > 60 ? 14 : 21;
   const longest = Math.max(4, ...rows.map((row) => Math.min(row.name.length, 26)));
   const left = 20 + longest * 7;
@@ -65,15 +65,16 @@ function intervals(rows, { title, reference = null, label, range = null }) {
   return own;
 }
 
-/** Lines over a number: `lines` of {name, points: [[x, y, error]], kind}. */
+/** Lines over a number: `lines` of {name, points: [[x, y, error]], loose}; a loose line may leave the figure. */
 function curves(lines, { title, side, label, height = 250 }) {
-  const [width, left, right] = [860, 84, lines.length > 1 ? 170 : 20];
+  const [width, left, right] = [980, 84, lines.length > 1 ? 170 : 20];
   const points = lines.flatMap((line) => line.points);
   const ends = (values) => [Math.min(...values), Math.max(...values)];
   const [first, last] = ends(points.map((point) => point[0]));
   const reach = (point) => (isNumber(point[2]) ? 1.96 * point[2] : 0);
-  let [low, high] = ends(points.flatMap((point) => [point[1] - reach(point), point[1] + reach(point)]));
-  const margin = 0.06 * (high - low) || 1;
+  const firm = lines.filter((line) => !line.loose).flatMap((line) => line.points);
+  let [low, high] = ends((firm.length ? firm : points).flatMap((point) => [point[1] - reach(point), point[1] + reach(point)]));
+  const margin = (firm.length < points.length ? 0.25 : 0.06) * (high - low) || 1;
   [low, high] = [low - margin, high + margin];
   const across = scale([first, last], [left, width - right]);
   const up = scale([low, high], [height, 12]);
@@ -86,24 +87,27 @@ function curves(lines, { title, side, label, height = 250 }) {
     name.textContent = tickName(mark, marks.length > 1 ? marks[1] - marks[0] : 1);
     own.append(name);
   });
-  const taken = [];
+  const inside = `inside-${label.replaceAll(" ", "-")}`;
+  const frame = svg("g", { "clip-path": `url(#${inside})` });
+  own.append(svg("clipPath", { id: inside }, svg("rect", { x: left - 6, y: 6, width: width - right - left + 12, height: height - 2 })), frame);
+  const names = [];
   lines.forEach((line, k) => {
     const hue = lines.length > 1 ? `hsl(${(205 + k * 47) % 360} 45% 50%)` : null;
     const style = hue ? `stroke:${hue};fill:${hue}` : "";
     line.points.filter((point) => reach(point) > 0).forEach((point) => {
-      own.append(svg("line", { class: "mark", style, x1: across(point[0]), x2: across(point[0]), y1: up(point[1] - reach(point)), y2: up(point[1] + reach(point)), "stroke-width": 1, opacity: 0.6 }));
+      frame.append(svg("line", { class: "mark", style, x1: across(point[0]), x2: across(point[0]), y1: up(point[1] - reach(point)), y2: up(point[1] + reach(point)), "stroke-width": 1, opacity: 0.6 }));
     });
     const path = line.points.map((point, i) => `${i ? "L" : "M"}${across(point[0]).toFixed(1)},${up(point[1]).toFixed(1)}`).join("");
-    own.append(svg("path", { d: path, class: "mark", style: `${style};fill:none`, "stroke-width": 1.8 }));
-    if (line.points.length < 40) line.points.forEach((point) => own.append(svg("circle", { class: "mark", style, cx: across(point[0]), cy: up(point[1]), r: 2.8 })));
-    if (lines.length > 1) {
-      let y = up(line.points[line.points.length - 1][1]);
-      while (taken.some((other) => Math.abs(other - y) < 15)) y += 3;
-      taken.push(y);
-      const name = svg("text", { x: width - right + 12, y: y + 4, style: `fill:${hue}` });
-      name.textContent = shortName(line.name, 22);
-      own.append(name);
-    }
+    frame.append(svg("path", { d: path, class: "mark", style: `${style};fill:none`, "stroke-width": 1.8 }));
+    if (line.points.length < 40) line.points.forEach((point) => frame.append(svg("circle", { class: "mark", style, cx: across(point[0]), cy: up(point[1]), r: 2.8 })));
+    if (lines.length > 1) names.push({ hue, name: line.name, y: up(line.points[line.points.length - 1][1]) });
+  });
+  let below = 0;
+  names.sort((a, b) => a.y - b.y).forEach((line) => {
+    below = Math.max(line.y, below + 16);
+    const name = svg("text", { x: width - right + 12, y: below + 4, style: `fill:${line.hue}` });
+    name.textContent = shortName(line.name, 22);
+    own.append(name);
   });
   const name = svg("text", { class: "soft", x: left, y: 4 });
   name.textContent = side;
@@ -158,11 +162,22 @@ function heatMap(heat) {
     return `${block(i)} and ${block(j)}: ${what.replace("mean partial", "partial")} ${fixed(value / 100, 2)}`;
   };
   const pixels = Math.max(1, Math.floor(1120 / rows)) * rows;
-  const canvas = el("canvas", { width: pixels, height: pixels, tabindex: "0", role: "img", "aria-label": `Heat map of ${rows} by ${rows} ${rows < order.length ? "blocks of tasks" : "tasks"}; arrow keys move a cursor` });
+  // Names stand beside the rows where there is room for them.
+  const named = rows <= 50;
+  const side = named ? Math.min(220, 24 + 12 * Math.max(...order.map((t) => shortName(names[t], 16).length))) : 0;
+  const canvas = el("canvas", { width: pixels + side, height: pixels, tabindex: "0", role: "img", "aria-label": `Heat map of ${rows} by ${rows} ${rows < order.length ? "blocks of tasks" : "tasks"}; arrow keys move a cursor` });
   const readout = el("p", { class: "readout", "aria-live": "polite" }, "Point at a cell, or move with the arrow keys.");
   let cursor = null;
   const draw = () => {
     const [context, size, paint] = [canvas.getContext("2d"), pixels / rows, diverging()];
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, canvas.width, canvas.height);
+    context.font = `${Math.min(22, size * 0.8)}px ${colour("sans")}`;
+    context.textBaseline = "middle";
+    context.textAlign = "right";
+    context.fillStyle = colour("ink");
+    for (let i = 0; named && i < rows; i += 1) context.fillText(shortName(names[order[i]], 16), side - 12, (i + 0.5) * size, side - 12);
+    context.translate(side, 0);
     const diagonal = parts(colour("rule"));
     for (let i = 0; i < rows; i += 1) {
       for (let j = 0; j < rows; j += 1) {
@@ -184,7 +199,7 @@ function heatMap(heat) {
   };
   canvas.addEventListener("pointermove", (event) => {
     const box = canvas.getBoundingClientRect();
-    move(Math.floor(((event.clientY - box.top) / box.height) * rows), Math.floor(((event.clientX - box.left) / box.width) * rows));
+    move(Math.floor(((event.clientY - box.top) / box.height) * rows), Math.floor(((((event.clientX - box.left) / box.width) * canvas.width - side) / pixels) * rows));
   });
   canvas.addEventListener("click", () => cursor && choose(order[starts[cursor[0]]]));
   canvas.addEventListener("keydown", (event) => {

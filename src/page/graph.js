@@ -19,11 +19,30 @@ function keptAt(edges, rate) {
   return kept;
 }
 
+/** A field that chooses a task by its name, or by a part of it, and the names that it offers. */
+function finder() {
+  const { names } = DATA.tasks;
+  const field = el("input", { type: "search", id: "search", list: "names", autocomplete: "off", placeholder: "name of a task" });
+  field.addEventListener("change", () => {
+    const exact = names.indexOf(field.value);
+    const found = exact >= 0 ? exact : names.findIndex((name) => name.toLowerCase().includes(field.value.toLowerCase()));
+    if (field.value && found >= 0) choose(found);
+  });
+  const offered = el("datalist", { id: "names" }, ...names.slice(0, 2000).map((name) => el("option", { value: name })));
+  return [el("label", { for: "search" }, "Find a task", field), offered];
+}
+
 function taskGraph(home) {
   const { edges, certainty, of, words } = DATA.graph;
   const { names, rows, clusters } = DATA.tasks;
   home.append(el("p", {}, words));
-  if (!edges.length && !clusters) return;
+  const panel = el("aside", { "aria-live": "polite" });
+  const search = finder();
+  if (!edges.length && !clusters) {
+    home.append(el("div", { class: "controls" }, ...search), el("div", { class: "alone" }, panel));
+    describe(panel);
+    return;
+  }
 
   const linked = new Set(edges.flatMap((edge) => [edge[0], edge[1]]));
   let drawn = names.length <= ALL_DRAWN || clusters ? names.map((_, t) => t) : [...linked];
@@ -34,6 +53,9 @@ function taskGraph(home) {
   if (drawn.length > 600) nodes.forEach((node) => { node.r *= 0.6; });
   const all = edges.filter((edge) => place.has(edge[0]) && place.has(edge[1]));
   let shown = [];
+  // Of very many tasks only those with an edge that is shown.
+  const every = drawn.length <= ALL_DRAWN || Boolean(clusters);
+  let active = nodes;
 
   // What is shown is chosen by the rate of false edges, or by number where there are no probabilities.
   const rates = [0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5];
@@ -41,19 +63,10 @@ function taskGraph(home) {
   const steps = certainty ? rates : numbers;
   const sureSign = certainty && certainty.includes("sign");
   const count = el("output", { "aria-live": "polite" });
-  const begin = certainty ? (sureSign ? rates.indexOf(0.05) : rates.indexOf(0.1)) : steps.length - 1;
+  const begin = certainty ? (sureSign ? rates.indexOf(0.05) : rates.indexOf(0.1)) : Math.max(0, steps.filter((own) => own <= 600).length - 1);
   const slider = el("input", { type: "range", id: "rate", min: 0, max: Math.max(0, steps.length - 1), step: 1, value: begin });
   const canvas = el("canvas", { tabindex: "0", role: "img", "aria-label": "Task graph. Plus and minus zoom, arrow keys go from task to task, Enter chooses one; the tables behind hold the same." });
   const stage = el("div", { class: "stage" }, canvas);
-  const panel = el("aside", { "aria-live": "polite" });
-  const search = el("input", { type: "search", id: "search", list: "names", autocomplete: "off", placeholder: "name of a task" });
-  const listed = names.length <= 2000 ? names : drawn.map((t) => names[t]);
-  const list = el("datalist", { id: "names" }, ...listed.map((name) => el("option", { value: name })));
-  search.addEventListener("change", () => {
-    const exact = names.indexOf(search.value);
-    const found = exact >= 0 ? exact : names.findIndex((name) => name.toLowerCase().includes(search.value.toLowerCase()));
-    if (search.value && found >= 0) choose(found);
-  });
   const again = el("button", { type: "button", onclick: () => fit() }, "Whole graph");
   home.append(
     el(
@@ -61,8 +74,7 @@ function taskGraph(home) {
       { class: "controls" },
       all.length ? el("label", { for: "rate" }, certainty ? (sureSign ? "False sign rate, at most" : "False discovery rate, at most") : "Strongest edges", slider) : null,
       all.length ? count : null,
-      el("label", { for: "search" }, "Find a task", search),
-      list,
+      ...search,
       again,
     ),
     el("figure", {}, el("div", { class: "beside" }, stage, panel), caption()),
@@ -70,7 +82,7 @@ function taskGraph(home) {
 
   function caption() {
     if (!all.length) return el("figcaption", {}, `${clusters ? "Colour: cluster; grey: of none. " : ""}Size: rows of the task.`);
-    const left = names.length - nodes.length;
+    const left = every ? names.length - nodes.length : 0;
     const parts = [
       `Width: size of the ${of}. Colour: `,
       el("b", { style: "color:var(--positive)" }, "alike"),
@@ -79,6 +91,7 @@ function taskGraph(home) {
       certainty ? `. The fainter an edge, the less probable ${certainty}.` : ".",
       " Size of a task: its rows.",
     ];
+    if (!every) parts.push(" Tasks without an edge that is shown are not drawn.");
     if (left > 0) parts.push(` ${counted(left, "task")} without an edge on this page ${left === 1 ? "is" : "are"} not drawn.`);
     if (DATA.graph.left_out > 0) parts.push(` ${counted(DATA.graph.left_out, "weaker or less probable pair")} left out.`);
     if (certainty) parts.push(" Edges are the largest set of the most probable ones whose expected share of false ones is at most the rate.");
@@ -86,7 +99,7 @@ function taskGraph(home) {
   }
 
   const width = () => stage.clientWidth || 640;
-  const height = 520;
+  const height = () => Math.min(520, Math.round(0.95 * width()));
   let view = d3.zoomIdentity;
   let under = null;
 
@@ -116,6 +129,8 @@ function taskGraph(home) {
       target.degree += 1;
       return { source, target, edge };
     });
+    active = every ? nodes : nodes.filter((node) => node.degree > 0);
+    simulation.nodes(active);
     simulation.force("link", d3.forceLink(links).distance(46).strength((link) => (0.1 + 0.6 * Math.abs(link.edge[2])) / Math.min(4, Math.max(1, Math.min(link.source.degree, link.target.degree)))));
     if (certainty) {
       const doubt = shown.reduce((sum, edge) => sum + 1 - edge[3], 0);
@@ -153,25 +168,26 @@ function taskGraph(home) {
 
   /** Moves the view so that all tasks are seen. */
   function fit() {
-    const ends = (of) => nodes.reduce(([low, high], node) => [Math.min(low, of(node)), Math.max(high, of(node))], [Infinity, -Infinity]);
+    if (!active.length) return draw();
+    const ends = (of) => active.reduce(([low, high], node) => [Math.min(low, of(node)), Math.max(high, of(node))], [Infinity, -Infinity]);
     const [[left, right], [top, bottom]] = [ends((node) => node.x - 14), ends((node) => node.x === undefined ? 0 : node.y - 14)];
-    const size = Math.min(2.5, 0.92 * Math.min(width() / Math.max(60, right - left + 28), height / Math.max(60, bottom - top + 28)));
-    d3.select(canvas).call(zoom.transform, d3.zoomIdentity.translate(width() / 2 - size * ((left + right) / 2 + 7), height / 2 - size * ((top + bottom) / 2 + 7)).scale(size));
+    const size = Math.min(2.5, 0.92 * Math.min(width() / Math.max(60, right - left + 28), height() / Math.max(60, bottom - top + 28)));
+    d3.select(canvas).call(zoom.transform, d3.zoomIdentity.translate(width() / 2 - size * ((left + right) / 2 + 7), height() / 2 - size * ((top + bottom) / 2 + 7)).scale(size));
   }
 
   function draw() {
     const ratio = window.devicePixelRatio || 1;
     if (canvas.width !== Math.round(width() * ratio)) {
       canvas.width = Math.round(width() * ratio);
-      canvas.height = Math.round(height * ratio);
-      canvas.style.height = `${height}px`;
+      canvas.height = Math.round(height() * ratio);
+      canvas.style.height = `${height()}px`;
     }
     const context = canvas.getContext("2d");
     const [positive, negative, node, ink, focus, sheet] = ["positive", "negative", "node", "ink", "focus", "sheet"].map(colour);
     const near = new Set();
     if (chosen !== null) shown.forEach((edge) => (edge[0] === chosen || edge[1] === chosen) && near.add(edge[0]).add(edge[1]));
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, width(), height);
+    context.clearRect(0, 0, width(), height());
     context.translate(view.x, view.y);
     context.scale(view.k, view.k);
     // The weakest first, so that the strongest lie above.
@@ -179,15 +195,15 @@ function taskGraph(home) {
       const edge = shown[k];
       const [a, b] = [nodes[place.get(edge[0])], nodes[place.get(edge[1])]];
       const apart = near.size && edge[0] !== chosen && edge[1] !== chosen;
-      context.globalAlpha = Math.max(0.08, isNumber(edge[3]) ? edge[3] ** 1.5 : 0.75) * (apart ? 0.2 : 1);
+      context.globalAlpha = Math.max(0.08, isNumber(edge[3]) ? edge[3] ** 1.5 : 0.6) * (apart ? 0.2 : 1);
       context.strokeStyle = edge[2] < 0 ? negative : positive;
-      context.lineWidth = (0.6 + 5 * Math.abs(edge[2])) / Math.sqrt(view.k);
+      context.lineWidth = (0.6 + (certainty ? 5 : 3) * Math.abs(edge[2])) / Math.sqrt(view.k);
       context.beginPath();
       context.moveTo(a.x, a.y);
       context.lineTo(b.x, b.y);
       context.stroke();
     }
-    nodes.forEach((own) => {
+    active.forEach((own) => {
       const sure = clusters ? clusters.probabilities[own.task] : 1;
       context.globalAlpha = (near.size && !near.has(own.task) ? 0.35 : 1) * Math.max(0.25, sure);
       context.fillStyle = clusters ? clusterHue(clusters.of[own.task]) : node;
@@ -203,8 +219,8 @@ function taskGraph(home) {
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.font = `12px ${colour("sans")}`;
     context.textBaseline = "middle";
-    const boxes = nodes.map((own) => ({ x: view.applyX(own.x) - own.r * view.k, y: view.applyY(own.y) - own.r * view.k, w: 2 * own.r * view.k, h: 2 * own.r * view.k }));
-    const order = nodes.filter((own) => own.task === chosen || own.degree > 0 || nodes.length <= 60 || view.k > 1.6).sort((a, b) => (b.task === chosen) - (a.task === chosen) || b.degree - a.degree || rows[b.task] - rows[a.task]).slice(0, 400);
+    const boxes = active.map((own) => ({ x: view.applyX(own.x) - own.r * view.k, y: view.applyY(own.y) - own.r * view.k, w: 2 * own.r * view.k, h: 2 * own.r * view.k }));
+    const order = active.filter((own) => own.task === chosen || own.degree > 0 || active.length <= 60 || view.k > 1.6).sort((a, b) => (b.task === chosen) - (a.task === chosen) || b.degree - a.degree || rows[b.task] - rows[a.task]).slice(0, 400);
     order.forEach((own) => {
       const text = shortName(names[own.task], 18);
       const box = { x: view.applyX(own.x) + own.r * view.k + 4, y: view.applyY(own.y) - 7, w: context.measureText(text).width, h: 14 };
@@ -261,7 +277,7 @@ function taskGraph(home) {
     if (event.key === "Escape") choose(null);
     if (!by) return;
     event.preventDefault();
-    const order = nodes.slice().sort((a, b) => b.degree - a.degree || a.task - b.task);
+    const order = active.slice().sort((a, b) => b.degree - a.degree || a.task - b.task);
     const here = order.findIndex((own) => own.task === chosen);
     choose(order[(here + by + order.length) % order.length].task);
   });

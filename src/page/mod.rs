@@ -60,12 +60,13 @@ impl Page {
         let examined = fit.outlying_tasks(seed).ok();
         let unlike = examined.map(|own| {
             let named: Vec<Value> = (own.tasks.iter().take(own.named().min(CHECKED)))
-                .map(|own| json!([own.task, number(own.distance), own.directions, number(own.q_value), own.farthest, number(own.farthest_z)]))
+                .map(|own| {
+                    json!([own.task, number(own.distance), own.directions, number(own.q_value), own.farthest, number(own.farthest_z)])
+                })
                 .collect();
             json!({"tasks": named, "count": own.named(), "p_value": number(own.p_value)})
         });
-        let singular: Vec<Value> =
-            fit.singularities().iter().map(|own| json!([own.finding, own.meaning, own.remedy])).collect();
+        let singular: Vec<Value> = fit.singularities().iter().map(|own| json!([own.finding, own.meaning, own.remedy])).collect();
         let data = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "seed": seed,
@@ -165,9 +166,13 @@ fn gains(all: &[Gain]) -> Value {
 
 fn title(fit: &Fit) -> String {
     match fit.tasks().are_estimates() {
-        true => format!("{} tasks from estimates, {}", fit.tasks().len(), fit.structure()),
-        false => format!("{}: {} tasks, {}", fit.tasks().target(), fit.tasks().len(), fit.structure()),
+        true => format!("{} tasks from estimates, structure {}", fit.tasks().len(), fit.structure()),
+        false => format!("{}: {} tasks, structure {}", fit.tasks().target(), fit.tasks().len(), fit.structure()),
     }
+}
+
+fn features(all: usize, varying: usize) -> String {
+    if varying == all { format!("{all}, all varying") } else { format!("{all}, {varying} varying") }
 }
 
 /// What a reader looks for first: `[[name, value]]`.
@@ -178,11 +183,8 @@ fn facts(fit: &Fit) -> Value {
         ("structure", fit.structure().to_string()),
         ("tasks", tasks.len().to_string()),
         (if tasks.are_estimates() { "estimates" } else { "rows" }, tasks.rows().to_string()),
-        ("features", format!("{} ({} varying)", tasks.design().len(), prior.varying.len() + prior.free.len())),
-        (
-            if fit.log_likelihood_is_bound() { "log-likelihood, at least" } else { "log-likelihood" },
-            format!("{:.2}", fit.log_likelihood()),
-        ),
+        ("features", features(tasks.design().len(), prior.varying.len() + prior.free.len())),
+        (if fit.log_likelihood_is_bound() { "log-likelihood, at least" } else { "log-likelihood" }, format!("{:.2}", fit.log_likelihood())),
         ("kind", serde_json::to_value(fit.log_likelihood_kind()).ok().and_then(|own| own.as_str().map(String::from)).unwrap_or_default()),
     ];
     if !tasks.are_estimates() {

@@ -34,7 +34,10 @@ mod tests {
     #[test]
     fn five_digits_are_kept() {
         assert_eq!(number(0.123_456_78).to_string(), "0.12346");
-        assert_eq!([number(-2.0), number(1.0e-7), number(f64::NAN), number(123_456.0)].map(|own| own.to_string()), ["-2", "1e-7", "null", "123460"]);
+        assert_eq!(
+            [number(-2.0), number(1.0e-7), number(f64::NAN), number(123_456.0)].map(|own| own.to_string()),
+            ["-2", "1e-7", "null", "123460"]
+        );
         assert_eq!(shortened(json!({"a": [1.234_567, 3, "x"]})), json!({"a": [1.2346, 3, "x"]}));
     }
 }

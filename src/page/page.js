@@ -58,8 +58,8 @@ function parametersOf(home) {
   let [feature, begin, order] = [0, 0, []];
   const pick = el("select", { id: "feature" }, ...features.map((name, k) => el("option", { value: k }, name)));
   const sort = el("select", { id: "sort" }, ...[["estimate", "estimate"], ["name", "order of the table"], ["sd", "uncertainty"]].map(([value, name]) => el("option", { value }, name)));
-  const back = el("button", { type: "button" }, "Before");
-  const on = el("button", { type: "button" }, "After");
+  const back = el("button", { type: "button" }, "Previous");
+  const on = el("button", { type: "button" }, "Next");
   const where = el("output", { "aria-live": "polite" });
   const figureHome = el("figure", {});
   const several = names.length > long;
@@ -135,11 +135,11 @@ function variances(home) {
 
 function doubts(home) {
   const { warnings, singular, unlike } = DATA;
-  if (warnings.length) home.append(el("ul", {}, ...warnings.map((own) => el("li", {}, own))));
+  if (warnings.length) home.append(el("ul", {}, ...warnings.map((own) => el("li", {}, sentence(own)))));
   if (singular.length) {
     home.append(
       el("h3", {}, "Singular"),
-      el("ul", {}, ...singular.map(([finding, meaning, remedy]) => el("li", {}, finding, el("br"), el("span", { class: "note" }, `It means: ${meaning} To do: ${remedy}`)))),
+      el("ul", {}, ...singular.map(([finding, meaning, remedy]) => el("li", {}, sentence(finding), el("br"), el("span", { class: "note" }, `It means: ${meaning} To do: ${remedy}`)))),
     );
   }
   if (unlike && unlike.count) {
@@ -158,6 +158,7 @@ function build() {
   DATA.verdict.forEach((sentence) => verdict.append(el("p", {}, sentence)));
   if (DATA.comparison && DATA.comparison.verdict) verdict.append(el("p", { class: "said" }, `By comparison of structures: ${DATA.comparison.verdict.text}`));
 
+  doubts(section("doubts"));
   taskGraph(section("graph"));
   if (DATA.heat) section("relatedness").append(heatMap(DATA.heat));
   parametersOf(section("parameters"));
@@ -165,7 +166,6 @@ function build() {
   if (DATA.gains && DATA.gains.length) gainsOf(section("gains"), DATA.gains);
   if (DATA.comparison) comparison(section("comparison"), DATA.comparison);
   if (DATA.check) calibration(section("calibration"), DATA.check);
-  doubts(section("doubts"));
   if (DATA.trace.length > 1) {
     const home = section("climb");
     home.append(

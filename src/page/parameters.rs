@@ -51,15 +51,15 @@ pub(super) fn parameters_json(fit: &Fit) -> Value {
 /// Standard deviations between tasks and of the noise, with intervals where the fit has them: `[[name, estimate, low, high]]`.
 pub(super) fn components_json(fit: &Fit) -> Value {
     let known = fit.variance_components();
-    if !known.is_empty() {
-        return known.iter().map(|own| json!([own.name, number(own.estimate), number(own.low), number(own.high)])).collect();
-    }
-    let mut rows = Vec::new();
+    let mut rows: Vec<Value> = Vec::new();
     if fit.prior().relatedness.varies() {
         let (names, covariance) = fit.feature_covariance();
-        rows.extend(names.iter().enumerate().map(|(k, name)| json!([name, number(covariance[(k, k)].max(0.0).sqrt()), Value::Null, Value::Null])));
+        // The level where features are 0 has no profile where they are centred.
+        let missing = names.iter().enumerate().filter(|(_, name)| known.iter().all(|own| own.name != **name));
+        rows.extend(missing.map(|(k, name)| json!([name, number(covariance[(k, k)].max(0.0).sqrt()), Value::Null, Value::Null])));
     }
-    if fit.inference().is_none() && !fit.noise_is_known() && !fit.dispersion().is_each() {
+    rows.extend(known.iter().map(|own| json!([own.name, number(own.estimate), number(own.low), number(own.high)])));
+    if known.is_empty() && fit.inference().is_none() && !fit.noise_is_known() && !fit.dispersion().is_each() {
         rows.push(json!(["noise", number(fit.noise_variance(0).sqrt()), Value::Null, Value::Null]));
     }
     rows.into()

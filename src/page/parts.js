@@ -47,6 +47,7 @@ function figure(value) {
 const fixed = (value, digits) => (isNumber(value) ? value.toFixed(digits).replace("-", "−") : "–");
 const percent = (value, digits = 0) => (isNumber(value) ? `${(100 * value).toFixed(digits)} %` : "–");
 const counted = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+const sentence = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
 const shortName = (name, most) => (name.length > most ? `${name.slice(0, most - 1)}…` : name);
 
 /** A straight map between two ranges. */
@@ -130,7 +131,7 @@ function say(event, words) {
 /** What is drawn again when the colours or the width change. */
 const redraws = [];
 const redraw = () => redraws.forEach((draw) => draw());
-window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+["(prefers-color-scheme: dark)", "print"].forEach((media) => window.matchMedia(media).addEventListener("change", redraw));
 
 /** Who wants to know that a task was chosen. */
 const followers = [];

@@ -69,7 +69,8 @@ impl<'f> Relation<'f> {
     pub(super) fn strongest(&self, tasks: usize, each: usize) -> Vec<(usize, usize, f64)> {
         const ALL: usize = 30;
         let of_task = |s: usize| -> Vec<(usize, usize, f64)> {
-            let mut own: Vec<(usize, f64)> = (0..tasks).filter(|t| *t != s).map(|t| (t, self.between(s, t))).filter(|own| own.1 != 0.0).collect();
+            let mut own: Vec<(usize, f64)> =
+                (0..tasks).filter(|t| *t != s).map(|t| (t, self.between(s, t))).filter(|own| own.1 != 0.0).collect();
             let order = |a: &(usize, f64), b: &(usize, f64)| b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(&b.0));
             if tasks > ALL && own.len() > each {
                 own.select_nth_unstable_by(each, order);

@@ -38,7 +38,9 @@ pub(super) fn teaching_json(fit: &Fit) -> Value {
     order.truncate(most);
     order.sort_unstable();
     if order.is_empty() {
-        return nothing("Tasks are too many, and too much related, for a page of donors: 'cognate audit MODEL --task NAME' finds those of one.".into());
+        return nothing(
+            "Tasks are too many, and too much related, for a page of donors: 'cognate audit MODEL --task NAME' finds those of one.".into(),
+        );
     }
     match audit.donors_of(&order) {
         Err(error) => nothing(error.to_string()),
@@ -48,7 +50,10 @@ pub(super) fn teaching_json(fit: &Fit) -> Value {
                 json!([t, number(own.own), number(own.mean), number(own.prior), number(own.effective_donors), donors])
             });
             let words = match order.len() < tasks {
-                true => format!("Donors are known of the {} tasks whose own rows decide least; 'cognate audit MODEL --task NAME' finds those of any.", order.len()),
+                true => format!(
+                    "Donors are known of the {} tasks whose own rows decide least; 'cognate audit MODEL --task NAME' finds those of any.",
+                    order.len()
+                ),
                 false => String::new(),
             };
             json!({"tasks": each.collect::<Vec<_>>(), "words": words})

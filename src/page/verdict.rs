@@ -26,7 +26,12 @@ pub(super) fn verdict(fit: &Fit, relation: Option<&Relation>, links: &Value) -> 
     said.extend(guard(fit));
     if !fit.let_go().is_empty() {
         let names: Vec<&str> = fit.let_go().iter().take(5).map(|t| fit.tasks().names()[*t].as_str()).collect();
-        said.push(format!("{} vary at least three times as far as the others and are let go: {}{}.", counted(fit.let_go().len(), "task"), names.join(", "), if fit.let_go().len() > 5 { ", ..." } else { "" }));
+        said.push(format!(
+            "{} vary at least three times as far as the others and are let go: {}{}.",
+            counted(fit.let_go().len(), "task"),
+            names.join(", "),
+            if fit.let_go().len() > 5 { ", ..." } else { "" }
+        ));
     }
     if !fit.converged() {
         said.push(format!("The fit has not converged ({}): figures may still move.", fit.stop()));
@@ -62,7 +67,9 @@ fn shared(fit: &Fit, relation: Option<&Relation>, links: &Value) -> String {
         "known" => format!("{tasks} share a common mean and are related as was given."),
         "graph" => graph(fit, links),
         "full" => full(fit, relation, links),
-        _ => format!("{tasks} share a common mean, about which all vary alike: each learns from all others, by as much as its own rows leave open."),
+        _ => format!(
+            "{tasks} share a common mean, about which all vary alike: each learns from all others, by as much as its own rows leave open."
+        ),
     }
 }
 

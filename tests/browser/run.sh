@@ -28,7 +28,13 @@ school="$root/data/school.csv.gz --task school --target score --features f4,f5,f
 "$cognate" simulate --tasks 40 --features 40 --graph random --noise-ratio 0.1 --seed 2 -o forty.csv
 "$cognate" fit forty.csv --task task --target y --structure graph --report graph.html --quiet >fit.txt
 
-"$cognate" simulate --tasks 5000 --features 10 --graph chain --rows 15 --seed 3 -o many.csv
-"$cognate" fit many.csv --task task --target y --structure factor --rank 2 --intervals plug-in --report many.html --quiet >fit.txt
+# Names that would run, were they markup.
+sed 's#^t1,#<img src=x onerror=alert(1)>,#; s#^t2,#</script><script>alert(1)</script>,#; s#^t3,#"a ""b"" \& c",#' three.csv >bad.csv
+"$cognate" fit bad.csv --task task --target y --structure full --report names.html --quiet >fit.txt
 
-node check.mjs "$shots" school.html three.html graph.html many.html
+# Five thousand tasks along a given chain.
+"$cognate" simulate --tasks 5000 --features 10 --graph chain --rows 15 --seed 3 -o many.csv
+{ echo source,target; seq 1 4999 | while read -r t; do echo "t$t,t$((t + 1))"; done; } >chain.csv
+"$cognate" fit many.csv --task task --target y --structure known --graph chain.csv --intervals plug-in --report many.html --quiet >fit.txt
+
+node check.mjs "$shots" school.html three.html graph.html names.html many.html
