@@ -115,7 +115,7 @@ fn figures_are_those_of_the_fit() {
     assert!(edges.windows(2).all(|pair| pair[0][3].as_f64() >= pair[1][3].as_f64()));
     // Of the same kind alike, of the other opposite.
     let first = &edges[0];
-    assert_eq!(first[2].as_f64().unwrap() > 0.0, (first[0].as_u64().unwrap() + first[1].as_u64().unwrap()) % 2 == 0);
+    assert_eq!(first[2].as_f64().unwrap() > 0.0, (first[0].as_u64().unwrap() + first[1].as_u64().unwrap()).is_multiple_of(2));
 }
 
 #[test]

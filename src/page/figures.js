@@ -151,8 +151,8 @@ function heatMap(heat) {
   const names = DATA.tasks.names;
   const end = (k) => (k + 1 < rows ? starts[k + 1] : order.length);
   const at = (i, j) => cells[(Math.max(i, j) * (Math.max(i, j) + 1)) / 2 + Math.min(i, j)];
-  const sizes = cells.filter(isNumber).map(Math.abs);
-  const largest = Math.max(1, ...sizes.slice(0, 1), sizes.reduce((most, own) => Math.max(most, own), 0));
+  // Of hundredths: no colour is made of nothing.
+  const largest = cells.reduce((most, own) => Math.max(most, Math.abs(own || 0)), 10);
   const top = of.startsWith("partial") || largest < 50 ? largest : 100;
   const block = (k) => (end(k) - starts[k] === 1 ? names[order[starts[k]]] : `${counted(end(k) - starts[k], "task")} from ${names[order[starts[k]]]} to ${names[order[end(k) - 1]]}`);
   const words = (i, j) => {
@@ -164,7 +164,7 @@ function heatMap(heat) {
   const pixels = Math.max(1, Math.floor(1120 / rows)) * rows;
   // Names stand beside the rows where there is room for them.
   const named = rows <= 50;
-  const side = named ? Math.min(220, 24 + 12 * Math.max(...order.map((t) => shortName(names[t], 16).length))) : 0;
+  const side = named ? Math.min(260, 30 + 15 * Math.max(...order.map((t) => shortName(names[t], 16).length))) : 0;
   const canvas = el("canvas", { width: pixels + side, height: pixels, tabindex: "0", role: "img", "aria-label": `Heat map of ${rows} by ${rows} ${rows < order.length ? "blocks of tasks" : "tasks"}; arrow keys move a cursor` });
   const readout = el("p", { class: "readout", "aria-live": "polite" }, "Point at a cell, or move with the arrow keys.");
   let cursor = null;
@@ -172,7 +172,7 @@ function heatMap(heat) {
     const [context, size, paint] = [canvas.getContext("2d"), pixels / rows, diverging()];
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, canvas.width, canvas.height);
-    context.font = `${Math.min(22, size * 0.8)}px ${colour("sans")}`;
+    context.font = `${Math.min(26, size * 0.8)}px ${colour("sans")}`;
     context.textBaseline = "middle";
     context.textAlign = "right";
     context.fillStyle = colour("ink");

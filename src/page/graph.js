@@ -147,13 +147,14 @@ function taskGraph(home) {
   function settle() {
     turn += 1;
     const own = turn;
+    const rest = active.length > 800 ? 0.05 : 0.01;
     simulation.alpha(1);
     const frame = () => {
       if (own !== turn) return;
       const begun = performance.now();
-      while (simulation.alpha() > 0.01 && performance.now() - begun < 14) simulation.tick();
+      while (simulation.alpha() > rest && performance.now() - begun < 14) simulation.tick();
       fit();
-      if (simulation.alpha() > 0.01) requestAnimationFrame(frame);
+      if (simulation.alpha() > rest) requestAnimationFrame(frame);
       else stage.dataset.settled = "yes";
     };
     delete stage.dataset.settled;
@@ -190,6 +191,7 @@ function taskGraph(home) {
     context.clearRect(0, 0, width(), height());
     context.translate(view.x, view.y);
     context.scale(view.k, view.k);
+    const thickest = (certainty ? 5 : 3) * Math.min(1, Math.sqrt(150 / Math.max(1, shown.length)));
     // The weakest first, so that the strongest lie above.
     for (let k = shown.length - 1; k >= 0; k -= 1) {
       const edge = shown[k];
@@ -197,7 +199,7 @@ function taskGraph(home) {
       const apart = near.size && edge[0] !== chosen && edge[1] !== chosen;
       context.globalAlpha = Math.max(0.08, isNumber(edge[3]) ? edge[3] ** 1.5 : 0.6) * (apart ? 0.2 : 1);
       context.strokeStyle = edge[2] < 0 ? negative : positive;
-      context.lineWidth = (0.6 + (certainty ? 5 : 3) * Math.abs(edge[2])) / Math.sqrt(view.k);
+      context.lineWidth = (0.6 + thickest * Math.abs(edge[2])) / Math.sqrt(view.k);
       context.beginPath();
       context.moveTo(a.x, a.y);
       context.lineTo(b.x, b.y);

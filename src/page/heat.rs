@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 /// Most rows of the map; beyond, a row is a block of tasks.
 const ROWS: usize = 160;
 
-/// `{of, order, starts, cells, largest}`: the task numbers in the order of the map, the place there of the first of each block, and below the diagonal, row by row and with it, the
+/// `{of, order, starts, cells}`: the task numbers in the order of the map, the place there of the first of each block, and below the diagonal, row by row and with it, the
 /// means over the pairs of two blocks in hundredths (of a task and itself null); null without relations of pairs. A graph too large to invert has its partial correlations, summed over a block.
 /// O(T^2).
 pub(super) fn heat_json(fit: &Fit, relation: Option<&Relation>) -> Value {

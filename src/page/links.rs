@@ -8,8 +8,9 @@ use crate::model::Fit;
 use crate::relatedness::{Options, Relations};
 use serde_json::{Value, json};
 
-/// Tasks up to which correlations are drawn for their signs and intervals.
-const DRAWN: usize = 40;
+/// Tasks up to which correlations are drawn for their signs and intervals, and how often.
+const DRAWN: usize = 30;
+const DRAWS: usize = 400;
 
 /// Strongest relations of each task that are kept where there are no probabilities.
 const NEAREST: usize = 3;
@@ -30,7 +31,7 @@ struct Link {
 }
 
 /// `{of, certainty, edges: [[s, t, value, probability, low, high]], left_out, words}`, with probabilities the most probable first, else the strongest; `certainty` says what the
-/// probabilities are of, null where there are none. O(T^2), and for up to 40 tasks whose correlations are learned as much as their draws.
+/// probabilities are of, null where there are none. O(T^2), and for up to 30 tasks whose correlations are learned as much as their draws.
 pub(super) fn links_json(fit: &Fit, relation: Option<&Relation>, seed: u64) -> Result<Value> {
     let (of, certainty, mut links) = match (fit.edge_probabilities(), fit.prior().relatedness.as_graph(), relation) {
         _ if fit.memberships().is_some() => ("", None, Vec::new()),
@@ -65,7 +66,9 @@ pub(super) fn links_json(fit: &Fit, relation: Option<&Relation>, seed: u64) -> R
             json!([own.tasks.0, own.tasks.1, number(own.value), maybe(own.probability), maybe(low), maybe(high)])
         })
         .collect();
-    Ok(json!({"of": of, "certainty": certainty, "left_out": total - edges.len(), "edges": edges, "words": words(fit, relation)}))
+    Ok(
+        json!({"of": of, "certainty": certainty, "left_out": total - edges.len(), "edges": edges, "words": words(fit, relation, edges.is_empty())}),
+    )
 }
 
 fn of_graph(graph: &TaskGraph) -> Vec<Link> {
@@ -83,7 +86,7 @@ fn drawn(fit: &Fit, seed: u64) -> Result<Option<Vec<Link>>> {
     if fit.tasks().len() > DRAWN || !fit.learns_relatedness() {
         return Ok(None);
     }
-    let relations = Relations::of(fit, &Options { seed, ..Options::default() })?;
+    let relations = Relations::of(fit, &Options { seed, draws: Some(DRAWS), ..Options::default() })?;
     let link = |own: &crate::relatedness::Pair| {
         let rate = own.local_false_sign_rate?;
         Some(Link { tasks: own.tasks, value: own.correlation?, probability: Some(1.0 - rate), interval: own.low.zip(own.high) })
@@ -97,7 +100,7 @@ fn nearest(relation: &Relation, tasks: usize) -> Vec<Link> {
 }
 
 /// What the graph is, or why there is none.
-fn words(fit: &Fit, relation: Option<&Relation>) -> String {
+fn words(fit: &Fit, relation: Option<&Relation>, is_empty: bool) -> String {
     let prior = fit.prior();
     if fit.memberships().is_some() {
         return "Tasks lie about the cluster that they are likeliest of; the fainter a task, the less sure that is. Within a cluster all tasks are equally related.".into();
@@ -110,6 +113,9 @@ fn words(fit: &Fit, relation: Option<&Relation>) -> String {
         }
         ("known", _) if prior.relatedness.as_graph().is_some() => "The graph was given; how strongly neighbours are alike was learned.".into(),
         ("known", _) => "The correlations were given.".into(),
+        _ if fit.edge_probabilities().is_some() && is_empty => {
+            "No pair of tasks is likely enough to be related to be drawn: of any set of edges more than half would be expected to be false.".into()
+        }
         _ if fit.edge_probabilities().is_some() => {
             "An edge says that two tasks deviate alike (or opposite) from the common mean given all others. Its probability and interval carry the noise of the tasks.".into()
         }

@@ -49,7 +49,7 @@ pub struct Page {
 
 impl Page {
     /// What the fit alone tells. An E-step for the donors of tasks, at most O(T^2) for relations (up to 10,000 tasks; of a task graph of up to 1,000 tasks O(T^3)), O(T d^3) for
-    /// parameters, and of up to 40 tasks with a learned covariance the draws of [`Relations`](crate::relatedness::Relations), for which the seed is. The same whatever the thread count.
+    /// parameters, and of up to 30 tasks with a learned covariance 400 draws of [`Relations`](crate::relatedness::Relations), for which the seed is. The same whatever the thread count.
     ///
     /// # Errors
     /// What the draws refuse.
@@ -100,7 +100,7 @@ impl Page {
 
     /// With calibration and residuals of rows.
     pub fn with_check(mut self, check: &Check) -> Self {
-        let shown = check.misfits().max(10).min(CHECKED);
+        let shown = check.misfits().clamp(10, CHECKED);
         let mut all = shortened(serde_json::to_value(check).unwrap_or(Value::Null));
         if let Some(Value::Array(tasks)) = all.get_mut("tasks") {
             tasks.truncate(shown);

@@ -69,7 +69,7 @@ pub(super) fn components_json(fit: &Fit) -> Value {
 pub(super) fn trace_json(fit: &Fit) -> Value {
     let trace = fit.trace();
     let stride = trace.len().div_ceil(STEPS).max(1);
-    let is_drawn = |k: &usize| k % stride == 0 || k + 1 == trace.len();
+    let is_drawn = |k: &usize| k.is_multiple_of(stride) || k + 1 == trace.len();
     // Digits that tell the last steps apart.
     let precise = |value: f64| serde_json::Number::from_f64((value * 1e4).round() / 1e4).map_or(Value::Null, Value::Number);
     (0..trace.len()).filter(is_drawn).map(|k| json!([k + 1, precise(trace[k].log_posterior), trace[k].edges])).collect()

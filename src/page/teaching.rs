@@ -10,7 +10,7 @@ const TAUGHT: usize = 300;
 const DONORS: usize = 6;
 
 /// Multiplications that donors may take where each task is a column of a joint system.
-const WORK: f64 = 1e10;
+const WORK: f64 = 1e11;
 
 /// `{tasks: [[task, own weight, through the mean, prior, effective donors, [[donor, weight]]]], words}`: of the tasks whose own rows decide least of their deviation, up to 300 where
 /// tasks are unrelated given what they share (exchangeable, factors), and along a task graph or a learned covariance as many as take some seconds.

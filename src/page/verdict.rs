@@ -67,6 +67,9 @@ fn shared(fit: &Fit, relation: Option<&Relation>, links: &Value) -> String {
         "known" => format!("{tasks} share a common mean and are related as was given."),
         "graph" => graph(fit, links),
         "full" => full(fit, relation, links),
+        _ if prior.task_scales.is_some() => format!(
+            "{tasks} share a common mean, about which each varies by a scale of its own: each learns from all others, by as much as its own rows leave open."
+        ),
         _ => format!(
             "{tasks} share a common mean, about which all vary alike: each learns from all others, by as much as its own rows leave open."
         ),

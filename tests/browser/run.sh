@@ -7,8 +7,9 @@ root=$(pwd)
 if ! command -v chromium >/dev/null || ! command -v node >/dev/null || ! command -v npm >/dev/null; then
   apt-get update -qq && apt-get install -y -qq chromium nodejs npm >/dev/null
 fi
-cargo build --release --quiet
-cognate="$root/target/release/cognate"
+# COGNATE names a program that is there already.
+[ -n "${COGNATE:-}" ] || cargo build --release --quiet
+cognate=${COGNATE:-$root/target/release/cognate}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 shots=${1:-$work/shots}
