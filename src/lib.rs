@@ -34,6 +34,7 @@ mod graph;
 mod likelihood;
 mod linalg;
 mod model;
+pub mod page;
 mod posterior;
 mod prior;
 mod quadratic;

@@ -96,6 +96,16 @@ impl<'f> Audit<'f> {
         self.fit.task_number(name).ok_or_else(|| Error::no_such_task(name, self.fit.tasks().names()))
     }
 
+    /// Whether tasks are unrelated given what they share, so that donors of one are found in one look at the others.
+    pub(crate) fn shares_directly(&self) -> bool {
+        self.posterior.shared_covariance().is_some()
+    }
+
+    /// Whether the system of related tasks is factored, so that donors of one are a column of it.
+    pub(crate) fn is_factored(&self) -> bool {
+        self.posterior.is_factored()
+    }
+
     fn name(&self, task: usize) -> String {
         self.fit.tasks().names()[task].clone()
     }

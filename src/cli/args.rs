@@ -11,6 +11,7 @@ use super::intervals::UncertaintyArgs;
 use super::known::KnownArgs;
 use super::predict::{PredictArgs, TasksArgs};
 use super::relatedness::{RelatednessArgs, StabilityArgs};
+use super::report::{PageArgs, ReportArgs};
 use super::shape::ShapeArgs;
 use super::simulate::SimulateArgs;
 use super::statistics::{StatisticsArgs, SumArgs};
@@ -44,6 +45,16 @@ pub(super) struct Cli {
     pub words: Vec<String>,
 }
 
+impl Cli {
+    /// With the words of the command, which the report of a fit repeats.
+    pub(super) fn with_words(mut self, words: Vec<String>) -> Self {
+        if let Command::Fit(args) = &mut self.command {
+            args.words.clone_from(&words);
+        }
+        Cli { words, ..self }
+    }
+}
+
 fn parse_threads(text: &str) -> std::result::Result<usize, String> {
     text.parse().ok().filter(|n| (1..=256).contains(n)).ok_or_else(|| "give a number of threads from 1 to 256".to_string())
 }
@@ -51,7 +62,7 @@ fn parse_threads(text: &str) -> std::result::Result<usize, String> {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Runs the main job on data inside the program: the ladder of structures, the best one, its graph
-    Demo,
+    Demo(PageArgs),
     /// Fits one structure to a table
     Fit(FitArgs),
     /// Sums a table in one pass for fits of Gaussian models; sums of several tables add, and subtract
@@ -74,6 +85,8 @@ pub(super) enum Command {
     Relatedness(RelatednessArgs),
     /// Whether a model can be believed: with rows, calibration, replicated data and tasks that do not fit; without, what is singular, unlike or influential
     Check(CheckArgs),
+    /// Writes a page for a browser: the verdict, the task graph, relatedness, parameters with intervals, calibration, all in one file
+    Report(ReportArgs),
     /// Draws a table from a prior, with the truth beside it
     Simulate(SimulateArgs),
 }
@@ -274,6 +287,8 @@ pub(super) struct FitArgs {
     pub guard: GuardArgs,
     #[command(flatten)]
     pub stability: StabilityArgs,
+    #[command(flatten)]
+    pub page: PageArgs,
     /// File to save the model in
     #[arg(long = "model", value_name = "FILE")]
     pub save: Option<PathBuf>,
@@ -283,6 +298,9 @@ pub(super) struct FitArgs {
     /// A fit that did not converge is a failure
     #[arg(long)]
     pub strict: bool,
+    /// The command as it was given.
+    #[arg(skip)]
+    pub words: Vec<String>,
 }
 
 impl DataArgs {

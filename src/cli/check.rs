@@ -38,7 +38,14 @@ pub(super) fn check(args: &CheckArgs, quiet: bool, progress: &Progress) -> Resul
     check_output(args.output.as_deref(), &read)?;
     let (fit, schema): (Fit, Schema) = Fit::load_with(&args.model)?;
     let text = match &args.data {
-        Some(data) => of_rows(args, (&fit, &schema, data), quiet, progress)?,
+        Some(data) => {
+            let check = checked((&fit, &schema, data), (args.draws, args.seed), quiet, progress)?;
+            match args.format {
+                TableFormat::Text => report::check_text(&check, &fit),
+                TableFormat::Csv => tasks_csv(&check)?,
+                TableFormat::Json => as_json(&check)?,
+            }
+        }
         None => {
             let examination = fit.examination(args.seed);
             match args.format {
@@ -51,7 +58,13 @@ pub(super) fn check(args: &CheckArgs, quiet: bool, progress: &Progress) -> Resul
     printed(text, args.output.as_deref())
 }
 
-fn of_rows(args: &CheckArgs, (fit, schema, data): (&Fit, &Schema, &Path), quiet: bool, progress: &Progress) -> Result<String> {
+/// Reads rows with targets and holds a fit against them, with so many replications by that seed.
+pub(super) fn checked(
+    (fit, schema, data): (&Fit, &Schema, &Path),
+    (draws, seed): (usize, u64),
+    quiet: bool,
+    progress: &Progress,
+) -> Result<Check> {
     let source = source_name(data);
     let queries = csv::read_queries(progress.watch(csv::open_columns(data, Some(&schema.needed()))?), &source, schema)?;
     let (with_target, without): (Vec<&Query>, Vec<&Query>) = queries.iter().partition(|query| query.target.is_some());
@@ -90,12 +103,7 @@ fn of_rows(args: &CheckArgs, (fit, schema, data): (&Fit, &Schema, &Path), quiet:
             rows.set_group(&query.task, family)?;
         }
     }
-    let check = fit.check(&rows, args.draws, args.seed).map_err(in_table)?;
-    match args.format {
-        TableFormat::Text => Ok(report::check_text(&check, fit)),
-        TableFormat::Csv => tasks_csv(&check),
-        TableFormat::Json => as_json(&check),
-    }
+    fit.check(&rows, draws, seed).map_err(in_table)
 }
 
 /// A line a task, those that fit worst first.

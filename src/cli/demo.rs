@@ -1,11 +1,14 @@
 //! The main job on the School data inside the program: the ladder on a held-out quarter, the best rung, its graph.
 
 use super::progress::Progress;
+use super::report::{self as pages, PageArgs};
+use super::run::check_output;
 use crate::compare::{self, Comparison};
 use crate::csv::{self, Columns};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::likelihood::Gaussian;
 use crate::model::{Fit, Intervals, Model};
+use crate::page::Page;
 use crate::report;
 use crate::structure;
 use std::fmt::Write as _;
@@ -15,7 +18,8 @@ const SCHOOL: &[u8] = include_bytes!("../../data/school.csv.gz");
 const SPLIT: &[u8] = include_bytes!("../../data/school_split0.bin");
 const LADDER: [&str; 5] = ["independent", "pooled", "pooled-intercepts", "exchangeable", "graph"];
 
-pub(super) fn demo(progress: &Progress) -> Result<String> {
+pub(super) fn demo(args: &PageArgs, words: &[String], progress: &Progress) -> Result<String> {
+    check_output(args.report.as_deref(), &[])?;
     let columns = Columns { task: "school".into(), target: "score".into(), ..Columns::default() };
     let table = csv::read(flate2::read::GzDecoder::new(SCHOOL), "the School data", &columns)?;
     let train = |row: usize| SPLIT[row / 8] >> (7 - row % 8) & 1 == 1;
@@ -23,7 +27,17 @@ pub(super) fn demo(progress: &Progress) -> Result<String> {
         Model::of(Box::new(Gaussian::default()), structure).intervals(Intervals::PlugIn)
     })?;
     let (comparison, fits) = compare::holdout(&table.rows, &table.design, train, &ladder, &progress.of_fits())?;
+    if let Some(path) = &args.report
+        && let Some(fit) = comparison.best.as_deref().and_then(|best| fit_of(&comparison, &fits, best))
+    {
+        let compared = serde_json::to_value(&comparison).map_err(|error| Error::Arguments(error.to_string()))?;
+        pages::write(Page::of(fit, 0)?.with_comparison(compared)?, words, path)?;
+    }
     Ok(page(&comparison, &fits))
+}
+
+fn fit_of<'f>(comparison: &Comparison, fits: &'f [Option<Fit>], name: &str) -> Option<&'f Fit> {
+    comparison.rungs.iter().position(|rung| rung.name == name).and_then(|i| fits[i].as_ref())
 }
 
 fn page(comparison: &Comparison, fits: &[Option<Fit>]) -> String {
@@ -32,11 +46,10 @@ fn page(comparison: &Comparison, fits: &[Option<Fit>]) -> String {
          Three quarters of every school's pupils are fitted, the others predicted.\n\n",
     );
     text.push_str(&report::comparison_text(comparison));
-    let fit_of = |name: &str| comparison.rungs.iter().position(|rung| rung.name == name).and_then(|i| fits[i].as_ref());
-    if let Some(fit) = fit_of("graph") {
+    if let Some(fit) = fit_of(comparison, fits, "graph") {
         let _ = writeln!(text, "\nThe learned task graph:\n\n{fit}");
     }
-    if let Some(fit) = comparison.best.as_deref().filter(|best| *best != "graph").and_then(fit_of) {
+    if let Some(fit) = comparison.best.as_deref().filter(|best| *best != "graph").and_then(|best| fit_of(comparison, fits, best)) {
         let _ = writeln!(text, "The best structure:\n\n{fit}");
     }
     text

@@ -21,6 +21,7 @@ mod known;
 mod predict;
 mod progress;
 mod relatedness;
+mod report;
 mod run;
 mod shape;
 mod simulate;
@@ -38,7 +39,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let words = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let command = match args::Cli::try_parse_from(arguments).and_then(statistics::complete) {
-        Ok(command) => args::Cli { words, ..command },
+        Ok(command) => command.with_words(words),
         Err(error) => {
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });

@@ -10,6 +10,7 @@ use super::graph;
 use super::guard::{self, Guarded};
 use super::predict;
 use super::progress::Progress;
+use super::report as pages;
 use super::simulate;
 use super::statistics;
 use super::summaries;
@@ -18,12 +19,13 @@ use crate::csv::{self, Columns, Schema, Table};
 use crate::em::Step;
 use crate::error::{Error, Result};
 use crate::model::{Fit, Model, write_whole};
+use crate::page::Page;
 use crate::relatedness;
 use crate::relatedness::Stability;
 use crate::report;
 use crate::structure::{self, FeatureCovariance, KnownRelation, Structure};
 use crate::tasks::{Design, Tasks};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What goes to stdout, and what makes the command fail all the same.
 pub(super) struct Output {
@@ -40,7 +42,7 @@ impl From<String> for Output {
 pub(super) fn execute(cli: &Cli) -> Result<Output> {
     let progress = Progress::new(cli.quiet);
     match &cli.command {
-        Command::Demo => demo::demo(&progress).map(Output::from),
+        Command::Demo(args) => demo::demo(args, &cli.words, &progress).map(Output::from),
         Command::Fit(args) => fit(args, cli.quiet, &progress),
         Command::Statistics(args) => statistics::statistics(args, cli.quiet, &progress).map(Output::from),
         Command::Compare(args) => compare::compare(args, &cli.words, cli.quiet, &progress).map(Output::from),
@@ -52,6 +54,7 @@ pub(super) fn execute(cli: &Cli) -> Result<Output> {
         Command::Audit(args) => audit::audit(args, cli.quiet).map(Output::from),
         Command::Relatedness(args) => super::relatedness::relatedness(args, cli.quiet).map(Output::from),
         Command::Check(args) => check::check(args, cli.quiet, &progress).map(Output::from),
+        Command::Report(args) => pages::report(args, &cli.words, cli.quiet, &progress).map(Output::from),
         Command::Simulate(args) => simulate::simulate(args, &progress).map(Output::from),
     }
 }
@@ -135,6 +138,10 @@ pub(super) fn json(value: &serde_json::Value) -> String {
 fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Output> {
     let read: Vec<&Path> = std::iter::once(args.table.data.as_path()).chain(args.model.files()).chain(args.sums.files()).collect();
     check_output(args.save.as_deref(), &read)?;
+    check_output(args.page.report.as_deref(), &[read, args.save.iter().map(PathBuf::as_path).collect()].concat())?;
+    if args.page.report.is_some() && args.page.report == args.save {
+        return Err(Error::Arguments("the model and its report cannot be the same file; name two".into()));
+    }
     if statistics::are_given(args) {
         return statistics::fit(args, quiet, progress);
     }
@@ -231,6 +238,10 @@ pub(super) fn conclude(
     let tests = args.uncertainty.run(&fit, tasks, make)?;
     if let Some(path) = args.save.as_ref().filter(|_| fit.converged() || !args.strict) {
         fit.save_with(schema, path)?;
+    }
+    if let Some(path) = args.page.report.as_ref().filter(|_| fit.converged() || !args.strict) {
+        progress.say("the report".into());
+        pages::write(Page::of(&fit, args.model.seed)?, &args.words, path)?;
     }
     let stability = match beside.stability {
         Some(find) => find(&fit)?,
