@@ -116,9 +116,10 @@ fn main() -> cognate::Result<()> {
     );
     for name in LADDER.iter().filter(|name| **name != "factor:2" && (names.is_empty() || names.iter().any(|own| own == *name))) {
         let size = match *name {
-            "graph" => Size(20, 80, 120),
+            "graph" => Size(20, 40, 60),
             "full" => Size(8, 40, 60),
-            "factor:1" => Size(20, 10, 30),
+            "clusters:2" => Size(100, 5, 15),
+            "factor:1" => Size(120, 10, 30),
             _ => Size(20, 5, 30),
         };
         let size = Size(other[0].unwrap_or(size.0), other[1].unwrap_or(size.1), other[2].unwrap_or(size.2));
