@@ -39,10 +39,15 @@ pub(super) fn verdict(fit: &Fit, relation: Option<&Relation>, links: &Value) -> 
     said
 }
 
+/// What tasks vary about.
+fn about(fit: &Fit) -> &'static str {
+    if fit.prior().mean_features.is_empty() { "vary about 0" } else { "share a common mean" }
+}
+
 /// What is shared.
 fn shared(fit: &Fit, relation: Option<&Relation>, links: &Value) -> String {
     let tasks = counted(fit.tasks().len(), "task");
-    let prior = fit.prior();
+    let (prior, about) = (fit.prior(), about(fit));
     match fit.structure() {
         "independent" => format!("Nothing is shared: each of {tasks} is fitted to its own rows alone."),
         "pooled" => format!("Everything is shared: {tasks} have the same parameters."),
@@ -50,23 +55,26 @@ fn shared(fit: &Fit, relation: Option<&Relation>, links: &Value) -> String {
         "clusters" => clusters(fit),
         "factor" => match fit.loadings().map(|own| &own.shares).filter(|shares| !shares.is_empty()) {
             Some(shares) => format!(
-                "{tasks} share a common mean and {}, which make{} {} of the variance between them; the rest is each task's own.",
+                "{tasks} {about} and have {} in common, which make{} {} of the variance between them; the rest is each task's own.",
                 counted(shares.len(), "factor"),
                 if shares.len() == 1 { "s" } else { "" },
                 percent(shares.iter().sum())
             ),
-            None => format!("{tasks} share a common mean and no factor: beyond the mean no relation between them is seen."),
+            None => format!("{tasks} {about} and have no factor in common: no relation between them is seen beyond that."),
         },
         "kernel" => match &prior.kernel {
             Some(kernel) => format!(
-                "{tasks} share a common mean and are alike as their descriptors are; descriptors do not tell {} of the variance between them.",
+                "{tasks} {about} and are alike as their descriptors are; descriptors do not tell {} of the variance between them.",
                 percent(kernel.nugget)
             ),
             None => format!("{tasks} are alike as their descriptors are."),
         },
-        "known" => format!("{tasks} share a common mean and are related as was given."),
+        "known" => format!("{tasks} {about} and are related as was given."),
         "graph" => graph(fit, links),
         "full" => full(fit, relation, links),
+        _ if prior.mean_features.is_empty() => {
+            format!("{tasks} vary about 0: each learns from the others how far tasks vary, and no more.")
+        }
         _ if prior.task_scales.is_some() => format!(
             "{tasks} share a common mean, about which each varies by a scale of its own: each learns from all others, by as much as its own rows leave open."
         ),
@@ -96,11 +104,11 @@ fn name(fit: &Fit, task: &Value) -> String {
 fn graph(fit: &Fit, links: &Value) -> String {
     let graph = fit.graph();
     let edges = graph.edges().count();
-    let tasks = counted(fit.tasks().len(), "task");
+    let (tasks, about) = (counted(fit.tasks().len(), "task"), about(fit));
     let mut text = match edges {
-        0 => format!("{tasks} share a common mean; beyond it no two are more likely than not related."),
-        1 => format!("{tasks} share a common mean, and one pair is more likely than not related beyond it."),
-        _ => format!("{tasks} share a common mean, and {edges} pairs are more likely than not related beyond it."),
+        0 => format!("{tasks} {about}; no two are more likely than not related beyond that."),
+        1 => format!("{tasks} {about}, and one pair is more likely than not related beyond that."),
+        _ => format!("{tasks} {about}, and {edges} pairs are more likely than not related beyond that."),
     };
     if let Some(first) = links["edges"].get(0).and_then(Value::as_array).filter(|_| edges > 0) {
         let figure = |k: usize| first[k].as_f64();
@@ -130,7 +138,7 @@ fn full(fit: &Fit, relation: Option<&Relation>, links: &Value) -> String {
         let count = edges.iter().filter(|own| own[3].as_f64().is_some_and(|p| p > 0.95)).count();
         format!(", and of {count} of {pairs} the sign is sure (local false sign rate below .05)")
     });
-    format!("{count} share a common mean{mean}{}.", sure.unwrap_or_default())
+    format!("{count} {}{mean}{}.", about(fit), sure.unwrap_or_default())
 }
 
 /// How strongly.
@@ -145,7 +153,7 @@ fn strength(fit: &Fit) -> Option<String> {
     shares.sort_by(f64::total_cmp);
     let (least, middle, most) = (shares[0], shares[shares.len() / 2], shares[shares.len() - 1]);
     let mut text = format!(
-        "A task's own rows decide {} of its deviation from the mean in the middle task ({} to {}); the rest comes from the others.",
+        "A task's own rows decide {} of its deviation in the middle task ({} to {}); the rest comes from what tasks share.",
         percent(middle),
         percent(least),
         percent(most)
