@@ -137,10 +137,14 @@ function doubts(home) {
   const { warnings, singular, unlike } = DATA;
   if (warnings.length) home.append(el("ul", {}, ...warnings.map((own) => el("li", {}, sentence(own)))));
   if (singular.length) {
-    home.append(
-      el("h3", {}, "Singular"),
-      el("ul", {}, ...singular.map(([finding, meaning, remedy]) => el("li", {}, sentence(finding), el("br"), el("span", { class: "note" }, `It means: ${meaning} To do: ${remedy}`)))),
-    );
+    // Findings that mean the same stand together; they may begin with a name, which is left as it is.
+    const groups = new Map();
+    singular.forEach(([finding, meaning, remedy]) => {
+      const words = `It means: ${meaning}. To do: ${remedy}.`;
+      groups.set(words, [...(groups.get(words) || []), finding]);
+    });
+    const each = ([words, findings]) => el("li", {}, findings.join("; "), el("br"), el("span", { class: "note" }, words));
+    home.append(el("h3", {}, "Singular"), el("ul", {}, ...[...groups].map(each)));
   }
   if (unlike && unlike.count) {
     home.append(
