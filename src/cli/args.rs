@@ -9,6 +9,7 @@ use super::graph::GraphArgs;
 use super::guard::GuardArgs;
 use super::intervals::UncertaintyArgs;
 use super::known::KnownArgs;
+use super::pages::{CompletionsArgs, ManArgs};
 use super::predict::{PredictArgs, TasksArgs};
 use super::relatedness::{RelatednessArgs, StabilityArgs};
 use super::shape::ShapeArgs;
@@ -76,6 +77,10 @@ pub(super) enum Command {
     Check(CheckArgs),
     /// Draws a table from a prior, with the truth beside it
     Simulate(SimulateArgs),
+    /// Prints a script by which a shell completes commands and flags
+    Completions(CompletionsArgs),
+    /// Prints the manual, a page a command, or writes it to a folder
+    Man(ManArgs),
 }
 
 /// What the table is.

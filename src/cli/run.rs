@@ -8,6 +8,7 @@ use super::demo;
 use super::edges;
 use super::graph;
 use super::guard::{self, Guarded};
+use super::pages;
 use super::predict;
 use super::progress::Progress;
 use super::simulate;
@@ -53,6 +54,8 @@ pub(super) fn execute(cli: &Cli) -> Result<Output> {
         Command::Relatedness(args) => super::relatedness::relatedness(args, cli.quiet).map(Output::from),
         Command::Check(args) => check::check(args, cli.quiet, &progress).map(Output::from),
         Command::Simulate(args) => simulate::simulate(args, &progress).map(Output::from),
+        Command::Completions(args) => Ok(pages::completions(args).into()),
+        Command::Man(args) => pages::man(args).map(Output::from),
     }
 }
 
