@@ -131,7 +131,7 @@ pub(super) struct DataArgs {
     pub exposure: Option<String>,
     /// Column of the family of every task, in the place of --family: tasks of different kinds of target in one model, with a mean and a
     /// scale for each family (gaussian targets learn a noise variance of their own; trials and exposures may be empty in other families' rows)
-    #[arg(long, value_name = "COLUMN", conflicts_with_all = ["family", "targets"])]
+    #[arg(long, value_name = "COLUMN", conflicts_with = "targets")]
     pub family_column: Option<String>,
     /// Number columns that hold categories
     #[arg(long, value_delimiter = ',')]
@@ -153,7 +153,7 @@ pub(super) struct ModelArgs {
     /// Family of the target: gaussian, student (with outliers), bernoulli (0 or 1) or binomial (successes of --trials, or their share with
     /// the trials as --weights) with logit link, probit (the same with probit link), poisson or negative-binomial (counts, log link),
     /// gamma (positive, log link), ordinal (levels 1, 2, 3 .., cumulative logit)
-    #[arg(long, default_value = "gaussian", value_parser = families())]
+    #[arg(long, default_value = "gaussian", value_parser = families(), conflicts_with = "family_column")]
     family: String,
     /// How the posterior of a family other than the Gaussian is approximated
     #[arg(long, value_enum)]
