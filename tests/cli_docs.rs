@@ -37,7 +37,7 @@ fn flags(page: &str) -> BTreeSet<String> {
             continue;
         }
         // Beside it, or on the next line.
-        let beside = entry.splitn(2, "  ").nth(1).map_or("", str::trim);
+        let beside = entry.split_once("  ").map_or("", |(_, words)| words.trim());
         let below = lines.get(i + 1).map_or("", |next| next.trim());
         assert!(!beside.is_empty() || (!below.is_empty() && !below.starts_with('-')), "{line} says nothing");
         // Of `--stability[=<PARTS>]` what stands before its value.
