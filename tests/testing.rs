@@ -146,6 +146,9 @@ impl Family for Planted {
     }
 }
 
+/// A family and targets with their weights.
+type Case = (Planted, [(f64, f64); 3]);
+
 const COUNTS: [(f64, f64); 3] = [(0.0, 1.0), (4.0, 1.0), (2.0, 3.0)];
 const POSITIVE: [(f64, f64); 3] = [(0.1, 1.0), (4.0, 1.0), (2.0, 3.0)];
 const NUMBERS: [(f64, f64); 3] = [(0.0, 1.0), (40.0, 1.0), (-2.0, 3.0)];
@@ -178,7 +181,7 @@ fn mistakes_of_families_are_found() {
         (Mistake::DispersionNames, Promise::Dispersion),
         (Mistake::BeginsNegative, Promise::Dispersion),
     ];
-    let mut planted: Vec<((Planted, [(f64, f64); 3]), Promise)> = Vec::new();
+    let mut planted: Vec<(Case, Promise)> = Vec::new();
     for (mistake, promise) in of_all {
         planted.extend([counts(mistake), positive(mistake), shares(mistake)].map(|own| (own, promise)));
         planted.push((numbers(mistake), promise));
