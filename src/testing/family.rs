@@ -321,12 +321,15 @@ mod tests {
     use super::*;
     use crate::likelihood::{Binomial, Gamma, Link, NegativeBinomial, Normal, Ordinal, Poisson, StudentT};
 
+    /// A family and targets with their weights.
+    type Case = (Box<dyn Family>, [(f64, f64); 3]);
+
     /// cognate's own.
     #[test]
     fn every_family_keeps_its_promises() {
         let shares = [(0.0, 1.0), (1.0, 1.0), (0.25, 8.0)];
         let counts = [(0.0, 1.0), (4.0, 1.0), (2.0, 3.0)];
-        let cases: [(Box<dyn Family>, [(f64, f64); 3]); 9] = [
+        let cases: [Case; 9] = [
             (Box::new(Binomial { link: Link::Logit }), shares),
             (Box::new(Binomial { link: Link::Probit }), shares),
             (Box::new(Poisson), counts),
