@@ -44,6 +44,7 @@ mod scores;
 pub mod simulate;
 pub mod structure;
 mod tasks;
+pub mod testing;
 mod transfer;
 
 pub use error::{Error, Result};

@@ -21,6 +21,7 @@ const ROOMS: [&str; 23] = [
     "scores",
     "transfer",
     "compare",
+    "testing",
     "audit",
     "relatedness",
     "check",

@@ -9,6 +9,7 @@ use super::graph::GraphArgs;
 use super::guard::GuardArgs;
 use super::intervals::UncertaintyArgs;
 use super::known::KnownArgs;
+use super::pages::{CompletionsArgs, ManArgs};
 use super::predict::{PredictArgs, TasksArgs};
 use super::relatedness::{RelatednessArgs, StabilityArgs};
 use super::report::{PageArgs, ReportArgs};
@@ -89,6 +90,10 @@ pub(super) enum Command {
     Report(ReportArgs),
     /// Draws a table from a prior, with the truth beside it
     Simulate(SimulateArgs),
+    /// Prints a script by which a shell completes commands and flags
+    Completions(CompletionsArgs),
+    /// Prints the manual, a page a command, or writes it to a folder
+    Man(ManArgs),
 }
 
 /// What the table is.
@@ -139,7 +144,7 @@ pub(super) struct DataArgs {
     pub exposure: Option<String>,
     /// Column of the family of every task, in the place of --family: tasks of different kinds of target in one model, with a mean and a
     /// scale for each family (gaussian targets learn a noise variance of their own; trials and exposures may be empty in other families' rows)
-    #[arg(long, value_name = "COLUMN", conflicts_with_all = ["family", "targets"])]
+    #[arg(long, value_name = "COLUMN", conflicts_with = "targets")]
     pub family_column: Option<String>,
     /// Number columns that hold categories
     #[arg(long, value_delimiter = ',')]
@@ -161,7 +166,7 @@ pub(super) struct ModelArgs {
     /// Family of the target: gaussian, student (with outliers), bernoulli (0 or 1) or binomial (successes of --trials, or their share with
     /// the trials as --weights) with logit link, probit (the same with probit link), poisson or negative-binomial (counts, log link),
     /// gamma (positive, log link), ordinal (levels 1, 2, 3 .., cumulative logit)
-    #[arg(long, default_value = "gaussian", value_parser = families())]
+    #[arg(long, default_value = "gaussian", value_parser = families(), conflicts_with = "family_column")]
     family: String,
     /// How the posterior of a family other than the Gaussian is approximated
     #[arg(long, value_enum)]

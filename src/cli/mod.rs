@@ -18,6 +18,7 @@ mod graph;
 mod guard;
 mod intervals;
 mod known;
+mod pages;
 mod predict;
 mod progress;
 mod relatedness;

@@ -165,124 +165,9 @@ pub(super) fn weighted_moments(values: &[f64], weights: &[f64]) -> (f64, f64) {
 mod tests {
     use super::super::Outlook;
     use super::*;
-    use crate::linalg::normal_rule;
 
     /// A family and targets with their weights.
     type Case = (Box<dyn Family>, [(f64, f64); 3]);
-
-    fn families() -> Vec<Case> {
-        vec![
-            (Box::new(Binomial { link: Link::Logit }), [(0.0, 1.0), (1.0, 1.0), (0.25, 8.0)]),
-            (Box::new(Binomial { link: Link::Probit }), [(0.0, 1.0), (1.0, 1.0), (0.25, 8.0)]),
-            (Box::new(Poisson), [(0.0, 1.0), (4.0, 1.0), (2.0, 3.0)]),
-            (Box::new(NegativeBinomial { dispersion: 0.4 }), [(0.0, 1.0), (4.0, 1.0), (2.0, 3.0)]),
-            (Box::new(NegativeBinomial { dispersion: 0.01 }), [(0.0, 1.0), (4.0, 1.0), (2.0, 3.0)]),
-            (Box::new(Gamma { dispersion: 0.3 }), [(0.1, 1.0), (4.0, 1.0), (2.0, 3.0)]),
-            (Box::new(StudentT { scale2: 1.5, freedom: 4.0 }), [(0.0, 1.0), (40.0, 1.0), (-2.0, 3.0)]),
-            (Box::new(Ordinal { gaps: vec![0.7, 1.8] }), [(1.0, 1.0), (4.0, 2.0), (2.0, 1.0)]),
-            (Box::new(Normal { variance: 2.0 }), [(0.0, 1.0), (4.0, 1.0), (-2.0, 3.0)]),
-        ]
-    }
-
-    /// Points and the weights of sums over everything that may occur, for a target of that weight.
-    fn support(family: &dyn Family, weight: f64, eta: f64) -> Vec<(f64, f64)> {
-        let steps = |low: f64, high: f64| {
-            let step = (high - low) / 200_000.0;
-            (0..200_000).map(move |k| (low + step * (f64::from(k) + 0.5), step)).collect::<Vec<_>>()
-        };
-        match family.name() {
-            "poisson" | "negative-binomial" => (0..400).map(|y| (f64::from(y), 1.0)).collect(),
-            "ordinal" => (1..=4).map(|y| (f64::from(y), 1.0)).collect(),
-            "gamma" => steps(0.0, 60.0 * eta.exp()),
-            "student" | "normal" => steps(-3000.0, 3000.0),
-            _ => (0..=weight as usize).map(|won| (won as f64 / weight, 1.0)).collect(),
-        }
-    }
-
-    /// Whatever may occur sums to probability one with the family's mean and variance; P(Y <= y) is the sum up to there.
-    #[test]
-    fn densities_sum_to_one_and_have_the_moments() {
-        for eta in [-2.0, 0.3, 1.5] {
-            for (family, _) in families() {
-                let weight = if matches!(family.name(), "binomial" | "probit") { 7.0 } else { 1.0 };
-                let points = support(family.as_ref(), weight, eta);
-                let p: Vec<f64> = points.iter().map(|(y, step)| step * family.at(*y, weight, eta).value.exp()).collect();
-                // The sum of equal steps is not exact, and the tails of t are long.
-                let tolerance = if family.name() == "student" { 2e-3 } else { 1e-6 };
-                assert!((p.iter().sum::<f64>() - 1.0).abs() < tolerance, "{family:?} at {eta}");
-                let mean: f64 = p.iter().zip(&points).map(|(p, (y, _))| p * y).sum();
-                let variance: f64 = p.iter().zip(&points).map(|(p, (y, _))| p * (y - mean).powi(2)).sum();
-                assert!((mean - family.mean(eta)).abs() < tolerance, "{family:?} at {eta}: {mean}");
-                assert!((variance / family.variance(weight, eta) - 1.0).abs() < 2.0 * tolerance, "{family:?} at {eta}: {variance}");
-                let half = points.len() / 3;
-                let below: f64 = p[..=half].iter().sum();
-                if let Some(cumulative) =
-                    family.cumulative(points[half].0 + if family.is_whole() { 0.0 } else { 0.5 * points[half].1 }, weight, eta)
-                {
-                    assert!((cumulative - below).abs() < tolerance, "{family:?} at {eta}: {cumulative} {below}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn slopes_and_curvatures_are_derivatives_and_expectations_those_of_the_rule() {
-        for (family, targets) in families() {
-            for (y, v) in targets {
-                assert!(family.refuses(y, v).is_none());
-                for eta in [-30.0, -24.9, -3.0, 0.0, 0.7, 4.0, 26.0] {
-                    let step = 1e-4;
-                    let (low, own, high) = (family.at(y, v, eta - step), family.at(y, v, eta), family.at(y, v, eta + step));
-                    let scale = 1.0 + own.slope.abs() + own.curvature.abs();
-                    assert!(((high.value - low.value) / (2.0 * step) - own.slope).abs() < 1e-6 * scale, "{family:?} {y} at {eta}");
-                    let curvature = (low.slope - high.slope) / (2.0 * step);
-                    assert!((curvature - own.curvature).abs() < 1e-6 * scale, "{family:?} {y} at {eta}");
-                    assert!(own.curvature >= 0.0 || !family.is_concave());
-                }
-                let expected = family.expected(y, v, 0.4, 0.8);
-                let by_rule =
-                    |part: fn(Local) -> f64| normal_rule().iter().map(|(z, w)| w * part(family.at(y, v, 0.4 + 0.8 * z))).sum::<f64>();
-                assert!((expected.value - by_rule(|own| own.value)).abs() < 1e-9);
-                assert!((expected.slope - by_rule(|own| own.slope)).abs() < 1e-9);
-                assert!((expected.curvature - by_rule(|own| own.curvature)).abs() < 1e-9);
-                // Which are derivatives of the expected value by mean and variance of the predictor.
-                let at = |mean: f64, square: f64| family.expected(y, v, mean, square.sqrt()).value;
-                let by_mean = (at(0.4 + 1e-4, 0.64) - at(0.4 - 1e-4, 0.64)) / 2e-4;
-                let by_square = (at(0.4, 0.64 + 1e-4) - at(0.4, 0.64 - 1e-4)) / 2e-4;
-                let scale = 1.0 + expected.slope.abs() + expected.curvature.abs();
-                assert!((by_mean - expected.slope).abs() < 1e-6 * scale, "{family:?} {y}");
-                assert!((by_square + 0.5 * expected.curvature).abs() < 1e-6 * scale, "{family:?} {y}");
-            }
-        }
-    }
-
-    /// Of the expected value, by the logarithm of each number of the dispersion.
-    #[test]
-    fn dispersion_slopes_are_derivatives() {
-        for (family, targets) in families() {
-            let values = family.dispersion();
-            assert_eq!(values.len(), family.dispersion_names().len());
-            for (y, v) in targets {
-                for (mean, sd) in [(0.4, 0.8), (-1.0, 0.0), (2.5, 0.3)] {
-                    let mut slope = vec![0.0; values.len()];
-                    family.add_dispersion_slope(y, v, mean, sd, &mut slope);
-                    for k in 0..values.len() {
-                        let at = |step: f64| {
-                            let moved: Vec<f64> =
-                                values.iter().enumerate().map(|(j, v)| if j == k { v * step.exp() } else { *v }).collect();
-                            family.with_dispersion(&moved).unwrap().expected(y, v, mean, sd).value
-                        };
-                        let difference = (at(1e-4) - at(-1e-4)) / 2e-4;
-                        assert!(
-                            (difference - slope[k]).abs() < 1e-5 * (1.0 + difference.abs()),
-                            "{family:?} {y} {k}: {difference} {}",
-                            slope[k]
-                        );
-                    }
-                }
-            }
-        }
-    }
 
     /// Counts of next to no dispersion are Poisson, t of many degrees of freedom is normal.
     #[test]
@@ -299,7 +184,15 @@ mod tests {
     /// A fifth of probability below the interval's lower end, for a count at most.
     #[test]
     fn intervals_hold_their_probability() {
-        for (family, _) in families().into_iter().filter(|(family, _)| !matches!(family.name(), "binomial" | "probit" | "ordinal")) {
+        let families: [Box<dyn Family>; 6] = [
+            Box::new(Poisson),
+            Box::new(NegativeBinomial { dispersion: 0.4 }),
+            Box::new(NegativeBinomial { dispersion: 0.01 }),
+            Box::new(Gamma { dispersion: 0.3 }),
+            Box::new(StudentT { scale2: 1.5, freedom: 4.0 }),
+            Box::new(Normal { variance: 2.0 }),
+        ];
+        for family in families {
             let outlook = Outlook {
                 family: family.with_dispersion(&family.dispersion()).unwrap_or(Arc::new(Poisson)),
                 weight: 1.0,

@@ -302,7 +302,7 @@ impl Likelihood for Generalised {
         }
         let wheres = Where::each(posterior, self.inference == Inference::Variational);
         let Ok(slope) = self.expected_slope(data, &wheres, dispersion) else { return dispersion.clone() };
-        let raised = Dispersion { values: dispersion.values.iter().map(|v| v * STEP.exp()).collect(), ..dispersion.clone() };
+        let raised = self.with_values(&dispersion.values.iter().map(|v| v * STEP.exp()).collect::<Vec<_>>(), dispersion);
         let Ok(there) = self.expected_slope(data, &wheres, &raised) else { return dispersion.clone() };
         let strength = dispersion.strength;
         let steps = slope.iter().zip(&there).zip(self.deviations(dispersion)).map(|((own, there), deviation)| {
