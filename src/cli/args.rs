@@ -9,7 +9,7 @@ use super::graph::GraphArgs;
 use super::guard::GuardArgs;
 use super::intervals::UncertaintyArgs;
 use super::known::KnownArgs;
-use super::pages::{CompletionsArgs, ManArgs};
+use super::manual::{CompletionsArgs, ManArgs};
 use super::predict::{PredictArgs, TasksArgs};
 use super::relatedness::{RelatednessArgs, StabilityArgs};
 use super::report::{PageArgs, ReportArgs};

@@ -18,7 +18,7 @@ mod graph;
 mod guard;
 mod intervals;
 mod known;
-mod pages;
+mod manual;
 mod predict;
 mod progress;
 mod relatedness;

@@ -8,7 +8,7 @@ use super::demo;
 use super::edges;
 use super::graph;
 use super::guard::{self, Guarded};
-use super::pages;
+use super::manual;
 use super::predict;
 use super::progress::Progress;
 use super::report as pages;
@@ -57,8 +57,8 @@ pub(super) fn execute(cli: &Cli) -> Result<Output> {
         Command::Check(args) => check::check(args, cli.quiet, &progress).map(Output::from),
         Command::Report(args) => pages::report(args, &cli.words, cli.quiet, &progress).map(Output::from),
         Command::Simulate(args) => simulate::simulate(args, &progress).map(Output::from),
-        Command::Completions(args) => Ok(pages::completions(args).into()),
-        Command::Man(args) => pages::man(args).map(Output::from),
+        Command::Completions(args) => Ok(manual::completions(args).into()),
+        Command::Man(args) => manual::man(args).map(Output::from),
     }
 }
 
