@@ -168,6 +168,7 @@ fn predictions_come_in_input_order_for_known_and_unseen_tasks() {
     let run = cognate(folder.path(), &["predict", "m.cognate", "new.csv"]);
     assert_eq!(run.status, 0, "{}", run.err);
     let lines: Vec<Vec<&str>> = run.out.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(run.err, "cognate: 1 row of 1 task that the fit has not seen: 'elsewhere'\n");
     assert_eq!(lines[0], ["row", "task", "mean", "sd", "lower", "upper"]);
     assert_eq!([lines[1][1], lines[2][1], lines[3][1]], ["s3", "elsewhere", "s0"]);
     let sd = |line: usize| lines[line][3].parse::<f64>().unwrap();
@@ -210,6 +211,8 @@ fn records_are_json_where_that_is_asked() {
     let update = cognate(folder.path(), &["update", "m.cognate", "t.csv", "-o", "u.cognate", "--format", "json", "--quiet"]);
     let update: Value = serde_json::from_str(&update.out).unwrap();
     assert!(update["rows_added"] == 48 && update["rows"] == 96 && update["tasks"].as_array().unwrap().len() == 6);
+    // They are the rows of the fit.
+    assert_eq!(update["repeated"].as_array().unwrap().len(), 6);
     assert!(update["drift"]["p_value"].is_number() && update["drift"]["hyperparameters"][0]["ratio"].is_number());
 }
 

@@ -94,7 +94,6 @@ fn what_cannot_be_scored_is_said_with_a_remedy() {
     assert_eq!(run("fit t.csv --task ward --target falls --features dose --family poisson --model m.cognate").status, 0);
     for (line, words) in [
         ("predict m.cognate t.csv --score --format json", "-o FILE"),
-        ("predict m.cognate t.csv --format json -o p.csv", "--score"),
         ("predict m.cognate bad.csv --score -o p.csv", "row 2, column 'falls': 2.5 is no count"),
     ] {
         let refused = run(line);

@@ -5,14 +5,14 @@ use super::known;
 use super::progress::Progress;
 use super::run::{as_json, check_output, records_text, source_name};
 use crate::csv::{self, Query, Schema};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, suggestion};
 use crate::model::{Fit, Forecast, Prediction, write_whole};
 use crate::report;
 use crate::scores::Outcome;
 use clap::Args;
 use nalgebra::{DMatrix, DVector};
 use statrs::distribution::{ContinuousCDF, Normal};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
@@ -144,6 +144,28 @@ pub(super) fn numbers(fit: &Fit) -> HashMap<&str, usize> {
     fit.tasks().names().iter().enumerate().map(|(t, name)| (name.as_str(), t)).collect()
 }
 
+/// Notes on stderr which tasks of the rows neither the fit nor its descriptors know: a mistyped name is predicted as a new task.
+fn note_strangers(fit: &Fit, known: &HashMap<&str, usize>, queries: &[Query]) {
+    const NAMED: usize = 5;
+    let others: BTreeSet<&str> = fit.newcomers().into_iter().chain(fit.detached().iter().map(String::as_str)).collect();
+    let is_new = |task: &str| !known.contains_key(task) && !others.contains(task);
+    let strange: Vec<&str> = queries.iter().map(|query| query.task.as_str()).filter(|task| is_new(task)).collect();
+    let names: BTreeSet<&str> = strange.iter().copied().collect();
+    if names.is_empty() {
+        return;
+    }
+    let each = names.iter().take(NAMED).map(|name| format!("'{name}'{}", suggestion(name, known.keys().copied())));
+    let more = if names.len() > NAMED { format!(" and {} more", names.len() - NAMED) } else { String::new() };
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    let (rows, tasks) = (strange.len(), names.len());
+    note!(
+        "cognate: {rows} row{} of {tasks} task{} that the fit has not seen: {}{more}",
+        plural(rows),
+        plural(tasks),
+        each.collect::<Vec<_>>().join(", ")
+    );
+}
+
 pub(super) fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> Result<String> {
     let (mut fit, schema): (Fit, Schema) = Fit::load_with(&args.model)?;
     check_interval(args.interval)?;
@@ -177,6 +199,9 @@ pub(super) fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> R
     }
     let rows = if args.format == Format::Json && !args.score { RecordFormat::Json } else { RecordFormat::Csv };
     let text = records_text(records, rows)?;
+    if !quiet {
+        note_strangers(&fit, &known, &queries);
+    }
     if args.score && outcomes.is_empty() {
         let trials = schema.trials.as_ref().map_or(String::new(), |trials| format!(" (or '{trials}', of which it counts successes)"));
         let problem = format!("--score needs targets: column '{}'{trials} is absent or empty; leave --score out", schema.target);

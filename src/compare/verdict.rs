@@ -70,17 +70,20 @@ impl Verdict {
             Sharing::Structure => format!("learn structure. Who is related to whom can be told from the rows, and helps ({pick})"),
         };
         let alone = highest(rungs, |i| sharing[i] == Sharing::Nothing);
+        let mut is_said = best == simplest;
         match alone {
             Some(alone) if own != Sharing::Nothing => text += &format!("; that {} over tasks alone", figure(simplest, alone)),
             Some(alone) => {
                 if let Some(other) = highest(rungs, |i| sharing[i] != Sharing::Nothing) {
-                    text += &format!("; {}, the best that shares, {}", rungs[other].name, figure(other, alone));
+                    is_said |= (best, simplest) == (other, alone);
+                    let also = if best == other { " and predicts best" } else { "" };
+                    text += &format!("; {}, the best that shares, {}{also}", rungs[other].name, figure(other, alone));
                 }
             }
             None => text += "; tasks alone were not compared",
         }
         text += ".";
-        if best != simplest {
+        if !is_said {
             text += &format!(" {} predicts best and {} over that.", rungs[best].name, figure(best, simplest));
         }
         Verdict { sharing: own, text }

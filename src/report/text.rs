@@ -85,6 +85,7 @@ impl Display for Fit {
         let units = match (tasks.are_estimates(), tasks.has_own_units()) {
             (true, _) => "the estimates' units",
             (_, true) => "standard deviations of each target per unit of the feature",
+            _ if self.inference().is_some() => "the linear predictor's units per unit of the feature",
             _ => "the target's units per unit of the feature",
         };
         let which = if prior.mixture.is_some() { "of tasks within clusters of scale 1" } else { "between tasks" };

@@ -11,13 +11,17 @@ pub(crate) fn update_json(update: &Update) -> serde_json::Value {
         Ok(drift) => serde_json::json!(drift),
         Err(reason) => serde_json::json!({ "not_tested": reason }),
     };
-    serde_json::json!({ "rows_added": update.rows(), "rows": update.fit().tasks().rows(), "drift": drift, "tasks": update.changes() })
+    serde_json::json!({ "rows_added": update.rows(), "rows": update.fit().tasks().rows(), "drift": drift, "tasks": update.changes(), "repeated": update.repeated() })
 }
 
 /// The lines, of drift and changed tasks those with a probability below `alarm` by chance.
 pub(crate) fn update_notes(update: &Update, alarm: f64) -> Vec<String> {
     let fit = update.fit();
     let mut lines = vec![format!("{} rows added; {} rows of {} tasks", update.rows(), fit.tasks().rows(), fit.tasks().len())];
+    if let [first, others @ ..] = update.repeated() {
+        let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+        lines.push(format!("the rows of {first}{more} are those that the fit had, and now count twice; give new rows only"));
+    }
     match update.drift() {
         Err(reason) => lines.push(format!("drift not tested: {reason}")),
         Ok(drift) if drift.freedom == 0 => lines.push("drift not tested: the new rows say next to nothing of the hyperparameters".into()),

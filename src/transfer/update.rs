@@ -17,6 +17,7 @@ pub struct Update {
     rows: u64,
     drift: std::result::Result<Drift, String>,
     changes: Vec<TaskChange>,
+    repeated: Vec<String>,
 }
 
 /// Whether the new rows of a task go with what was known of it.
@@ -33,6 +34,9 @@ pub struct TaskChange {
     /// Probability of being as far by chance.
     pub p_value: f64,
 }
+
+/// Rows of a task below which the same sums may be chance.
+const LEAST_REPEATED: u64 = 3;
 
 impl Fit {
     /// This fit with more rows of its tasks: statistics are added and one E-step made at the same hyperparameters, so that with Gaussian
@@ -96,6 +100,8 @@ impl Fit {
             Ok(number)
         };
         let numbers = (0..more.len()).map(number).collect::<Result<Vec<_>>>()?;
+        let is_repeated = |t: &usize| more.statistics(*t).rows() >= LEAST_REPEATED && self.tasks().has_rows_of(numbers[*t], more, *t);
+        let repeated = (0..more.len()).filter(is_repeated).map(|t| more.names()[t].clone()).collect();
         let Renewed { fit, added } = self.renewed(more, &numbers)?;
         let changes = added.as_ref().map_or_else(Vec::new, |added| {
             let with_rows: Vec<usize> = (0..more.len()).filter(|t| more.statistics(*t).rows() > 0).collect();
@@ -107,7 +113,7 @@ impl Fit {
         } else {
             Err("the hyperparameters of families other than the Gaussian are not tested, for what old rows say of them was not kept".into())
         };
-        Ok(Update { fit, rows: more.rows(), drift, changes })
+        Ok(Update { fit, rows: more.rows(), drift, changes, repeated })
     }
 
     /// The new rows of a task against its posterior before: their score there, g = h - J m, has variance J + J C J about 0.
@@ -159,6 +165,11 @@ impl Update {
     /// Why that is not known, in words.
     pub fn drift(&self) -> std::result::Result<&Drift, &str> {
         self.drift.as_ref().map_err(String::as_str)
+    }
+
+    /// Tasks whose new rows have the sums of those that the fit had: they are as good as certainly the same rows, which now count twice.
+    pub fn repeated(&self) -> &[String] {
+        &self.repeated
     }
 
     /// Every task with new rows beside what was known of it, in the order of the new rows; empty for families other than the Gaussian.
