@@ -154,7 +154,10 @@ fn note_strangers(fit: &Fit, known: &HashMap<&str, usize>, queries: &[Query]) {
     if names.is_empty() {
         return;
     }
-    let each = names.iter().take(NAMED).map(|name| format!("'{name}'{}", suggestion(name, known.keys().copied())));
+    // Site 12 is no mistyped site 21.
+    let letters = |name: &str| name.chars().filter(|own| !own.is_ascii_digit()).collect::<String>();
+    let near = |name: &str| suggestion(name, known.keys().copied().filter(|own| letters(own) != letters(name)));
+    let each = names.iter().take(NAMED).map(|name| format!("'{name}'{}", near(name)));
     let more = if names.len() > NAMED { format!(" and {} more", names.len() - NAMED) } else { String::new() };
     let plural = |count: usize| if count == 1 { "" } else { "s" };
     let (rows, tasks) = (strange.len(), names.len());
