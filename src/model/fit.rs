@@ -214,7 +214,9 @@ impl Fit {
         let coordinates = &self.coordinates;
         let numbers = [self.mean.as_slice(), self.mean_covariance.as_slice(), self.coefficients.as_slice(), self.covariances.as_slice()];
         let scales = [&coordinates.centre[..], &coordinates.scale, &[coordinates.target_centre, coordinates.target_scale]];
+        let places = [&self.prior.mean_features, &self.prior.varying, &self.prior.free, &self.prior.unrelated];
         self.tasks.is_consistent()
+            && places.iter().all(|own| own.iter().all(|k| *k < p))
             && self.coefficients.shape() == (p, tasks)
             && self.own_shares.len() == tasks
             && self.evidence_is_consistent()
