@@ -157,10 +157,7 @@ impl Fit {
     /// fit, or cannot be worked out, are left out, and [`Examination::notes`] say why.
     pub fn examination(&self, seed: u64) -> Examination {
         let mut notes = Vec::new();
-        let mut note = |problem: Error| match problem {
-            Error::Arguments(reason) => notes.push(reason),
-            other => notes.push(other.to_string()),
-        };
+        let mut note = |problem: Error| notes.push(problem.to_string());
         let outlying = self.outlying_tasks(seed).map_err(&mut note).ok();
         let influence = self.influence_method().and_then(|method| self.influence(method)).map_err(&mut note).ok();
         Examination { singularities: self.singularities(), outlying, influence, notes }

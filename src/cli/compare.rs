@@ -2,7 +2,7 @@
 
 use super::args::{DataArgs, Format, ModelArgs};
 use super::progress::Progress;
-use super::run::{check_output, json, note_strangers, table};
+use super::run::{check_output, json, note_strangers, quoted, table, without};
 use crate::compare;
 use crate::error::{Error, Result};
 use crate::model::Intervals;
@@ -115,19 +115,8 @@ pub(super) fn compare(args: &CompareArgs, words: &[String], quiet: bool, progres
 fn repeat(words: &[String], rung: &[String]) -> String {
     const WITH_VALUE: [&str; 8] = ["--structures", "--folds", "--repeats", "--resume", "--format", "--threads", "--rank", "--groups"];
     const ALONE: [&str; 3] = ["--outer", "--robust", "--quiet"];
-    let mut kept = vec!["cognate".to_string(), "fit".to_string()];
-    let mut words = words.iter().skip(1).filter(|word| *word != "compare").peekable();
-    while let Some(word) = words.next() {
-        let name = word.split_once('=').map_or(word.as_str(), |(name, _)| name);
-        let is_said = name == "--feature-covariance" && rung.iter().any(|own| own == name);
-        if WITH_VALUE.contains(&name) || is_said {
-            if name == word {
-                words.next();
-            }
-        } else if !ALONE.contains(&name) {
-            kept.push(word.clone());
-        }
-    }
-    let all = kept.iter().chain(rung);
-    all.map(|word| shlex::try_quote(word).map_or_else(|_| word.clone(), |own| own.into_owned())).collect::<Vec<_>>().join(" ")
+    let is_said = rung.iter().any(|own| own == "--feature-covariance").then_some("--feature-covariance");
+    let with_value: Vec<&str> = WITH_VALUE.into_iter().chain(is_said).collect();
+    let kept = without(words.iter().skip(1).filter(|word| *word != "compare"), &with_value, &ALONE);
+    quoted(["cognate".to_string(), "fit".to_string()].iter().chain(kept).chain(rung))
 }

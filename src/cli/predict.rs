@@ -145,7 +145,7 @@ pub(super) fn numbers(fit: &Fit) -> HashMap<&str, usize> {
 }
 
 /// Notes on stderr which tasks of the rows neither the fit nor its descriptors know: a mistyped name is predicted as a new task.
-fn note_strangers(fit: &Fit, known: &HashMap<&str, usize>, queries: &[Query]) {
+fn note_unseen(fit: &Fit, known: &HashMap<&str, usize>, queries: &[Query]) {
     const NAMED: usize = 5;
     let others: BTreeSet<&str> = fit.newcomers().into_iter().chain(fit.detached().iter().map(String::as_str)).collect();
     let is_new = |task: &str| !known.contains_key(task) && !others.contains(task);
@@ -159,14 +159,8 @@ fn note_strangers(fit: &Fit, known: &HashMap<&str, usize>, queries: &[Query]) {
     let near = |name: &str| suggestion(name, known.keys().copied().filter(|own| letters(own) != letters(name)));
     let each = names.iter().take(NAMED).map(|name| format!("'{name}'{}", near(name)));
     let more = if names.len() > NAMED { format!(" and {} more", names.len() - NAMED) } else { String::new() };
-    let plural = |count: usize| if count == 1 { "" } else { "s" };
-    let (rows, tasks) = (strange.len(), names.len());
-    note!(
-        "cognate: {rows} row{} of {tasks} task{} that the fit has not seen: {}{more}",
-        plural(rows),
-        plural(tasks),
-        each.collect::<Vec<_>>().join(", ")
-    );
+    let (rows, tasks) = (report::counted(strange.len(), "row"), report::counted(names.len(), "task"));
+    note!("cognate: {rows} of {tasks} that the fit has not seen: {}{more}", each.collect::<Vec<_>>().join(", "));
 }
 
 pub(super) fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> Result<String> {
@@ -203,7 +197,7 @@ pub(super) fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> R
     let rows = if args.format == Format::Json && !args.score { RecordFormat::Json } else { RecordFormat::Csv };
     let text = records_text(records, rows)?;
     if !quiet {
-        note_strangers(&fit, &known, &queries);
+        note_unseen(&fit, &known, &queries);
     }
     if args.score && outcomes.is_empty() {
         let trials = schema.trials.as_ref().map_or(String::new(), |trials| format!(" (or '{trials}', of which it counts successes)"));

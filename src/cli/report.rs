@@ -2,7 +2,7 @@
 
 use super::check::checked;
 use super::progress::Progress;
-use super::run::check_output;
+use super::run::{check_output, quoted, without};
 use crate::csv::Schema;
 use crate::error::{Error, Result};
 use crate::model::{Fit, write_whole};
@@ -72,18 +72,8 @@ fn comparison(path: &Path) -> Result<serde_json::Value> {
 
 /// The command as it was given, but for what no result depends on.
 fn command(words: &[String]) -> String {
-    let mut kept = vec!["cognate".to_string()];
-    let mut words = words.iter().skip(1);
-    while let Some(word) = words.next() {
-        match word.as_str() {
-            "--threads" => drop(words.next()),
-            "--quiet" => {}
-            own if own.starts_with("--threads=") => {}
-            _ => kept.push(word.clone()),
-        }
-    }
-    let quoted = kept.iter().map(|word| shlex::try_quote(word).map_or_else(|_| word.clone(), |own| own.into_owned()));
-    quoted.collect::<Vec<_>>().join(" ")
+    let kept = without(words.iter().skip(1), &["--threads"], &["--quiet"]);
+    quoted(std::iter::once(&"cognate".to_string()).chain(kept))
 }
 
 #[cfg(test)]

@@ -272,6 +272,27 @@ pub(super) fn conclude(
     Ok(Output { text, complaint: (failed && args.strict).then_some(note) })
 }
 
+/// The words of a command without these flags, those of the first list with their values.
+pub(super) fn without<'w>(words: impl Iterator<Item = &'w String>, with_value: &[&str], alone: &[&str]) -> Vec<&'w String> {
+    let (mut words, mut kept) = (words, Vec::new());
+    while let Some(word) = words.next() {
+        let name = word.split_once('=').map_or(word.as_str(), |(name, _)| name);
+        if with_value.contains(&name) {
+            if name == word {
+                words.next();
+            }
+        } else if !alone.contains(&name) {
+            kept.push(word);
+        }
+    }
+    kept
+}
+
+/// Words as a shell reads them.
+pub(super) fn quoted<'w>(words: impl Iterator<Item = &'w String>) -> String {
+    words.map(|word| shlex::try_quote(word).map_or_else(|_| word.clone(), |own| own.into_owned())).collect::<Vec<_>>().join(" ")
+}
+
 /// A value as JSON text.
 pub(super) fn as_json(value: &impl serde::Serialize) -> Result<String> {
     Ok(json(&serde_json::to_value(value).map_err(|error| Error::Arguments(error.to_string()))?))

@@ -53,12 +53,11 @@ pub(super) fn transfer(args: &TransferArgs, quiet: bool, progress: &Progress) ->
     let transfer = fit.transfer(&tasks, from.as_deref())?;
     if !quiet {
         let (new, without) = (tasks.len(), (0..tasks.len()).filter(|t| tasks.statistics(*t).rows() == 0).count());
-        let plural = |count: usize| if count == 1 { "" } else { "s" };
-        let sources = transfer.sources().count();
-        note!("cognate: {new} new task{}, {without} without rows, from {sources} task{} of the fit", plural(new), plural(sources));
+        let sources = report::counted(transfer.sources().count(), "task");
+        note!("cognate: {}, {without} without rows, from {sources} of the fit", report::counted(new, "new task"));
         if transfer.undecided() > 0 {
-            let count = transfer.undecided();
-            note!("cognate: the sources say nothing of {count} direction{} of the mean, which is that of all tasks there", plural(count));
+            let directions = report::counted(transfer.undecided(), "direction");
+            note!("cognate: the sources say nothing of {directions} of the mean, which is that of all tasks there");
         }
     }
     let records = match &args.predict {
