@@ -75,13 +75,18 @@ fn uniformity(counts: &[[f64; BINS]]) -> (f64, (f64, f64), f64) {
     (statistic, (freedom, second), p_value)
 }
 
+/// How many rows of each task are in each bin.
+fn counts(rows: impl Iterator<Item = (usize, f64)>) -> Vec<[f64; BINS]> {
+    let mut counts: BTreeMap<usize, [f64; BINS]> = BTreeMap::new();
+    for (task, pit) in rows {
+        counts.entry(task).or_default()[((pit * BINS as f64) as usize).min(BINS - 1)] += 1.0;
+    }
+    counts.into_values().collect()
+}
+
 impl Pit {
     pub(super) fn of(rows: &[(usize, Judged)]) -> Self {
-        let mut counts: BTreeMap<usize, [f64; BINS]> = BTreeMap::new();
-        for (task, row) in rows {
-            counts.entry(*task).or_default()[((row.pit * BINS as f64) as usize).min(BINS - 1)] += 1.0;
-        }
-        let counts: Vec<[f64; BINS]> = counts.into_values().collect();
+        let counts = counts(rows.iter().map(|(task, row)| (*task, row.pit)));
         let (statistic, freedom, p_value) = uniformity(&counts);
         let shares = (0..BINS).map(|k| counts.iter().map(|own| own[k]).sum::<f64>() / rows.len() as f64).collect();
         let tasks: Vec<usize> = rows.iter().map(|(task, _)| *task).collect();
@@ -104,16 +109,21 @@ impl Pit {
             coverage: LEVELS.map(covered).to_vec(),
             findings: Vec::new(),
         };
-        pit.findings = pit.found((square, square_se));
+        // With the mean and the spread of the normal scores as they are, what is left is the shape.
+        let normal = Normal::standard();
+        let of_shape = |row: &Judged| normal.cdf((row.z - pit.bias) / pit.spread.max(f64::MIN_POSITIVE));
+        let (_, _, shape) = uniformity(&self::counts(rows.iter().map(|(task, row)| (*task, of_shape(row)))));
+        pit.findings = pit.found((square, square_se), shape);
         pit
     }
 
     /// What is seen beyond chance (two-sided at .01) and is large enough to matter.
-    fn found(&self, (square, square_se): (f64, Option<f64>)) -> Vec<String> {
+    fn found(&self, (square, square_se): (f64, Option<f64>), shape: f64) -> Vec<String> {
         let reach = Normal::standard().inverse_cdf(0.995);
         let beyond = |apart: f64, se: Option<f64>| se.is_some_and(|se| apart.abs() > reach * se);
         let mut found = Vec::new();
-        if beyond(self.bias, self.bias_se) && self.bias.abs() > 0.02 {
+        let is_shifted = beyond(self.bias, self.bias_se) && self.bias.abs() > 0.02;
+        if is_shifted {
             let side = if self.bias > 0.0 { "above" } else { "below" };
             found.push(format!("targets lie {side} their forecasts, by {:.2} standard deviations on average", self.bias.abs()));
         }
@@ -135,6 +145,8 @@ impl Pit {
         }
         if found.is_empty() && self.p_value < 0.01 {
             found.push("the shape of the predictive distributions is not that of the targets: the histogram is not flat".into());
+        } else if is_shifted && shape < 0.01 {
+            found.push(format!("beside that the shape of the predictive distributions is not that of the targets (p = {shape:.1e})"));
         }
         found
     }
@@ -145,6 +157,24 @@ mod tests {
     use super::*;
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
+
+    /// A shift does not hide a shape, and is none.
+    #[test]
+    fn a_shape_is_seen_beside_a_shift() {
+        let findings = |of: &dyn Fn(f64) -> f64| {
+            let mut random = ChaCha8Rng::seed_from_u64(5);
+            let mut drawn = || of(random.sample(rand_distr::StandardNormal));
+            let normal = Normal::standard();
+            let row = |z: f64| Judged { pit: normal.cdf(z), z, pearson: z };
+            let rows: Vec<(usize, Judged)> = (0..8000).map(|i| (i % 40, row(drawn()))).collect();
+            Pit::of(&rows).findings
+        };
+        let shifted = findings(&|z| z + 0.3);
+        assert!(shifted[0].contains("above their forecasts") && !shifted.iter().any(|own| own.contains("shape")), "{shifted:?}");
+        // Of mean .3, variance 1 and skewness .6, with the middle as often where it is forecast.
+        let skewed = findings(&|z| 0.3 + (z + 0.1 * (z * z - 1.0)) / 1.02_f64.sqrt());
+        assert!(skewed.iter().any(|own| own.contains("beside that the shape")), "{skewed:?}");
+    }
 
     /// Rows that are alike within tasks, half of them the same as the one before: the share of tests below .05 is that, where the test of independent rows has
     /// far more; and with rows all independent F is Pearson's statistic over its mean.

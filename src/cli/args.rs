@@ -13,6 +13,7 @@ use super::manual::{CompletionsArgs, ManArgs};
 use super::predict::{PredictArgs, TasksArgs};
 use super::relatedness::{RelatednessArgs, StabilityArgs};
 use super::report::{PageArgs, ReportArgs};
+use super::rung::RungParser;
 use super::shape::ShapeArgs;
 use super::simulate::SimulateArgs;
 use super::statistics::{StatisticsArgs, SumArgs};
@@ -173,10 +174,10 @@ pub(super) struct ModelArgs {
     inference: Option<InferenceArg>,
     /// Shape of the covariance between varying features (default: diagonal; with --formula full, or diagonal for ||)
     #[arg(long, value_enum)]
-    feature_covariance: Option<Covariance>,
+    pub(super) feature_covariance: Option<Covariance>,
     /// Noise variance, or the dispersion of another family (default: shared, and of independent tasks each its own)
     #[arg(long, value_enum)]
-    noise: Option<NoiseArg>,
+    pub(super) noise: Option<NoiseArg>,
     /// Mean of the varying features
     #[arg(long, value_enum, default_value_t = MeanArg::Shared)]
     mean: MeanArg,
@@ -188,7 +189,7 @@ pub(super) struct ModelArgs {
     #[arg(long, value_enum)]
     standardise: Option<StandardiseArg>,
     #[command(flatten)]
-    shape: ShapeArgs,
+    pub(super) shape: ShapeArgs,
     /// How the structure graph finds its edge probabilities
     #[arg(long, value_enum, default_value_t = EdgesArg::Auto)]
     edges: EdgesArg,
@@ -214,7 +215,7 @@ enum InferenceArg {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Covariance {
+pub(super) enum Covariance {
     /// One variance for all features (in fitted coordinates)
     Scalar,
     /// A variance for each feature
@@ -224,7 +225,7 @@ enum Covariance {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum NoiseArg {
+pub(super) enum NoiseArg {
     /// One variance for all tasks
     Shared,
     /// One a task, shrunk to a common one
@@ -283,8 +284,8 @@ pub(super) struct FitArgs {
     /// How tasks may be related: independent (each alone), pooled (all the same), pooled-intercepts (the same but for their
     /// intercepts), known (neighbours or a covariance from a file), kernel (--descriptors of the tasks), exchangeable (random effects), clusters (--groups of tasks that
     /// nobody has named), factor (few factors that tasks share: any number of tasks), graph (a learned sparse task graph), full (any
-    /// task covariance)
-    #[arg(long, default_value = "exchangeable", value_parser = structure::NAMES)]
+    /// task covariance). A size or a shape of the feature covariance may be named with it, as in compare (factor:2, exchangeable:full)
+    #[arg(long, default_value = "exchangeable", value_parser = RungParser { all: false })]
     pub structure: String,
     #[command(flatten)]
     pub evidence: EvidenceArgs,

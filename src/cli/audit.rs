@@ -7,6 +7,7 @@ use crate::csv::{self, Schema};
 use crate::error::{Error, Result};
 use crate::model::Fit;
 use crate::report;
+use crate::tasks::INTERCEPT;
 use clap::Args;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -94,6 +95,12 @@ fn explanation(audit: &Audit, schema: &Schema, task: &str, columns: &str) -> Res
     let known: Vec<&String> = schema.codings.iter().map(|own| &own.column).chain(others).collect();
     if let Some(stranger) = names.iter().find(|name| !known.contains(name)) {
         return Err(Error::missing_column(stranger, known));
+    }
+    let features = schema.codings.iter().map(|own| &own.column).filter(|column| *column != INTERCEPT);
+    let needed = features.chain([&schema.offset, &schema.exposure].into_iter().flatten());
+    let missing: Vec<&str> = needed.filter(|column| !names.contains(column)).map(String::as_str).collect();
+    if !missing.is_empty() {
+        return Err(Error::Arguments(format!("--predict says no value of {}; give each one", missing.join(", "))));
     }
     if schema.targets.is_empty() {
         names.push(schema.task.clone());

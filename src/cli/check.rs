@@ -66,7 +66,7 @@ pub(super) fn checked(
     progress: &Progress,
 ) -> Result<Check> {
     let source = source_name(data);
-    let queries = csv::read_queries(progress.watch(csv::open_columns(data, Some(&schema.needed()))?), &source, schema)?;
+    let queries = csv::read_queries(progress.open_table(data, Some(&schema.needed()))?, &source, schema)?;
     let (with_target, without): (Vec<&Query>, Vec<&Query>) = queries.iter().partition(|query| query.target.is_some());
     if with_target.is_empty() {
         let trials = schema.trials.as_ref().map_or(String::new(), |trials| format!(" (or '{trials}', of which it counts successes)"));

@@ -3,6 +3,7 @@
 use super::args::{DataArgs, Format, ModelArgs};
 use super::progress::Progress;
 use super::run::{check_output, json, note_strangers, quoted, table, without};
+use super::rung::RungParser;
 use crate::compare;
 use crate::error::{Error, Result};
 use crate::model::Intervals;
@@ -10,11 +11,6 @@ use crate::report;
 use crate::structure;
 use clap::Args;
 use std::path::{Path, PathBuf};
-
-fn parse_rung(text: &str) -> std::result::Result<String, String> {
-    let name = text.to_string();
-    structure::rungs(std::slice::from_ref(&name), &structure::Options::default()).map(|_| name.clone()).map_err(|error| error.to_string())
-}
 
 #[derive(Debug, Args)]
 #[command(
@@ -29,7 +25,7 @@ pub(super) struct CompareArgs {
     /// Structures to compare, as in fit, or all (known and kernel where something is known of the tasks, full of up to 50 tasks). One that has
     /// sizes may be named with one (factor:2) and is tried at every size else; exchangeable:full is that with such a feature covariance and else
     /// all three are tried; factor:2:robust has scales of single tasks. With --robust every structure that may be is tried both ways
-    #[arg(long, value_delimiter = ',', default_value = "all", value_parser = parse_rung)]
+    #[arg(long, value_delimiter = ',', default_value = "all", value_parser = RungParser { all: true })]
     pub structures: Vec<String>,
     /// Folds of the cross-validation
     #[arg(long, default_value_t = 5)]
@@ -100,12 +96,22 @@ pub(super) fn compare(args: &CompareArgs, words: &[String], quiet: bool, progres
         let reason = rung.refused.clone().unwrap_or_default();
         return Err(Error::Arguments(format!("no structure could be fitted in every fold; {}: {reason}", rung.name)));
     }
-    let command = comparison.best.as_ref().and_then(|best| comparison.rung(best)).map(|rung| repeat(words, &rung.arguments));
+    let command = |name: &Option<String>| name.as_ref().and_then(|own| comparison.rung(own)).map(|rung| repeat(words, &rung.arguments));
+    let (best, simplest) = (command(&comparison.best), command(&comparison.simplest));
     Ok(match args.format {
-        Format::Text => report::comparison_text(&comparison) + &command.map_or_else(String::new, |own| format!("\nto fit it: {own}\n")),
+        Format::Text => {
+            let said =
+                |what: &str, command: &Option<String>| command.as_ref().map_or_else(String::new, |own| format!("\nto fit {what}: {own}\n"));
+            let commands = match best == simplest {
+                true => said("it", &best),
+                false => said("the best", &best) + &said("the simplest", &simplest),
+            };
+            report::comparison_text(&comparison) + &commands
+        }
         Format::Json => {
             let mut value = serde_json::to_value(&comparison).map_err(|error| Error::Arguments(error.to_string()))?;
-            value["command"] = command.into();
+            value["command"] = best.into();
+            value["command_of_simplest"] = simplest.into();
             json(&value)
         }
     })

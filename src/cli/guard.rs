@@ -24,12 +24,11 @@ pub(super) type Guarded = (compare::Guard, Option<Fit>);
 /// A guarded fit of a table.
 pub(super) fn fit(args: &FitArgs, table: Table, implied: Option<FeatureCovariance>, quiet: bool, progress: &Progress) -> Result<Output> {
     let Table { rows, design, schema, .. } = table;
-    if args.structure == "independent" {
-        return Err(Error::Arguments("independent tasks share nothing that a guard could keep from them; leave --guard out".into()));
-    }
     args.uncertainty.check(&design)?;
     let plain = args.model.options(&args.table, implied)?;
-    structure_of(args, &plain, rows.names(), &design, quiet)?;
+    if structure_of(args, &plain, rows.names(), &design, quiet)?.name() == "independent" {
+        return Err(Error::Arguments("independent tasks share nothing that a guard could keep from them; leave --guard out".into()));
+    }
     // What goes neither with shared rows nor with graph features stays without scales.
     let may_be = !args.table.shares_rows() && args.table.graph_features.is_none();
     let options = Options { robust: plain.robust || may_be, ..plain };

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 #[derive(Debug, Args)]
 pub(super) struct UncertaintyArgs {
     /// Whether intervals of tasks, of the mean and of predictions carry the uncertainty of the hyperparameters (variances, noise, dispersion)
-    #[arg(long, value_enum, default_value_t = IntervalsArg::Full)]
+    #[arg(long, value_enum, default_value_t = IntervalsArg::Auto)]
     intervals: IntervalsArg,
     /// Test whether these features vary between tasks ((Intercept) for the intercept, all for every varying one), by the likelihood ratio against the same model
     /// in which one does not
@@ -19,7 +19,9 @@ pub(super) struct UncertaintyArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum IntervalsArg {
-    /// They do, where there is any; variances and noise have profile intervals
+    /// They do, where it changes them by more than a thousandth and takes seconds; variances and noise have profile intervals
+    Auto,
+    /// They do, however long it takes
     Full,
     /// Hyperparameters are taken as known, as lme4 does: the fastest
     PlugIn,
@@ -28,6 +30,7 @@ enum IntervalsArg {
 impl UncertaintyArgs {
     pub(super) fn intervals(&self) -> Intervals {
         match self.intervals {
+            IntervalsArg::Auto => Intervals::Auto,
             IntervalsArg::Full => Intervals::Full,
             IntervalsArg::PlugIn => Intervals::PlugIn,
         }

@@ -24,6 +24,7 @@ mod progress;
 mod relatedness;
 mod report;
 mod run;
+mod rung;
 mod shape;
 mod simulate;
 mod statistics;

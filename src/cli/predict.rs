@@ -1,6 +1,6 @@
 //! What a model says of tasks and of new rows: `cognate tasks` and `cognate predict`.
 
-use super::args::{Format, RecordFormat};
+use super::args::{Format, Missing, RecordFormat};
 use super::known;
 use super::progress::Progress;
 use super::run::{as_json, check_output, records_text, source_name};
@@ -8,7 +8,7 @@ use crate::csv::{self, Query, Schema};
 use crate::error::{Error, Result, suggestion};
 use crate::model::{Fit, Forecast, Prediction, write_whole};
 use crate::report;
-use crate::scores::Outcome;
+use crate::scores::{Outcome, Scores};
 use clap::Args;
 use nalgebra::{DMatrix, DVector};
 use statrs::distribution::{ContinuousCDF, Normal};
@@ -50,6 +50,9 @@ pub(super) struct PredictArgs {
     /// AUC (all of shares, also where predictions are counts), coverage and calibration, and the tasks predicted worst
     #[arg(long)]
     pub score: bool,
+    /// Rows with a missing feature: drop leaves them out, and says how many they are
+    #[arg(long, value_enum, default_value_t = Missing::Refuse)]
+    pub missing: Missing,
     /// json: predictions as JSON; with --score and -o FILE these as CSV, and on stdout all scores, task by task
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
@@ -163,6 +166,39 @@ fn note_unseen(fit: &Fit, known: &HashMap<&str, usize>, queries: &[Query]) {
     note!("cognate: {rows} of {tasks} that the fit has not seen: {}{more}", each.collect::<Vec<_>>().join(", "));
 }
 
+/// A line for every row, the first one the header; and where they are to be scored, what came of those whose targets are known.
+pub(super) fn predicted(
+    queries: &[Query],
+    (schema, score): (&Schema, bool),
+    interval: f64,
+    forecast: &dyn Fn(&Query) -> Result<Forecast>,
+) -> Result<(Vec<Vec<String>>, Vec<Outcome>)> {
+    let mut records = vec![header(&PREDICTIONS)];
+    let mut outcomes = Vec::new();
+    for query in queries {
+        let own = forecast(query)?.prediction(interval);
+        if let Some(target) = query.target.filter(|_| score) {
+            if let Some(problem) = own.forecast().refuses(target) {
+                let column = if schema.targets.is_empty() { &schema.target } else { &query.task };
+                return Err(Error::BadTarget { row: query.row, column: column.clone(), value: target, problem: problem.into() });
+            }
+            outcomes.push(Outcome { task: query.task.clone(), forecast: own.forecast().clone(), target, weight: query.weight });
+        }
+        records.push(prediction(query, &own));
+    }
+    if score && outcomes.is_empty() {
+        let trials = schema.trials.as_ref().map_or(String::new(), |trials| format!(" (or '{trials}', of which it counts successes)"));
+        let problem = format!("--score needs targets: column '{}'{trials} is absent or empty; leave --score out", schema.target);
+        return Err(Error::Arguments(problem));
+    }
+    Ok((records, outcomes))
+}
+
+/// Prints scores on stderr.
+pub(super) fn note_scores(scores: &Scores) {
+    note!("cognate: {}", report::scores_text(scores).trim_end());
+}
+
 pub(super) fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> Result<String> {
     let (mut fit, schema): (Fit, Schema) = Fit::load_with(&args.model)?;
     check_interval(args.interval)?;
@@ -178,35 +214,25 @@ pub(super) fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> R
         let problem = "--format json with --score prints scores, and needs -o FILE for the predictions; add it, or leave one out";
         return Err(Error::Arguments(problem.into()));
     }
-    let queries =
-        csv::read_queries(progress.watch(csv::open_columns(&args.data, Some(&schema.needed()))?), &source_name(&args.data), &schema)?;
-    let known = numbers(&fit);
-    let mut records = vec![header(&PREDICTIONS)];
-    let mut outcomes = Vec::new();
-    for query in &queries {
-        let p = forecast(&fit, &known, query, &schema)?.prediction(args.interval);
-        if let Some(target) = query.target.filter(|_| args.score) {
-            if let Some(problem) = p.forecast().refuses(target) {
-                let column = if schema.targets.is_empty() { &schema.target } else { &query.task };
-                return Err(Error::BadTarget { row: query.row, column: column.clone(), value: target, problem: problem.into() });
-            }
-            outcomes.push(Outcome { task: query.task.clone(), forecast: p.forecast().clone(), target, weight: query.weight });
-        }
-        records.push(prediction(query, &p));
+    let input = progress.open_table(&args.data, Some(&schema.needed()))?;
+    let (queries, dropped) = match args.missing {
+        Missing::Refuse => (csv::read_queries(input, &source_name(&args.data), &schema)?, 0),
+        Missing::Drop => csv::read_whole_queries(input, &source_name(&args.data), &schema)?,
+    };
+    if dropped > 0 && !quiet {
+        note!("cognate: {} with missing values not predicted", report::counted(dropped as usize, "row"));
     }
+    let known = numbers(&fit);
+    let of = |query: &Query| forecast(&fit, &known, query, &schema);
+    let (records, outcomes) = predicted(&queries, (&schema, args.score), args.interval, &of)?;
     let rows = if args.format == Format::Json && !args.score { RecordFormat::Json } else { RecordFormat::Csv };
     let text = records_text(records, rows)?;
     if !quiet {
         note_unseen(&fit, &known, &queries);
     }
-    if args.score && outcomes.is_empty() {
-        let trials = schema.trials.as_ref().map_or(String::new(), |trials| format!(" (or '{trials}', of which it counts successes)"));
-        let problem = format!("--score needs targets: column '{}'{trials} is absent or empty; leave --score out", schema.target);
-        return Err(Error::Arguments(problem));
-    }
     let scores = if args.score { Some(fit.scores_of(&outcomes)?) } else { None };
     if let Some(scores) = scores.as_ref().filter(|_| !quiet && args.format == Format::Text) {
-        note!("cognate: {}", report::scores_text(scores).trim_end());
+        note_scores(scores);
     }
     let Some(path) = &args.output else { return Ok(text) };
     write_whole(path, text.as_bytes())?;

@@ -1,7 +1,11 @@
 //! A spinner on stderr for work that lasts longer than a second.
 
+use crate::csv;
+use crate::error::{Error, Result};
+use crate::model::{are_sums, is_model};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::Read;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -33,7 +37,7 @@ impl Progress {
         if self.quiet || self.begin.elapsed() < Duration::from_secs(1) {
             return;
         }
-        let bar = self.shown("{elapsed} {bar:30} {pos} of {len}, {eta} left; {msg}");
+        let bar = self.shown("{elapsed} {bar:30} {pos} of {len}, {per_sec}, {eta} left; {msg}");
         bar.set_length(all as u64);
         bar.set_position(done as u64);
         bar.set_message(message);
@@ -67,6 +71,16 @@ pub(super) struct Watched<'a, R> {
 }
 
 impl Progress {
+    /// A table of rows to read, of whose columns at least these are needed; what is read of it is said.
+    pub(super) fn open_table<'a>(&'a self, path: &Path, needed: Option<&[&str]>) -> Result<Watched<'a, Box<dyn Read + Send>>> {
+        let other = match path {
+            path if are_sums(path) => "sums and no rows",
+            path if is_model(path) => "a model and no rows",
+            path => return Ok(self.watch(csv::open_columns(path, needed)?)),
+        };
+        Err(Error::Arguments(format!("'{}' holds {other}, which this command reads here; give the table", path.display())))
+    }
+
     /// `input`, with what is read of it said.
     pub(super) fn watch<R: Read>(&self, input: R) -> Watched<'_, R> {
         Watched { input, read: 0, progress: self }
@@ -79,7 +93,9 @@ impl<R: Read> Read for Watched<'_, R> {
         let before = self.read;
         self.read += count as u64;
         if before >> 20 != self.read >> 20 {
-            self.progress.say(format!("reading, {} MB", self.read >> 20));
+            let megabytes = self.read >> 20;
+            let rate = megabytes as f64 / self.progress.begin.elapsed().as_secs_f64().max(1e-3);
+            self.progress.say(format!("reading, {megabytes} MB, {rate:.0} MB a second"));
         }
         Ok(count)
     }

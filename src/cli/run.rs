@@ -64,13 +64,9 @@ pub(super) fn execute(cli: &Cli) -> Result<Output> {
 
 /// Reads the table and notes on stderr what was left out.
 pub(super) fn table(args: &DataArgs, model: &ModelArgs, quiet: bool, progress: &Progress) -> Result<(Table, Option<FeatureCovariance>)> {
-    if crate::model::are_sums(&args.data) {
-        let problem = format!("'{}' holds sums and no rows, which this command needs; give the table", args.data.display());
-        return Err(Error::Arguments(problem));
-    }
     let (columns, implied) = args.columns()?;
     let columns = Columns { own_units: args.targets.is_some() && model.is_gaussian(), ..columns };
-    let table = csv::read(progress.watch(csv::open_columns(&args.data, columns.needed().as_deref())?), &source_name(&args.data), &columns)?;
+    let table = csv::read(progress.open_table(&args.data, columns.needed().as_deref())?, &source_name(&args.data), &columns)?;
     if !quiet {
         let left_out = (table.missing_targets, table.dropped, table.empty_tasks.as_slice());
         note_left_out(left_out, &table.schema, args.targets.is_some());
@@ -212,7 +208,8 @@ pub(super) fn structure(
 ) -> Result<Box<dyn Structure>> {
     let structure = structure::by_name(&args.structure, options)?;
     let idle_evidence = (args.evidence.is_exact() && !structure.has_marginal()).then_some("--evidence");
-    for flag in args.model.idle(&args.table, structure.as_ref()).into_iter().chain(idle_evidence).filter(|_| !quiet) {
+    let twice = args.model.said_twice(&args.structure)?;
+    for flag in args.model.idle(&args.table, structure.as_ref()).into_iter().chain(twice).chain(idle_evidence).filter(|_| !quiet) {
         note!("cognate: {flag} means nothing to the structure '{}' and was ignored", args.structure);
     }
     note_strangers(options.relation.as_ref(), tasks, quiet);

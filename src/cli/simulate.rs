@@ -179,7 +179,7 @@ fn from_flags(args: &SimulateArgs) -> Result<Drawn> {
 
 fn from_model(args: &SimulateArgs, model: &std::path::Path, data: &std::path::Path, progress: &Progress) -> Result<Drawn> {
     let (fit, schema): (Fit, Schema) = Fit::load_with(model)?;
-    let queries = csv::read_queries(progress.watch(csv::open_columns(data, Some(&schema.needed()))?), &source_name(data), &schema)?;
+    let queries = csv::read_queries(progress.open_table(data, Some(&schema.needed()))?, &source_name(data), &schema)?;
     let design = fit.tasks().design().clone();
     let columns = &design.features()[usize::from(design.has_intercept())..];
     let mut rows = Rows::new(fit.tasks().target(), columns);

@@ -5,7 +5,7 @@ use super::progress::Progress;
 use super::run::{Beside, Output, check_output, conclude, note_left_out, source_name, structure};
 use crate::csv::{self, Columns, Schema, Summed, Table};
 use crate::error::{Error, Result};
-use crate::model::{are_sums, load_sums, save_sums};
+use crate::model::{are_sums, is_model, load_sums, save_sums};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory};
 use std::path::{Path, PathBuf};
@@ -40,11 +40,11 @@ impl SumArgs {
 /// The sums of a table for a Gaussian model: in one pass where it is plain, else by way of its rows.
 pub(super) fn sum(args: &DataArgs, columns: &Columns, progress: &Progress) -> Result<Summed> {
     let is_file = args.data.is_file();
-    let open = || csv::open_columns(&args.data, columns.needed().as_deref());
-    if let Some(summed) = is_file.then(open).transpose()?.and_then(|input| csv::sum(progress.watch(input), columns)) {
+    let open = || progress.open_table(&args.data, columns.needed().as_deref());
+    if let Some(summed) = is_file.then(open).transpose()?.and_then(|input| csv::sum(input, columns)) {
         return Ok(summed);
     }
-    let table = csv::read(progress.watch(open()?), &source_name(&args.data), columns)?;
+    let table = csv::read(open()?, &source_name(&args.data), columns)?;
     let Table { rows, design, schema, missing_targets, dropped, empty_tasks } = table;
     Ok(Summed { tasks: rows.tasks(&design), schema, missing_targets, dropped, empty_tasks })
 }
@@ -75,9 +75,12 @@ pub(super) fn complete(cli: Cli) -> std::result::Result<Cli, clap::Error> {
             .into_iter()
             .filter_map(|(flag, value)| value.is_none().then_some(flag))
             .collect();
-        if !named && !missing.is_empty() && !are_given(args) {
+        if !named && !missing.is_empty() && !are_given(args) && !is_model(&table.data) {
             let problem = format!("the following required arguments were not provided:\n  {}", missing.join("\n  "));
-            return Err(Cli::command().error(ErrorKind::MissingRequiredArgument, problem));
+            let mut all = Cli::command();
+            all.build();
+            let fit = all.find_subcommand_mut("fit").expect("fit is a command");
+            return Err(fit.error(ErrorKind::MissingRequiredArgument, problem));
         }
     }
     Ok(cli)

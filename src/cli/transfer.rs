@@ -2,12 +2,12 @@
 
 use super::args::{Format, RecordFormat};
 use super::known;
-use super::predict::{PARAMETERS, PREDICTIONS, check_interval, forecast, header, numbers, parameters, prediction};
+use super::predict::{PARAMETERS, check_interval, forecast, header, note_scores, numbers, parameters, predicted};
 use super::progress::Progress;
 use super::run::{as_json, check_output, printed, records_text, source_name};
-use crate::csv::{self, Columns, Schema};
+use crate::csv::{self, Columns, Query, Schema};
 use crate::error::{Error, Result};
-use crate::model::{Fit, are_sums, is_model};
+use crate::model::Fit;
 use crate::report;
 use crate::tasks::Tasks;
 use clap::Args;
@@ -26,6 +26,9 @@ pub(super) struct TransferArgs {
     /// Table of rows to predict instead of printing parameters, those of new tasks by what DATA says of them
     #[arg(long, value_name = "FILE")]
     pub predict: Option<PathBuf>,
+    /// Print scores of the predictions on stderr, as predict does
+    #[arg(long, requires = "predict")]
+    pub score: bool,
     /// Descriptors of the new tasks, where the fit has descriptors
     #[arg(long, value_name = "FILE")]
     pub descriptors: Option<PathBuf>,
@@ -70,15 +73,15 @@ pub(super) fn transfer(args: &TransferArgs, quiet: bool, progress: &Progress) ->
             std::iter::once(header(&PARAMETERS)).chain(lines).collect::<Vec<_>>()
         }
         Some(path) => {
-            let input = progress.watch(csv::open_columns(path, Some(&schema.needed()))?);
+            let queries = csv::read_queries(progress.open_table(path, Some(&schema.needed()))?, &source_name(path), &schema)?;
             let known = numbers(&fit);
-            let mut records = vec![header(&PREDICTIONS)];
-            for query in csv::read_queries(input, &source_name(path), &schema)? {
-                let own = match transfer.task(&query.task) {
-                    Some(task) => task.forecast(&query.x, query.weight, query.offset)?,
-                    None => forecast(&fit, &known, &query, &schema)?,
-                };
-                records.push(prediction(&query, &own.prediction(args.interval)));
+            let of = |query: &Query| match transfer.task(&query.task) {
+                Some(task) => task.forecast(&query.x, query.weight, query.offset),
+                None => forecast(&fit, &known, query, &schema),
+            };
+            let (records, outcomes) = predicted(&queries, (&schema, args.score), args.interval, &of)?;
+            if args.score && !quiet {
+                note_scores(&fit.scores_of(&outcomes)?);
             }
             records
         }
@@ -119,13 +122,6 @@ pub(super) fn update(args: &UpdateArgs, quiet: bool, progress: &Progress) -> Res
 
 /// Rows, or summaries, as the fit was made of.
 fn read_more(path: &Path, fit: &Fit, schema: &Schema, progress: &Progress) -> Result<Tasks> {
-    if are_sums(path) {
-        let problem = format!("'{}' holds sums, whose columns may be others than those of the model; give the table", path.display());
-        return Err(Error::Arguments(problem));
-    }
-    if is_model(path) {
-        return Err(Error::Arguments(format!("'{}' is a model, and DATA is a table of rows; name the model first", path.display())));
-    }
     if !schema.targets.is_empty() {
         let problem =
             "the targets of a wide table are its tasks, so that a new task, or more rows of some, asks for another table; fit that anew";
@@ -136,7 +132,7 @@ fn read_more(path: &Path, fit: &Fit, schema: &Schema, progress: &Progress) -> Re
         let columns = Columns { task: schema.task.clone(), features: Some(features), ..Columns::default() };
         return Ok(csv::read_summaries(progress.watch(csv::open(path)?), &source_name(path), &columns)?.tasks);
     }
-    let input = progress.watch(csv::open_columns(path, Some(&schema.needed()))?);
+    let input = progress.open_table(path, Some(&schema.needed()))?;
     let rows = csv::read_more(input, &source_name(path), schema)?;
     let tasks = rows.tasks(fit.tasks().design());
     if fit.inference().is_some() { tasks.with_rows(rows) } else { Ok(tasks) }

@@ -60,7 +60,9 @@ impl Verdict {
         let pick = &rungs[simplest].name;
         let own = sharing[simplest];
         let mut text = match own {
-            Sharing::Nothing => "do not share. No sharing predicts better than tasks alone beyond two standard errors".to_string(),
+            Sharing::Nothing => {
+                "do not share. That sharing predicts better than tasks alone is not shown beyond two standard errors".to_string()
+            }
             Sharing::Parameters => {
                 format!("share parameters. What all tasks have in common, one model or a few factors, is what the rows can tell ({pick})")
             }

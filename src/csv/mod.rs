@@ -14,7 +14,7 @@ mod stream;
 mod summaries;
 
 pub use cells::Coding;
-pub use queries::{Query, read_more, read_queries};
+pub use queries::{Query, read_more, read_queries, read_whole_queries};
 
 use crate::error::{Error, Result};
 use crate::tasks::{Design, INTERCEPT, Rows};

@@ -35,7 +35,25 @@ pub struct Query {
 /// # Errors
 /// A missing column or cell, a cell that is no number, or a level that the fit did not see.
 pub fn read_queries(input: impl Read, name: &str, schema: &Schema) -> Result<Vec<Query>> {
-    queries(Source::new(input, name)?, schema, false)
+    queries(Source::new(input, name)?, schema, false, &mut None)
+}
+
+/// As [`read_queries`], without the rows that miss a cell which a prediction needs, and how many these are.
+///
+/// ```
+/// use cognate::csv::{Coding, Schema, read_whole_queries};
+/// let schema = Schema { task: "site".into(), target: "y".into(), codings: vec![Coding { column: "x".into(), levels: None }], ..Schema::default() };
+/// let (queries, dropped) = read_whole_queries("site,x\na,1.5\nb,\na,2\n".as_bytes(), "new.csv", &schema)?;
+/// assert_eq!((queries.len(), queries[1].row, dropped), (2, 3, 1));
+/// # Ok::<(), cognate::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`read_queries`], but for missing cells.
+pub fn read_whole_queries(input: impl Read, name: &str, schema: &Schema) -> Result<(Vec<Query>, u64)> {
+    let mut dropped = Some(0);
+    let queries = queries(Source::new(input, name)?, schema, false, &mut dropped)?;
+    Ok((queries, dropped.unwrap_or_default()))
 }
 
 /// Reads more rows of the tasks of a fitted model, or of new ones, by its schema, which must have the columns that the table of the fit had
@@ -59,7 +77,7 @@ pub fn read_more(input: impl Read, name: &str, schema: &Schema) -> Result<Rows> 
     }
     let features: Vec<String> = schema.codings.iter().flat_map(Coding::features).collect();
     let mut rows = Rows::new(&schema.target, &features);
-    for query in queries(source, schema, true)? {
+    for query in queries(source, schema, true, &mut None)? {
         match query.target {
             Some(target) => rows.push_with_offset(&query.task, &query.x, target, query.weight, query.offset)?,
             None => rows.name_task(&query.task),
@@ -74,43 +92,95 @@ pub fn read_more(input: impl Read, name: &str, schema: &Schema) -> Result<Rows> 
     Ok(rows)
 }
 
-/// The rows of a table; where they are to teach, those without a target have no features.
-fn queries<R: Read>(mut source: Source<R>, schema: &Schema, to_teach: bool) -> Result<Vec<Query>> {
-    let wide = !schema.targets.is_empty();
-    let task = if wide { None } else { Some(source.column(&schema.task)?) };
-    // The task of each target where columns are tasks.
-    let targets: Vec<(&String, Option<usize>)> = if wide { &schema.targets } else { std::slice::from_ref(&schema.target) }
-        .iter()
-        .map(|name| (name, source.column(name).ok()))
-        .collect();
-    let present = |name: &Option<String>| name.clone().filter(|name| source.column(name).is_ok());
-    let sides = Sides::of(&source, [&present(&schema.weights), &present(&schema.trials), &schema.offset, &schema.exposure])?;
-    let counts = schema.trials.is_some() && present(&schema.trials).is_none();
-    let family = present(&schema.family).map(|name| source.column(&name)).transpose()?;
-    let place = |coding: &Coding| match source.column(&coding.column) {
-        Err(_) if coding.column == INTERCEPT => Ok(None),
-        column => column.map(Some),
-    };
-    let chosen: Vec<Option<usize>> = schema.codings.iter().map(place).collect::<Result<_>>()?;
+/// The rows of a table; where they are to teach, those without a target have no features. Rows that miss a cell are refused, or dropped where these are counted.
+fn queries<R: Read>(mut source: Source<R>, schema: &Schema, to_teach: bool, dropped: &mut Option<u64>) -> Result<Vec<Query>> {
+    let columns = Places::of(&source, schema, to_teach)?;
     let mut queries = Vec::new();
     let mut record = csv::StringRecord::new();
     let mut row = 0;
     while source.next(&mut record)? {
         row += 1;
-        if task.is_some_and(|task| is_missing(cell_of(&record, task))) {
-            return Err(Error::MissingValue { row, column: schema.task.clone() });
+        match (columns.queries(&record, row), dropped.as_mut()) {
+            (Ok(own), _) => queries.extend(own),
+            (Err(Error::MissingValue { .. }), Some(count)) => *count += 1,
+            (Err(error), _) => return Err(error),
         }
-        let named = family.map(|column| cell_of(&record, column)).filter(|family| !family.is_empty());
-        if let (true, [(_, Some(target))], Some(task)) = (to_teach, targets.as_slice(), task)
-            && is_missing(cell_of(&record, *target))
+    }
+    Ok(queries)
+}
+
+/// Where in a table the columns of a schema are.
+struct Places<'s> {
+    schema: &'s Schema,
+    to_teach: bool,
+    task: Option<usize>,
+    /// The column of each target; where columns are tasks, of each task.
+    targets: Vec<(&'s String, Option<usize>)>,
+    /// None is the intercept.
+    features: Vec<Option<usize>>,
+    sides: Sides,
+    family: Option<usize>,
+    /// Whether the table lacks the trials by which its targets are shares.
+    lacks_trials: bool,
+}
+
+impl<'s> Places<'s> {
+    fn of<R: Read>(source: &Source<R>, schema: &'s Schema, to_teach: bool) -> Result<Self> {
+        let wide = !schema.targets.is_empty();
+        let task = if wide { None } else { Some(source.column(&schema.task)?) };
+        let targets = if wide { &schema.targets } else { std::slice::from_ref(&schema.target) }
+            .iter()
+            .map(|name| (name, source.column(name).ok()))
+            .collect();
+        let present = |name: &Option<String>| name.clone().filter(|name| source.column(name).is_ok());
+        let sides = Sides::of(source, [&present(&schema.weights), &present(&schema.trials), &schema.offset, &schema.exposure])?;
+        let lacks_trials = schema.trials.is_some() && present(&schema.trials).is_none();
+        let family = present(&schema.family).map(|name| source.column(&name)).transpose()?;
+        let place = |coding: &Coding| match source.column(&coding.column) {
+            Err(_) if coding.column == INTERCEPT => Ok(None),
+            column => column.map(Some),
+        };
+        let features = schema.codings.iter().map(place).collect::<Result<_>>()?;
+        Ok(Places { schema, to_teach, task, targets, features, sides, family, lacks_trials })
+    }
+
+    /// The queries of a row: one, or one of every target.
+    fn queries(&self, record: &csv::StringRecord, row: u64) -> Result<Vec<Query>> {
+        if self.task.is_some_and(|task| is_missing(cell_of(record, task))) {
+            return Err(Error::MissingValue { row, column: self.schema.task.clone() });
+        }
+        let named = self.family.map(|column| cell_of(record, column)).filter(|family| !family.is_empty());
+        if let (true, [(_, Some(target))], Some(task)) = (self.to_teach, self.targets.as_slice(), self.task)
+            && is_missing(cell_of(record, *target))
         {
-            let (task, family) = (cell_of(&record, task).to_string(), named.map(String::from));
-            queries.push(Query { row, task, x: Vec::new(), target: None, weight: 1.0, offset: 0.0, counts: false, family });
-            continue;
+            let (task, family) = (cell_of(record, task).to_string(), named.map(String::from));
+            return Ok(vec![Query { row, task, x: Vec::new(), target: None, weight: 1.0, offset: 0.0, counts: false, family }]);
         }
+        let x = self.features(record, row)?;
+        let unknown = self.lacks_trials && named.is_none_or(|family| Uses::of(family).trials);
+        let own = self.sides.of_row(record, row, named.map(Uses::of))?;
+        if let Some(column) = own.missing {
+            return Err(Error::MissingValue { row, column });
+        }
+        let of = |(name, place): &(&String, Option<usize>)| {
+            let target = match place {
+                Some(i) if !name.is_empty() && !is_missing(cell_of(record, *i)) && !unknown => {
+                    Some(own.share(number(row, name, cell_of(record, *i))?, row, name)?)
+                }
+                _ => None,
+            };
+            let task = self.task.map_or_else(|| (*name).clone(), |task| cell_of(record, task).to_string());
+            let family = named.map(String::from);
+            Ok(Query { row, task, x: x.clone(), target, weight: own.weight, offset: own.offset, counts: own.counts, family })
+        };
+        self.targets.iter().map(of).collect()
+    }
+
+    /// The coded features of a row.
+    fn features(&self, record: &csv::StringRecord, row: u64) -> Result<Vec<f64>> {
         let mut x = Vec::new();
-        for (coding, i) in schema.codings.iter().zip(&chosen) {
-            let cell = i.map_or("1", |i| cell_of(&record, i));
+        for (coding, i) in self.schema.codings.iter().zip(&self.features) {
+            let cell = i.map_or("1", |i| cell_of(record, i));
             if is_missing(cell) {
                 return Err(Error::MissingValue { row, column: coding.column.clone() });
             }
@@ -127,22 +197,6 @@ fn queries<R: Read>(mut source: Source<R>, schema: &Schema, to_teach: bool) -> R
                 }
             }
         }
-        let unknown = counts && named.is_none_or(|family| Uses::of(family).trials);
-        let own = sides.of_row(&record, row, named.map(Uses::of))?;
-        if let Some(column) = own.missing {
-            return Err(Error::MissingValue { row, column });
-        }
-        for (name, place) in &targets {
-            let target = match place {
-                Some(i) if !name.is_empty() && !is_missing(cell_of(&record, *i)) && !unknown => {
-                    Some(own.share(number(row, name, cell_of(&record, *i))?, row, name)?)
-                }
-                _ => None,
-            };
-            let task = task.map_or_else(|| (*name).clone(), |task| cell_of(&record, task).to_string());
-            let family = named.map(String::from);
-            queries.push(Query { row, task, x: x.clone(), target, weight: own.weight, offset: own.offset, counts: own.counts, family });
-        }
+        Ok(x)
     }
-    Ok(queries)
 }

@@ -33,8 +33,10 @@ use statrs::distribution::{ContinuousCDF, Normal};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Intervals {
-    /// That of the hyperparameters too: posteriors are averaged over them.
+    /// That of the hyperparameters too, where it changes intervals by more than a thousandth and takes seconds.
     #[default]
+    Auto,
+    /// That of the hyperparameters too, however long it takes: posteriors are averaged over them.
     Full,
     /// Nothing: hyperparameters are taken as known, as lme4 does.
     PlugIn,
@@ -61,11 +63,14 @@ pub(super) struct Carried {
     pub average: Option<Average>,
     /// Intervals of the variance components.
     pub components: Vec<VarianceComponent>,
+    /// Why some have none, where intervals were asked for.
+    #[serde(default)]
+    pub components_reason: Option<String>,
 }
 
 impl Default for Carried {
     fn default() -> Self {
-        Carried { intervals: Intervals::PlugIn, reason: None, average: None, components: Vec::new() }
+        Carried { intervals: Intervals::PlugIn, reason: None, average: None, components: Vec::new(), components_reason: None }
     }
 }
 
@@ -150,8 +155,12 @@ impl Fit {
         if intervals == Intervals::PlugIn {
             return;
         }
-        self.carried.components = self.profiled(&origin).unwrap_or_default();
-        let averaged = match self.obstacle(&origin) {
+        let insists = intervals == Intervals::Full;
+        (self.carried.components, self.carried.components_reason) = match self.profile_obstacle(&origin, insists) {
+            Some(obstacle) => (Vec::new(), Some(obstacle)),
+            None => self.profiled(&origin),
+        };
+        let averaged = match self.obstacle(&origin, insists) {
             Some(obstacle) => Err(obstacle),
             None => {
                 self.averaged(&origin).ok_or_else(|| "the log posterior of the hyperparameters has no maximum near the estimates".into())
@@ -202,7 +211,7 @@ impl Fit {
     }
 
     /// Why intervals cannot, or need not, carry the uncertainty of the hyperparameters.
-    fn obstacle(&self, origin: &Origin) -> Option<String> {
+    fn obstacle(&self, origin: &Origin, insists: bool) -> Option<String> {
         if origin.structure.smooth().is_none() || !self.prior.free.is_empty() {
             return Some(format!("the structure '{}' leaves every task hyperparameters of its own", self.structure));
         }
@@ -227,6 +236,9 @@ impl Fit {
         if shared > MOST_SHARED {
             return Some(format!("{shared} hyperparameters are too many to average over (at most {MOST_SHARED})"));
         }
+        if insists {
+            return None;
+        }
         if self.is_negligible(origin) {
             return Some(
                 "so many tasks leave the hyperparameters next to no uncertainty: intervals would be longer by less than a thousandth"
@@ -235,9 +247,42 @@ impl Fit {
         }
         let numbers = 2.0 * (mixture::points(shared) * self.covariances.len()) as f64;
         if mixture::steps(shared) as f64 * self.work() > AFFORDABLE.0 || numbers > MOST_NUMBERS {
-            return Some("an average over the hyperparameters would take too long with so many rows, tasks and features".into());
+            let problem = "an average over the hyperparameters would take too long with so many rows, tasks and features, unless full intervals are insisted on";
+            return Some(problem.into());
         }
         None
+    }
+
+    /// Why no interval of a variance component is looked for.
+    fn profile_obstacle(&self, origin: &Origin, insists: bool) -> Option<String> {
+        /// E-steps of an interval, about.
+        const STEPS: f64 = 32.0;
+        if origin.structure.smooth().is_none() || !self.prior.free.is_empty() || !self.dispersion.correlations.is_empty() {
+            return Some(format!("the structure '{}' has no profile of its likelihood", self.structure));
+        }
+        if matches!(self.prior.relatedness, Relatedness::Graph(_)) || self.learns_relatedness() || self.prior.mixture.is_some() {
+            return Some(
+                "profiles of the likelihood are not taken where a graph, factors, clusters or a task covariance have a part in them".into(),
+            );
+        }
+        if !self.converged() {
+            return Some("the fit did not converge".into());
+        }
+        let count = self.prior.varying.len() + self.component_names().len();
+        let dear = count as f64 * STEPS * self.work() > AFFORDABLE.1 && !insists;
+        if dear || self.about(origin, 1e-4, with_profiled_mean).point().len() > MOST_SHARED {
+            return Some(format!("{count} profiles of the likelihood would take too long, unless full intervals are insisted on"));
+        }
+        None
+    }
+
+    /// Numbers of the dispersion that have intervals.
+    fn component_names(&self) -> Vec<String> {
+        match self.inference {
+            _ if self.dispersion.is_each() => Vec::new(),
+            Some(_) => self.dispersion_names(),
+            None => vec!["noise".to_string()],
+        }
     }
 
     /// Whether every variance is as good as known: its relative variance is about 2 / sum_t share_t^2, with the share of the deviation that a task's own
@@ -264,41 +309,31 @@ impl Fit {
         integrate(&target, &Estimates { coefficients: &self.coefficients, deviations, mean: &self.mean })
     }
 
-    /// Profile intervals of the standard deviations between tasks and of a dispersion that tasks share.
-    fn profiled(&self, origin: &Origin) -> Option<Vec<VarianceComponent>> {
-        /// E-steps of an interval, about.
-        const STEPS: f64 = 32.0;
-        let related = matches!(self.prior.relatedness, Relatedness::Graph(_)) || self.learns_relatedness();
+    /// Profile intervals of the standard deviations between tasks and of a dispersion that tasks share, and why some have none.
+    fn profiled(&self, origin: &Origin) -> (Vec<VarianceComponent>, Option<String>) {
         let target = self.about(origin, 1e-4, with_profiled_mean);
         let own = target.own();
-        let names = if self.inference.is_some() { self.dispersion_names() } else { vec!["noise".to_string()] };
+        let Some(profiles) = Profiles::about(&target) else {
+            return (Vec::new(), Some("the likelihood has no maximum near the estimates".into()));
+        };
         let map = self.coordinates.to_original().select_columns(&self.prior.varying);
+        let (mut components, mut lost) = (Vec::new(), Vec::new());
+        let mut found = |name: &str, estimate: f64, held: &Held, back: &dyn Fn(f64) -> f64| match profiles.interval(held) {
+            Some((low, high)) => components.push(VarianceComponent { name: name.into(), estimate, low: back(low), high: back(high) }),
+            None => lost.push(name.to_string()),
+        };
         let (features, covariance) = self.feature_covariance();
-        let count = features.len() + names.len();
-        let obstacle = related
-            || self.prior.mixture.is_some()
-            || !self.dispersion.correlations.is_empty()
-            || origin.structure.smooth().is_none()
-            || !self.prior.free.is_empty()
-            || !self.converged();
-        if obstacle || target.point().len() > MOST_SHARED || count as f64 * STEPS * self.work() > AFFORDABLE.1 {
-            return None;
-        }
-        let profiles = Profiles::about(&target)?;
-        let mut components = Vec::new();
         for (k, name) in features.iter().enumerate() {
-            let row = self.tasks.design().features().iter().position(|feature| feature == name)?;
-            let Some((low, high)) = profiles.interval(&Held::Deviation(map.row(row).transpose())) else { continue };
-            components.push(VarianceComponent { name: name.clone(), estimate: covariance[(k, k)].max(0.0).sqrt(), low, high });
+            let row = self.prior.varying[k];
+            found(name, covariance[(k, k)].max(0.0).sqrt(), &Held::Deviation(map.row(row).transpose()), &|sd| sd);
         }
-        if !self.dispersion.is_each() {
-            for (k, (name, value)) in names.iter().zip(&self.dispersion.values).enumerate() {
-                let Some((low, high)) = profiles.interval(&Held::Coordinate(own + k)) else { continue };
-                let back = |log: f64| if self.inference.is_some() { log.exp() } else { (0.5 * log).exp() * self.coordinates.target_scale };
-                components.push(VarianceComponent { name: name.clone(), estimate: back(value.ln()), low: back(low), high: back(high) });
-            }
+        let back = |log: f64| if self.inference.is_some() { log.exp() } else { (0.5 * log).exp() * self.coordinates.target_scale };
+        for (k, (name, value)) in self.component_names().iter().zip(&self.dispersion.values).enumerate() {
+            found(name, back(value.ln()), &Held::Coordinate(own + k), &back);
         }
-        Some(components)
+        let reason =
+            (!lost.is_empty()).then(|| format!("the profile of the likelihood of {} has no end that could be found", lost.join(", ")));
+        (components, reason)
     }
 
     /// What intervals carry.
@@ -309,6 +344,11 @@ impl Fit {
     /// Why they carry less than was asked for, if they do.
     pub fn intervals_reason(&self) -> Option<&str> {
         self.carried.reason.as_deref()
+    }
+
+    /// Why some variance components have no interval, where they were asked for.
+    pub fn variance_components_reason(&self) -> Option<&str> {
+        self.carried.components_reason.as_deref()
     }
 
     /// How many points of equal weight the average over the hyperparameters is worth; none where intervals are plug-in.

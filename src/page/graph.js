@@ -225,9 +225,12 @@ function taskGraph(home) {
     const order = active.filter((own) => own.task === chosen || own.degree > 0 || active.length <= 60 || view.k > 1.6).sort((a, b) => (b.task === chosen) - (a.task === chosen) || b.degree - a.degree || rows[b.task] - rows[a.task]).slice(0, 400);
     order.forEach((own) => {
       const text = shortName(names[own.task], 18);
-      const box = { x: view.applyX(own.x) + own.r * view.k + 4, y: view.applyY(own.y) - 7, w: context.measureText(text).width, h: 14 };
-      const clear = boxes.every((other) => box.x > other.x + other.w || other.x > box.x + box.w || box.y > other.y + other.h || other.y > box.y + box.h);
-      if ((!clear && own.task !== chosen) || box.x + box.w > width()) return;
+      const [x, reach, w] = [view.applyX(own.x), own.r * view.k + 4, context.measureText(text).width];
+      // On its right, else on its left.
+      const sides = [x + reach, x - reach - w].map((left) => ({ x: left, y: view.applyY(own.y) - 7, w, h: 14 })).filter((side) => side.x >= 0 && side.x + w <= width());
+      const isClear = (side) => boxes.every((other) => side.x > other.x + other.w || other.x > side.x + side.w || side.y > other.y + other.h || other.y > side.y + side.h);
+      const box = sides.find(isClear) || (own.task === chosen ? sides[0] : null);
+      if (!box) return;
       boxes.push(box);
       context.lineWidth = 3;
       context.strokeStyle = sheet;
@@ -271,7 +274,7 @@ function taskGraph(home) {
   }
   function edgeWords(edge) {
     const interval = isNumber(edge[4]) ? ` (${fixed(edge[4], 2)} to ${fixed(edge[5], 2)})` : "";
-    return `${names[edge[0]]} – ${names[edge[1]]}: ${of} ${fixed(edge[2], 2)}${interval}${isNumber(edge[3]) ? `, probability ${certainty} ${fixed(edge[3], 2)}` : ""}`;
+    return `${names[edge[0]]} – ${names[edge[1]]}: ${of} ${fixed(edge[2], 2)}${interval}${isNumber(edge[3]) ? `, probability ${certainty} ${fixed(edge[3], 3)}` : ""}`;
   }
   canvas.addEventListener("keydown", (event) => {
     const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];

@@ -13,7 +13,7 @@ function describe(panel) {
       return;
     }
     panel.append(el("h3", {}, names[task]), el("p", {}, `${counted(rows[task], "row")}${isNumber(own[task]) ? `; they decide ${percent(own[task])} of its deviation from the mean` : ""}.`));
-    if (clusters) panel.append(el("p", {}, `${clusters.of[task] ? `Cluster ${clusters.of[task]}` : "Of no cluster"}, probability ${fixed(clusters.probabilities[task], 2)}.`));
+    if (clusters) panel.append(el("p", {}, `${clusters.of[task] ? `Cluster ${clusters.of[task]}` : "Of no cluster"}, probability ${fixed(clusters.probabilities[task], 3)}.`));
     const gain = gains.get(names[task]);
     if (gain) panel.append(el("p", {}, `Gain by sharing: ${fixed(gain[1], 3)} nats a row (${fixed(gain[2], 3)} to ${fixed(gain[3], 3)}).`));
     panel.append(el("h4", {}, "Who teaches it"));

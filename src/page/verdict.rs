@@ -113,7 +113,7 @@ fn graph(fit: &Fit, links: &Value) -> String {
     if let Some(first) = links["edges"].get(0).and_then(Value::as_array).filter(|_| edges > 0) {
         let figure = |k: usize| first[k].as_f64();
         let interval = figure(4).zip(figure(5)).map_or(String::new(), |(low, high)| format!(" (95 %: {low:.2} to {high:.2})"));
-        let probability = figure(3).map_or(String::new(), |own| format!(", probability {own:.2}"));
+        let probability = figure(3).map_or(String::new(), |own| format!(", probability {own:.3}"));
         text += &format!(
             " The surest: {} and {}, partial correlation {:.2}{interval}{probability}.",
             name(fit, &first[0]),
@@ -179,10 +179,10 @@ fn certainty(fit: &Fit) -> Vec<String> {
     if let Some(visibility) = fit.visibility() {
         said.push(format!("What can be seen at all, with {}.", visibility_text(visibility)));
     }
-    said.push(match (fit.intervals(), fit.intervals_reason()) {
-        (Intervals::Full, _) => "Intervals (95 %) carry the uncertainty of variances and noise.".into(),
-        (Intervals::PlugIn, None) => "Intervals (95 %) take variances and noise as known.".into(),
-        (Intervals::PlugIn, Some(reason)) => format!("Intervals (95 %) take variances and noise as known: {reason}."),
+    said.push(match fit.intervals_reason() {
+        _ if fit.intervals() == Intervals::Full => "Intervals (95 %) carry the uncertainty of variances and noise.".into(),
+        None => "Intervals (95 %) take variances and noise as known.".into(),
+        Some(reason) => format!("Intervals (95 %) take variances and noise as known: {reason}."),
     });
     if fit.log_likelihood_is_bound() {
         said.push("The posterior is approximated by the nearest Gaussian, so that the log-likelihood is a lower bound.".into());

@@ -267,6 +267,7 @@ pub fn fit_json(fit: &Fit) -> Value {
         [] => Value::Null,
         gains => json!({"gains": gains, "detached": fit.detached()}),
     };
+    all["variance_components_reason"] = fit.variance_components_reason().into();
     all["prior_strength"] = fit.prior_strength().into();
     all["kernel"] = super::kernel::kernel_json(fit);
     all["task_scales"] = fit.task_scales().map_or(

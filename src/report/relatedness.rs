@@ -1,16 +1,16 @@
 //! How related tasks are as a table to read.
 
 use super::counted;
-use super::text::{SHOWN, figure};
-use crate::relatedness::{Moved, Pair, Relations, Source, Stability};
+use super::text::{SHOWN, figure, two_decimals};
+use crate::relatedness::{Moved, Relations, Source, Stability};
 use std::fmt::Write;
 
 fn two(value: Option<f64>) -> String {
-    value.map_or_else(|| "-".into(), |value| format!("{value:.2}"))
+    value.map_or_else(|| "-".into(), two_decimals)
 }
 
 fn interval(low: Option<f64>, high: Option<f64>) -> String {
-    low.zip(high).map_or_else(|| "-".into(), |(low, high)| format!("{low:.2} to {high:.2}"))
+    low.zip(high).map_or_else(|| "-".into(), |(low, high)| format!("{} to {}", two_decimals(low), two_decimals(high)))
 }
 
 /// What the correlations are.
@@ -57,34 +57,22 @@ pub(crate) fn relations_text(relations: &Relations) -> String {
     let names = relations.pairs.iter().take(SHOWN).flat_map(|own| [&own.first, &own.second]);
     let width = names.map(|name| name.chars().count()).max().unwrap_or(0).max(6);
     let level = format!("{} %", figure_of_level(relations.level));
-    let _ = writeln!(
-        text,
-        "\n{:<width$}  {:<width$}  {:>11}  {:>14}  {:>6}  {:>6}  {:>14}  {:>8}",
-        "task",
-        "task",
-        first_column(relations),
-        level,
-        "lfsr",
-        "shared",
-        level,
-        "features"
-    );
-    let line = |own: &Pair, text: &mut String| {
-        let sharing = own.sharing.as_ref();
-        let _ = writeln!(
-            text,
-            "{:<width$}  {:<width$}  {:>11}  {:>14}  {:>6}  {:>6}  {:>14}  {:>8}",
-            own.first,
-            own.second,
-            two(own.together.or(own.correlation)),
-            interval(own.low, own.high),
-            own.local_false_sign_rate.map_or_else(|| "-".into(), |rate| format!("{rate:.3}")),
-            two(sharing.map(|own| own.share)),
-            interval(sharing.map(|own| own.low), sharing.map(|own| own.high)),
-            sharing.map_or_else(|| "0".into(), |own| own.features.to_string())
-        );
+    // Where nothing is told of correlations there is no column of them.
+    let is_told = relations.pairs.iter().any(|own| own.together.or(own.correlation).is_some());
+    let of_correlation = |cells: [&str; 3]| match is_told {
+        true => format!("  {:>11}  {:>14}  {:>6}", cells[0], cells[1], cells[2]),
+        false => String::new(),
     };
-    relations.pairs.iter().take(SHOWN).for_each(|own| line(own, &mut text));
+    let heads = of_correlation([first_column(relations), &level, "lfsr"]);
+    let _ = writeln!(text, "\n{:<width$}  {:<width$}{heads}  {:>6}  {level:>14}  {:>8}", "task", "task", "shared", "features");
+    for own in relations.pairs.iter().take(SHOWN) {
+        let sharing = own.sharing.as_ref();
+        let rate = own.local_false_sign_rate.map_or_else(|| "-".into(), |rate| format!("{rate:.3}"));
+        let cells = of_correlation([&two(own.together.or(own.correlation)), &interval(own.low, own.high), &rate]);
+        let (share, ends) = (two(sharing.map(|own| own.share)), interval(sharing.map(|own| own.low), sharing.map(|own| own.high)));
+        let features = sharing.map_or(0, |own| own.features);
+        let _ = writeln!(text, "{:<width$}  {:<width$}{cells}  {share:>6}  {ends:>14}  {features:>8}", own.first, own.second);
+    }
     if pairs > SHOWN {
         let _ = writeln!(text, "... and {} more (--format csv has all)", pairs - SHOWN);
     }

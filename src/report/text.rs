@@ -25,6 +25,11 @@ pub(super) fn figure(value: f64) -> String {
     }
 }
 
+/// Two decimals, where what is nothing to these has no sign.
+pub(super) fn two_decimals(value: f64) -> String {
+    format!("{:.2}", if value.abs() < 5e-3 { 0.0 } else { value })
+}
+
 impl Display for Fit {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         let tasks = self.tasks();
@@ -33,14 +38,16 @@ impl Display for Fit {
         let prior = self.prior();
         let sizes: Vec<u64> = (0..tasks.len()).map(|t| tasks.statistics(t).rows()).collect();
         let (least, most) = (sizes.iter().min().unwrap_or(&0), sizes.iter().max().unwrap_or(&0));
+        let each = if least == most { least.to_string() } else { format!("{least} to {most}") };
         writeln!(out, "{} model, structure {}", self.family(), self.structure())?;
         let (count, rows, varying) = (tasks.len(), tasks.rows(), prior.varying.len() + prior.free.len());
         if tasks.are_estimates() {
-            write!(out, "Data: {rows} estimates of {count} tasks ({least} to {most} each)")?;
+            write!(out, "Data: {} of {} ({each} each)", counted(rows as usize, "estimate"), counted(count, "task"))?;
         } else {
-            write!(out, "Data: target {}, {rows} rows, {count} tasks ({least} to {most} rows each)", tasks.target())?;
+            let (rows, count) = (counted(rows as usize, "row"), counted(count, "task"));
+            write!(out, "Data: target {}, {rows}, {count} ({each} rows each)", tasks.target())?;
         }
-        writeln!(out, ", {} features, {varying} varying", names.len())?;
+        writeln!(out, ", {}, {varying} varying", counted(names.len(), "feature"))?;
         if !prior.unrelated.is_empty() {
             let chosen: Vec<&str> = prior.related_features().map(|f| names[f].as_str()).collect();
             writeln!(out, "Graph features: {}; in the others each task varies by itself", chosen.join(", "))?;
@@ -112,12 +119,20 @@ impl Display for Fit {
                 // As lme4 prints them: with the features above.
                 if covariance.nrows() <= WIDEST && (0..k).any(|j| covariance[(k, j)] != 0.0) {
                     write!(out, "  correlation")?;
-                    (0..k).try_for_each(|j| write!(out, " {:>6.2}", correlation[(k, j)]))?;
+                    (0..k).try_for_each(|j| write!(out, " {:>6}", two_decimals(correlation[(k, j)])))?;
                 }
                 writeln!(out)?;
             }
             if varying.len() > 40 {
                 writeln!(out, "  ... and {} more", varying.len() - 40)?;
+            }
+            // What is so in the table's coordinates only.
+            let is_one = |k: usize| (0..k).any(|j| correlation[(k, j)].abs() > 0.995);
+            if (1..varying.len().min(WIDEST)).any(is_one) && self.dependences().is_empty() {
+                writeln!(
+                    out,
+                    "  a correlation of 1 is that of a level at features of 0, far from the rows; at the means of the features none is singular"
+                )?;
             }
         }
         if tasks.are_estimates() {
@@ -157,6 +172,9 @@ impl Display for Fit {
             let middle = figure(all[all.len() / 2]);
             writeln!(out, "  noise variance a task: {} to {}, median {middle}", figure(all[0]), figure(all[all.len() - 1]))?;
         }
+        if let Some(reason) = self.variance_components_reason().filter(|_| prior.relatedness.varies()) {
+            writeln!(out, "  no intervals of these: {reason}")?;
+        }
         if let Some(correlation) = self.residual_correlation() {
             writeln!(out, "\nCorrelations of the errors of a row between tasks:")?;
             let place = |k: usize| (k / tasks.len(), k % tasks.len());
@@ -181,10 +199,12 @@ impl Display for Fit {
         super::clusters::write_scales(self, out)?;
         super::kernel::write_kernel(self, out)?;
 
-        match (self.intervals(), self.intervals_reason()) {
-            (Intervals::Full, _) => writeln!(out, "\nIntervals (95 %) carry the uncertainty of the variances and the noise")?,
-            (Intervals::PlugIn, None) => writeln!(out, "\nIntervals (95 %) take variances and noise as known (plug-in)")?,
-            (Intervals::PlugIn, Some(reason)) => writeln!(out, "\nIntervals (95 %) take variances and noise as known: {reason}")?,
+        match self.intervals_reason() {
+            _ if self.intervals() == Intervals::Full => {
+                writeln!(out, "\nIntervals (95 %) carry the uncertainty of the variances and the noise")?
+            }
+            None => writeln!(out, "\nIntervals (95 %) take variances and noise as known (plug-in)")?,
+            Some(reason) => writeln!(out, "\nIntervals (95 %) take variances and noise as known: {reason}")?,
         }
 
         if self.learns_relatedness()
@@ -207,7 +227,14 @@ impl Display for Fit {
             let strongest = graph.strongest();
             let looked_at = self.candidates().map(|rule| rule.pairs as usize).filter(|pairs| *pairs > 0);
             let pairs = looked_at.unwrap_or(tasks.len() * tasks.len().saturating_sub(1) / 2);
-            writeln!(out, "\nTask graph: {} edges of {pairs} pairs, {} components", strongest.len(), graph.components().len())?;
+            let (edges, components) = (counted(strongest.len(), "edge"), counted(graph.components().len(), "component"));
+            let pairs = counted(pairs, "pair");
+            if strongest.iter().any(|(_, _, edge)| edge.probability.is_some() || edge.score.is_some()) || strongest.is_empty() {
+                writeln!(out, "\nTask graph: {edges} of {pairs}, {components}")?;
+            } else {
+                let sure = "which of them are sure, 'cognate relatedness MODEL' says";
+                writeln!(out, "\nTask graph: estimates of {pairs}, none of them 0 in the structure '{}'; {sure}", self.structure())?;
+            }
             if let Some(visibility) = self.visibility() {
                 writeln!(out, "  {}", visibility_text(visibility))?;
             }

@@ -54,6 +54,8 @@ pub struct Summary {
     pub deviance_se: Option<f64>,
     /// Of the central intervals of 50, 80 and 95 %; empty for shares and levels, whose intervals are not of targets.
     pub coverage: Vec<Coverage>,
+    /// Whether targets are counts, whose intervals end at whole numbers and so hold more than their probability.
+    pub are_counts: bool,
     /// Shares of the rows whose [`Forecast::pit`] is in each tenth of (0, 1): all .1 where forecasts are calibrated.
     pub pit: Option<Vec<f64>>,
     /// Predicted probabilities against shares of successes, in tenths.
@@ -147,6 +149,7 @@ impl Summary {
             auc: trials.as_ref().and_then(|rows| tables::auc(rows)),
             deviance,
             deviance_se,
+            are_counts: intervals.is_some_and(|pit| pit.iter().any(|(below, at)| below < at)),
             coverage: intervals.map_or_else(Vec::new, |pit| LEVELS.iter().map(|level| covered(*level, pit)).collect()),
             pit: pit.map(|all| tables::histogram(&all)),
             reliability: trials.map(|rows| tables::reliability(&rows)),

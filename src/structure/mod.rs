@@ -43,7 +43,7 @@ pub use robust::Robust;
 pub use rungs::{ALL, arguments, is_worth_trying, rungs};
 pub(crate) use wishart::full_draws;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, suggestion};
 use crate::graph::TaskGraph;
 use crate::likelihood::{Dispersion, Likelihood, Observations};
 use crate::posterior::Posterior;
@@ -351,5 +351,5 @@ pub fn by_name(name: &str, options: &Options) -> Result<Box<dyn Structure>> {
 }
 
 fn unknown(name: &str) -> Error {
-    Error::Arguments(format!("there is no structure '{name}'; choose one of {}", NAMES.join(", ")))
+    Error::Arguments(format!("there is no structure '{name}'{}; choose one of {}", suggestion(name, NAMES.into_iter()), NAMES.join(", ")))
 }

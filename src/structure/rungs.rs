@@ -1,7 +1,7 @@
 //! The rungs of a ladder by name: a structure, its size, the shape of its K and whether tasks have scales of their own, such as `factor:2:full`.
 
 use super::{FeatureCovariance, NAMES, Options, Robust};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, suggestion};
 
 /// A structure of which there are several sizes.
 struct Sized {
@@ -73,18 +73,21 @@ impl Rung {
     }
 
     fn size_of(&self, word: &str) -> Result<usize> {
-        let name = self.name();
-        let Some(own) = self.sized() else {
-            let names: Vec<&str> = SIZED.iter().map(|own| own.name).collect();
-            return Err(Error::Arguments(format!(
-                "the structure '{name}' has no sizes to choose from ('{word}'); only {} have",
-                names.join(" and ")
-            )));
+        let (name, number) = (self.name(), word.parse::<usize>().ok());
+        let problem = match (self.sized(), number) {
+            (Some(own), Some(number)) if number >= own.least => return Ok(number),
+            (Some(own), Some(_)) => format!("'{word}' is no {} of the structure '{name}'; give {} or more", own.size, own.least),
+            (None, Some(_)) => {
+                let names = SIZED.map(|own| own.name).join(" and ");
+                format!("the structure '{name}' has no sizes to choose from ('{word}'); only {names} have")
+            }
+            (own, None) => {
+                let size = own.map_or(String::new(), |own| format!(" and is no {}", own.size));
+                let near = suggestion(word, SHAPES.iter().map(|(own, _)| *own).chain([ROBUST, SHARED_NOISE]));
+                format!("the structure '{name}' cannot be '{word}'{size}{near}; leave :{word} out")
+            }
         };
-        word.parse()
-            .ok()
-            .filter(|number| *number >= own.least)
-            .ok_or_else(|| Error::Arguments(format!("'{word}' is no {} of the structure '{name}'; give {} or more", own.size, own.least)))
+        Err(Error::Arguments(problem))
     }
 
     fn shares_nothing(&self) -> bool {
@@ -237,12 +240,13 @@ mod tests {
         assert_eq!(of("clusters:3:scalar").feature_covariance(), Some(FeatureCovariance::Scalar));
         for (name, reason) in [
             ("factor:0", "give 1 or more"),
-            ("factor:x", "'x' is no rank"),
+            ("factor:x", "cannot be 'x' and is no rank; leave"),
+            ("exchangeable:ful", "cannot be 'ful' (did you mean 'full'?)"),
             ("graph:2", "has no sizes"),
             ("graph:robust", "cannot be 'robust'"),
             ("pooled:full", "cannot be 'full'"),
             ("pooled:shared-noise", "cannot be 'shared-noise'"),
-            ("factors", "there is no structure"),
+            ("factors", "there is no structure 'factors' (did you mean 'factor'?)"),
         ] {
             assert!(Rung::of(name).unwrap_err().to_string().contains(reason), "{name}");
         }
