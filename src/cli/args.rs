@@ -1,24 +1,16 @@
-//! The flags, each once (those of one subject are beside it).
+//! The flags of tables and models, each once (those of one subject are beside it).
 
-use super::audit::AuditArgs;
-use super::check::CheckArgs;
-use super::compare::CompareArgs;
 use super::edges::{EdgeArgs, EdgesArg};
 use super::evidence::EvidenceArgs;
-use super::graph::GraphArgs;
 use super::guard::GuardArgs;
 use super::intervals::UncertaintyArgs;
 use super::known::KnownArgs;
-use super::manual::{CompletionsArgs, ManArgs};
-use super::predict::{PredictArgs, TasksArgs};
-use super::relatedness::{RelatednessArgs, StabilityArgs};
-use super::report::{PageArgs, ReportArgs};
+use super::relatedness::StabilityArgs;
+use super::report::PageArgs;
 use super::rung::RungParser;
 use super::shape::ShapeArgs;
-use super::simulate::SimulateArgs;
-use super::statistics::{StatisticsArgs, SumArgs};
+use super::statistics::SumArgs;
 use super::summaries::SummaryArgs;
-use super::transfer::{TransferArgs, UpdateArgs};
 use crate::csv::{Columns, Uses, Varying};
 use crate::error::{Error, Result};
 use crate::formula::Formula;
@@ -26,76 +18,9 @@ use crate::likelihood::{self, CorrelatedGaussian, FAMILY_NAMES, Family, Gaussian
 use crate::model::{Model, Standardise};
 use crate::structure::{self, FeatureCovariance, KnownRelation, Structure};
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// Finds out which prediction tasks are related, how strongly and with what certainty, and uses it to predict better.
-#[derive(Debug, Parser)]
-#[command(name = "cognate", version, about)]
-pub(super) struct Cli {
-    #[command(subcommand)]
-    pub command: Command,
-    /// Worker threads (default: all cores; results do not depend on it)
-    #[arg(long, global = true, value_parser = parse_threads)]
-    pub threads: Option<usize>,
-    /// No progress and no notes on stderr
-    #[arg(long, global = true)]
-    pub quiet: bool,
-    /// The command as it was given.
-    #[arg(skip)]
-    pub words: Vec<String>,
-}
-
-impl Cli {
-    /// With the words of the command, which the report of a fit repeats.
-    pub(super) fn with_words(mut self, words: Vec<String>) -> Self {
-        if let Command::Fit(args) = &mut self.command {
-            args.words.clone_from(&words);
-        }
-        Cli { words, ..self }
-    }
-}
-
-fn parse_threads(text: &str) -> std::result::Result<usize, String> {
-    text.parse().ok().filter(|n| (1..=256).contains(n)).ok_or_else(|| "give a number of threads from 1 to 256".to_string())
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Command {
-    /// Runs the main job on data inside the program: the ladder of structures, the best one, its graph
-    Demo(PageArgs),
-    /// Fits one structure to a table
-    Fit(FitArgs),
-    /// Sums a table in one pass for fits of Gaussian models; sums of several tables add, and subtract
-    Statistics(StatisticsArgs),
-    /// Compares structures by cross-validation
-    Compare(CompareArgs),
-    /// Prints every task's parameters with their uncertainty, as CSV
-    Tasks(TasksArgs),
-    /// Predicts the rows of a table, as CSV
-    Predict(PredictArgs),
-    /// Prints the parameters of tasks that a model has not seen, or predicts their rows, as CSV
-    Transfer(TransferArgs),
-    /// Adds rows of known tasks to a model, without the rows that it was fitted to
-    Update(UpdateArgs),
-    /// Prints the task graph of a model
-    Graph(GraphArgs),
-    /// Who taught whom: donors of every task, what is left without them, where more rows would help most
-    Audit(AuditArgs),
-    /// How related tasks are and how sure that is: intervals of correlations, how much of their parameters tasks share
-    Relatedness(RelatednessArgs),
-    /// Whether a model can be believed: with rows, calibration, replicated data and tasks that do not fit; without, what is singular, unlike or influential
-    Check(CheckArgs),
-    /// Writes a page for a browser: the verdict, the task graph, relatedness, parameters with intervals, calibration, all in one file
-    Report(ReportArgs),
-    /// Draws a table from a prior, with the truth beside it
-    Simulate(SimulateArgs),
-    /// Prints a script by which a shell completes commands and flags
-    Completions(CompletionsArgs),
-    /// Prints the manual, a page a command, or writes it to a folder
-    Man(ManArgs),
-}
 
 /// What the table is.
 #[derive(Clone, Debug, Args)]

@@ -46,12 +46,12 @@ pub(super) fn audit(args: &AuditArgs, quiet: bool) -> Result<String> {
             let most = if args.format == TableFormat::Text { report::SHOWN } else { fit.tasks().len() };
             let overview = audit.overview(most, args.rows)?;
             if args.format != TableFormat::Text && overview.tasks.len() < overview.count && !quiet {
-                note!("cognate: of {} tasks the {} that are taught most; --task NAME has any", overview.count, overview.tasks.len());
+                note!("of {} tasks the {} that are taught most; --task NAME has any", overview.count, overview.tasks.len());
             }
             if overview.allocation.is_none() && !quiet {
                 match fit.tasks().are_estimates() {
-                    true => note!("cognate: the model is of estimates from elsewhere, so that what more rows would be worth is not known"),
-                    false => note!("cognate: related tasks too many for where more rows would help most; --task NAME has it for one"),
+                    true => note!("the model is of estimates from elsewhere, so that what more rows would be worth is not known"),
+                    false => note!("related tasks too many for where more rows would help most; --task NAME has it for one"),
                 }
             }
             match args.format {

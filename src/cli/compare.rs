@@ -72,7 +72,7 @@ pub(super) fn compare(args: &CompareArgs, words: &[String], quiet: bool, progres
     // A ladder has plain and robust rungs by their names.
     let options = structure::Options { robust: false, ..options };
     for flag in args.model.idle_everywhere(&args.table, &names, &options)?.into_iter().filter(|_| !quiet) {
-        note!("cognate: {flag} means nothing to these structures and was ignored");
+        note!("{flag} means nothing to these structures and was ignored");
     }
     let builder = args.model.builder(&args.table);
     let ladder = compare::ladder(&names, &options, move |structure| builder(structure).intervals(Intervals::PlugIn))?;

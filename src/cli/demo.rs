@@ -1,8 +1,9 @@
 //! The main job on the School data inside the program: the ladder on a held-out quarter, the best rung, its graph.
 
+use super::args::Format;
 use super::progress::Progress;
 use super::report::{self as pages, PageArgs};
-use super::run::check_output;
+use super::run::{as_json, check_output};
 use crate::compare::{self, Comparison};
 use crate::csv::{self, Columns};
 use crate::error::{Error, Result};
@@ -11,6 +12,7 @@ use crate::model::{Fit, Intervals, Model};
 use crate::page::Page;
 use crate::report;
 use crate::structure;
+use clap::Args;
 use std::fmt::Write as _;
 
 const SCHOOL: &[u8] = include_bytes!("../../data/school.csv.gz");
@@ -18,8 +20,17 @@ const SCHOOL: &[u8] = include_bytes!("../../data/school.csv.gz");
 const SPLIT: &[u8] = include_bytes!("../../data/school_split0.bin");
 const LADDER: [&str; 5] = ["independent", "pooled", "pooled-intercepts", "exchangeable", "graph"];
 
-pub(super) fn demo(args: &PageArgs, words: &[String], progress: &Progress) -> Result<String> {
-    check_output(args.report.as_deref(), &[])?;
+#[derive(Debug, Args)]
+pub(super) struct DemoArgs {
+    #[command(flatten)]
+    pub page: PageArgs,
+    /// Output format: json has the comparison and every fit
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+pub(super) fn demo(args: &DemoArgs, words: &[String], progress: &Progress) -> Result<String> {
+    check_output(args.page.report.as_deref(), &[])?;
     let columns = Columns { task: "school".into(), target: "score".into(), ..Columns::default() };
     let table = csv::read(flate2::read::GzDecoder::new(SCHOOL), "the School data", &columns)?;
     let train = |row: usize| SPLIT[row / 8] >> (7 - row % 8) & 1 == 1;
@@ -27,13 +38,20 @@ pub(super) fn demo(args: &PageArgs, words: &[String], progress: &Progress) -> Re
         Model::of(Box::new(Gaussian::default()), structure).intervals(Intervals::PlugIn)
     })?;
     let (comparison, fits) = compare::holdout(&table.rows, &table.design, train, &ladder, &progress.of_fits())?;
-    if let Some(path) = &args.report
+    if let Some(path) = &args.page.report
         && let Some(fit) = comparison.best.as_deref().and_then(|best| fit_of(&comparison, &fits, best))
     {
         let compared = serde_json::to_value(&comparison).map_err(|error| Error::Arguments(error.to_string()))?;
         pages::write(Page::of(fit, 0)?.with_comparison(compared)?, words, path)?;
     }
-    Ok(page(&comparison, &fits))
+    match args.format {
+        Format::Text => Ok(page(&comparison, &fits)),
+        Format::Json => {
+            let named = comparison.rungs.iter().zip(&fits);
+            let fits = named.filter_map(|(rung, fit)| Some((rung.name.clone(), report::fit_json(fit.as_ref()?))));
+            as_json(&serde_json::json!({ "comparison": comparison, "fits": fits.collect::<serde_json::Map<_, _>>() }))
+        }
+    }
 }
 
 fn fit_of<'f>(comparison: &Comparison, fits: &'f [Option<Fit>], name: &str) -> Option<&'f Fit> {

@@ -97,25 +97,25 @@ pub(super) fn graph(args: &GraphArgs, quiet: bool, progress: &Progress) -> Resul
         (None, _) => sampled.map_or_else(|| fit.graph(), TaskGraph::likely),
     };
     if !quiet {
-        fit.warnings().iter().for_each(|warning| note!("cognate: {warning}"));
+        fit.warnings().iter().for_each(|warning| note!("{warning}"));
     }
     let none_learned = !fit.learns_relatedness() && fit.structure() != "graph" && graph.edges().next().is_none();
     if none_learned && fit.memberships().is_some() && fresh.is_none() && !quiet {
-        note!("cognate: no two tasks are more likely than not of the same cluster, so there are no edges");
+        note!("no two tasks are more likely than not of the same cluster, so there are no edges");
     } else if none_learned && fresh.is_none() && !quiet {
         note!(
-            "cognate: the structure '{}' learns no graph, so there are no edges; fit with --structure graph{}",
+            "the structure '{}' learns no graph, so there are no edges; fit with --structure graph{}",
             fit.structure(),
             if fit.prior().varying.is_empty() || !fit.prior().free.is_empty() { "" } else { ", or sample them with --edges auto" }
         );
     }
     if fit.prior().relatedness.is_too_wide() && fresh.is_none() && !quiet {
-        note!("cognate: factors relate all pairs of these tasks, too many to be edges; 'cognate fit --format json' has the loadings");
+        note!("factors relate all pairs of these tasks, too many to be edges; 'cognate fit --format json' has the loadings");
     }
     let rate = args.fdr.unwrap_or(RATE);
     let lines: Vec<String> = tests.iter().map(|(null, test)| report::null_text(*null, test, rate)).collect();
     if !matches!(args.format, GraphFormat::Text | GraphFormat::Json) && !quiet {
-        lines.iter().for_each(|line| note!("cognate: {line}"));
+        lines.iter().for_each(|line| note!("{line}"));
     }
     Ok(match args.format {
         GraphFormat::Json => {

@@ -1,6 +1,6 @@
 //! `cognate completions` and `cognate man`: what shells and manuals say of the flags, made from the one table of them.
 
-use super::args::Cli;
+use super::command::Cli;
 use crate::error::{Error, Result};
 use crate::model::write_whole;
 use clap::{Args, Command, CommandFactory};

@@ -3,13 +3,15 @@
 /// Says something on stderr, where it can be said.
 macro_rules! note {
     ($($words:tt)*) => {{
-        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{}\n", format_args!($($words)*)));
+        $crate::cli::colour::say($crate::cli::colour::Said::Note, &format!($($words)*));
     }};
 }
 
 mod args;
 mod audit;
 mod check;
+mod colour;
+mod command;
 mod compare;
 mod demo;
 mod edges;
@@ -32,15 +34,15 @@ mod summaries;
 mod transfer;
 
 use clap::Parser;
+use colour::{Said, say};
 use std::ffi::OsString;
-use std::io::Write;
 use std::process::ExitCode;
 
 /// Runs the program with these arguments. Exit status 0: done; 1: refused or failed; 2: wrong usage.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let words = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let command = match args::Cli::try_parse_from(arguments).and_then(statistics::complete) {
+    let command = match command::Cli::try_parse_from(arguments).and_then(statistics::complete) {
         Ok(command) => command.with_words(words),
         Err(error) => {
             let _ = error.print();
@@ -52,30 +54,30 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         crate::model::discard_pending();
         std::process::exit(130);
     });
+    command.color.set();
     if let Some(threads) = command.threads {
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     }
     match run::execute(&command) {
         Ok(run::Output { text, complaint }) => {
-            let mut out = std::io::stdout().lock();
-            if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            if let Err(error) = colour::print(&text, command.command.prints_page()) {
                 // A reader may go away; a full disk may not swallow results.
                 if error.kind() == std::io::ErrorKind::BrokenPipe {
                     return ExitCode::SUCCESS;
                 }
-                note!("cognate: the result could not be written: {error}");
+                say(Said::Failure, &format!("the result could not be written: {error}"));
                 return ExitCode::FAILURE;
             }
             match complaint {
                 Some(complaint) => {
-                    note!("cognate: {complaint}");
+                    say(Said::Failure, &complaint);
                     ExitCode::FAILURE
                 }
                 None => ExitCode::SUCCESS,
             }
         }
         Err(error) => {
-            note!("cognate: {error}");
+            say(Said::Failure, &error.to_string());
             ExitCode::FAILURE
         }
     }

@@ -163,7 +163,7 @@ fn note_unseen(fit: &Fit, known: &HashMap<&str, usize>, queries: &[Query]) {
     let each = names.iter().take(NAMED).map(|name| format!("'{name}'{}", near(name)));
     let more = if names.len() > NAMED { format!(" and {} more", names.len() - NAMED) } else { String::new() };
     let (rows, tasks) = (report::counted(strange.len(), "row"), report::counted(names.len(), "task"));
-    note!("cognate: {rows} of {tasks} that the fit has not seen: {}{more}", each.collect::<Vec<_>>().join(", "));
+    note!("{rows} of {tasks} that the fit has not seen: {}{more}", each.collect::<Vec<_>>().join(", "));
 }
 
 /// A line for every row, the first one the header; and where they are to be scored, what came of those whose targets are known.
@@ -196,7 +196,7 @@ pub(super) fn predicted(
 
 /// Prints scores on stderr.
 pub(super) fn note_scores(scores: &Scores) {
-    note!("cognate: {}", report::scores_text(scores).trim_end());
+    note!("{}", report::scores_text(scores).trim_end());
 }
 
 pub(super) fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> Result<String> {
@@ -220,7 +220,7 @@ pub(super) fn predict(args: &PredictArgs, quiet: bool, progress: &Progress) -> R
         Missing::Drop => csv::read_whole_queries(input, &source_name(&args.data), &schema)?,
     };
     if dropped > 0 && !quiet {
-        note!("cognate: {} with missing values not predicted", report::counted(dropped as usize, "row"));
+        note!("{} with missing values not predicted", report::counted(dropped as usize, "row"));
     }
     let known = numbers(&fit);
     let of = |query: &Query| forecast(&fit, &known, query, &schema);

@@ -51,7 +51,7 @@ pub(super) fn relatedness(args: &RelatednessArgs, quiet: bool) -> Result<String>
         Options { draws: args.draws, seed: args.seed, level: args.interval, strength: args.prior_strength, task: args.task.clone() };
     let relations = Relations::of(&fit, &options)?;
     if args.format == TableFormat::Csv && !quiet {
-        relations.notes.iter().for_each(|own| note!("cognate: {own}"));
+        relations.notes.iter().for_each(|own| note!("{own}"));
     }
     let text = match args.format {
         TableFormat::Text => report::relations_text(&relations),

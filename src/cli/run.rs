@@ -1,8 +1,9 @@
 //! From flags to a result: each command reads, fits or loads, and hands back its text.
 
-use super::args::{Cli, Command, DataArgs, FitArgs, Format, ModelArgs, RecordFormat};
+use super::args::{DataArgs, FitArgs, Format, ModelArgs, RecordFormat};
 use super::audit;
 use super::check;
+use super::command::{Cli, Command};
 use super::compare;
 use super::demo;
 use super::edges;
@@ -78,17 +79,17 @@ pub(super) fn table(args: &DataArgs, model: &ModelArgs, quiet: bool, progress: &
 pub(super) fn note_left_out((missing_targets, dropped, empty_tasks): (u64, u64, &[String]), schema: &Schema, wide: bool) {
     if missing_targets > 0 {
         let what = if wide { "targets missing" } else { "rows without a target left out" };
-        note!("cognate: {missing_targets} {what}");
+        note!("{missing_targets} {what}");
     }
     if dropped > 0 {
-        note!("cognate: {dropped} rows with missing values dropped");
+        note!("{dropped} rows with missing values dropped");
     }
     if !empty_tasks.is_empty() {
-        note!("cognate: tasks without any usable row left out: {}", empty_tasks.join(", "));
+        note!("tasks without any usable row left out: {}", empty_tasks.join(", "));
     }
     for coding in &schema.codings {
         if let Some(levels) = &coding.levels {
-            note!("cognate: column '{}' has {} levels, reference '{}'", coding.column, levels.len(), levels[0]);
+            note!("column '{}' has {} levels, reference '{}'", coding.column, levels.len(), levels[0]);
         }
     }
 }
@@ -98,7 +99,7 @@ pub(super) fn note_strangers(relation: Option<&KnownRelation>, tasks: &[String],
         && let Some(note) = edges::strangers(pairs, tasks)
         && !quiet
     {
-        note!("cognate: {note}");
+        note!("{note}");
     }
 }
 
@@ -210,12 +211,12 @@ pub(super) fn structure(
     let idle_evidence = (args.evidence.is_exact() && !structure.has_marginal()).then_some("--evidence");
     let twice = args.model.said_twice(&args.structure)?;
     for flag in args.model.idle(&args.table, structure.as_ref()).into_iter().chain(twice).chain(idle_evidence).filter(|_| !quiet) {
-        note!("cognate: {flag} means nothing to the structure '{}' and was ignored", args.structure);
+        note!("{flag} means nothing to the structure '{}' and was ignored", args.structure);
     }
     note_strangers(options.relation.as_ref(), tasks, quiet);
     let apart = structure.relates() && !design.unrelated_features().is_empty();
     if apart && options.feature_covariance == Some(FeatureCovariance::Full) && !quiet {
-        note!("cognate: the feature covariance has correlations among the graph features and among the others, but none between the two");
+        note!("the feature covariance has correlations among the graph features and among the others, but none between the two");
     }
     Ok(structure)
 }
@@ -264,7 +265,7 @@ pub(super) fn conclude(
     let note =
         format!("the fit did not converge after {} iterations; try a simpler structure or fewer varying features", fit.trace().len());
     if failed && !args.strict && !quiet {
-        note!("cognate: {note}");
+        note!("{note}");
     }
     Ok(Output { text, complaint: (failed && args.strict).then_some(note) })
 }

@@ -1,6 +1,7 @@
 //! `cognate statistics`: the sums of a table, which add and subtract, and fits of them.
 
-use super::args::{Cli, Command, DataArgs, FitArgs, Missing};
+use super::args::{DataArgs, FitArgs, Missing};
+use super::command::{Cli, Command};
 use super::progress::Progress;
 use super::run::{Beside, Output, check_output, conclude, note_left_out, source_name, structure};
 use crate::csv::{self, Columns, Schema, Summed, Table};
@@ -60,7 +61,7 @@ pub(super) fn statistics(args: &StatisticsArgs, quiet: bool, progress: &Progress
     let summed = sum(&args.table, &columns, progress)?;
     if !quiet {
         note_left_out((summed.missing_targets, summed.dropped, &summed.empty_tasks), &summed.schema, false);
-        note!("cognate: {} rows of {} tasks summed", summed.tasks.rows(), summed.tasks.len());
+        note!("{} rows of {} tasks summed", summed.tasks.rows(), summed.tasks.len());
     }
     save_sums(&summed, args.table.formula.as_deref(), &args.output)?;
     Ok(String::new())

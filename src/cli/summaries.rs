@@ -23,10 +23,10 @@ pub(super) fn fit(args: &FitArgs, quiet: bool, progress: &Progress) -> Result<Ou
         csv::read_summaries(progress.watch(csv::open(&args.table.data)?), &source_name(&args.table.data), &columns)?;
     if !quiet {
         if !unused.is_empty() {
-            note!("cognate: columns that say nothing of the estimates were left out: {}", unused.join(", "));
+            note!("columns that say nothing of the estimates were left out: {}", unused.join(", "));
         }
         if !empty_tasks.is_empty() {
-            note!("cognate: tasks without any estimate, known from the others only: {}", empty_tasks.join(", "));
+            note!("tasks without any estimate, known from the others only: {}", empty_tasks.join(", "));
         }
     }
     args.uncertainty.check(tasks.design())?;

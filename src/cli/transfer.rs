@@ -57,10 +57,10 @@ pub(super) fn transfer(args: &TransferArgs, quiet: bool, progress: &Progress) ->
     if !quiet {
         let (new, without) = (tasks.len(), (0..tasks.len()).filter(|t| tasks.statistics(*t).rows() == 0).count());
         let sources = report::counted(transfer.sources().count(), "task");
-        note!("cognate: {}, {without} without rows, from {sources} of the fit", report::counted(new, "new task"));
+        note!("{}, {without} without rows, from {sources} of the fit", report::counted(new, "new task"));
         if transfer.undecided() > 0 {
             let directions = report::counted(transfer.undecided(), "direction");
-            note!("cognate: the sources say nothing of {directions} of the mean, which is that of all tasks there");
+            note!("the sources say nothing of {directions} of the mean, which is that of all tasks there");
         }
     }
     let records = match &args.predict {
@@ -112,7 +112,7 @@ pub(super) fn update(args: &UpdateArgs, quiet: bool, progress: &Progress) -> Res
     let update = fit.update(&read_more(&args.data, &fit, &schema, progress)?)?;
     update.fit().save_with(&schema, &args.output)?;
     if !quiet {
-        report::update_notes(&update, ALARM).iter().for_each(|line| note!("cognate: {line}"));
+        report::update_notes(&update, ALARM).iter().for_each(|line| note!("{line}"));
     }
     match args.format {
         Format::Text => Ok(String::new()),

@@ -351,5 +351,8 @@ pub fn by_name(name: &str, options: &Options) -> Result<Box<dyn Structure>> {
 }
 
 fn unknown(name: &str) -> Error {
+    if name == rungs::ALL {
+        return Error::Arguments("'all' stands for all structures, which 'cognate compare' tries one by one; name one".into());
+    }
     Error::Arguments(format!("there is no structure '{name}'{}; choose one of {}", suggestion(name, NAMES.into_iter()), NAMES.join(", ")))
 }
