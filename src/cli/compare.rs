@@ -101,12 +101,12 @@ pub(super) fn compare(args: &CompareArgs, words: &[String], quiet: bool, progres
     Ok(match args.format {
         Format::Text => {
             let said =
-                |what: &str, command: &Option<String>| command.as_ref().map_or_else(String::new, |own| format!("\nto fit {what}: {own}\n"));
+                |what: &str, command: &Option<String>| command.as_ref().map_or_else(String::new, |own| format!("to fit {what}: {own}\n"));
             let commands = match best == simplest {
                 true => said("it", &best),
                 false => said("the best", &best) + &said("the simplest", &simplest),
             };
-            report::comparison_text(&comparison) + &commands
+            report::comparison_text(&comparison) + "\n" + &commands
         }
         Format::Json => {
             let mut value = serde_json::to_value(&comparison).map_err(|error| Error::Arguments(error.to_string()))?;
