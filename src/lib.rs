@@ -28,6 +28,8 @@ pub mod cli;
 pub mod compare;
 pub mod csv;
 pub mod em;
+#![cfg_attr(not(test), deny(clippy::unwrap_used))]
+
 mod error;
 mod formula;
 mod graph;

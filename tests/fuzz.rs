@@ -1,5 +1,8 @@
 //! Readers meet what nobody would write: mutated tables, graphs and models, some thousands of each, or for as many seconds each as `COGNATE_FUZZ` says
 //! (`COGNATE_FUZZ=600 cargo test --release --test fuzz -- --nocapture`). They may refuse, in one sentence; they may not panic.
+//!
+//! What is answered in a new way is mutated further, so that the search goes on where readers have already gone some way. `tests/corpus` has such inputs, a folder a reader, which are tried in
+//! every run; with `COGNATE_CORPUS=tests/corpus` a run adds those that it finds.
 
 use cognate::csv::{Columns, read, read_relation, read_summaries};
 use cognate::{
@@ -8,8 +11,10 @@ use cognate::{
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Pieces that readers take for something.
@@ -75,17 +80,43 @@ fn mutated(seeds: &[Vec<u8>], random: &mut ChaCha8Rng) -> Vec<u8> {
     bytes
 }
 
-/// Whatever is made of the seeds, `reader` returns; how many were taken for good.
-fn fuzz(name: &str, inputs: usize, seeds: &[Vec<u8>], reader: impl Fn(&[u8]) -> bool) {
+/// Bytes that the corpus of a reader may have.
+const CORPUS: usize = 24_000;
+
+/// What kind of answer it is: how a message begins, without what it quotes and counts.
+fn kind(answer: &str) -> String {
+    let outside = |(k, part): (usize, &str)| if k % 2 == 0 { part.replace(|own: char| own.is_ascii_digit(), "") } else { String::new() };
+XX
+}
+
+/// The inputs of a reader that are kept, by name.
+fn corpus(name: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(name);
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).map_or_else(|_| Vec::new(), |all| all.map(|own| own.unwrap().path()).collect());
+    paths.sort();
+    paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
+}
+
+/// Whatever is made of the seeds and of the corpus, `reader` returns: nothing where an input is taken, else a complaint.
+fn fuzz(name: &str, inputs: usize, seeds: &[Vec<u8>], reader: impl Fn(&[u8]) -> Answer) {
     let seconds: Option<u64> = std::env::var("COGNATE_FUZZ").ok().and_then(|text| text.parse().ok());
     let until = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let mut random = ChaCha8Rng::seed_from_u64(seconds.unwrap_or(1));
     let (mut done, mut taken) = (0usize, 0usize);
-    assert!(seeds.iter().all(|seed| reader(seed)), "{name}: a seed is refused");
+    assert!(seeds.iter().all(|seed| reader(seed).is_none()), "{name}: a seed is refused");
+    let kept = corpus(name);
+    let mut kinds: HashSet<String> = kept.iter().map(|own| kind(&reader(own).unwrap_or_default())).collect();
+    kinds.insert(String::new());
+    let (mut pool, before) = ([seeds, &kept].concat(), seeds.len() + kept.len());
     while until.map_or(done < inputs, |until| Instant::now() < until) {
-        let bytes = mutated(seeds, &mut random);
+        let bytes = mutated(&pool, &mut random);
         match catch_unwind(AssertUnwindSafe(|| reader(&bytes))) {
-            Ok(good) => taken += usize::from(good),
+            Ok(answer) => {
+                taken += usize::from(answer.is_none());
+                if kinds.insert(kind(&answer.unwrap_or_default())) {
+                    pool.push(bytes);
+                }
+            }
             Err(_) => {
                 let path = std::env::temp_dir().join(format!("cognate-fuzz-{name}-{done}"));
                 std::fs::write(&path, &bytes).unwrap();
@@ -94,18 +125,31 @@ fn fuzz(name: &str, inputs: usize, seeds: &[Vec<u8>], reader: impl Fn(&[u8]) -> 
         }
         done += 1;
     }
-    println!("{name}: {done} inputs, {taken} of them taken");
+    println!("{name}: {done} inputs, {taken} of them taken, {} kinds of answers", kinds.len());
     assert!(taken > 0 && taken < done, "{name}: {taken} of {done} inputs are taken, so that one side is not tried");
-}
-
-fn said<T>(result: cognate::Result<T>) -> bool {
-    match result {
-        Ok(_) => true,
-        Err(error) => {
-            assert!(!error.to_string().is_empty());
-            false
+    if let Ok(folder) = std::env::var("COGNATE_CORPUS") {
+        let folder = Path::new(&folder).join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut found = pool.split_off(before);
+        found.sort_by_key(Vec::len);
+        let mut size: usize = kept.iter().map(Vec::len).sum();
+        for (k, bytes) in found.iter().enumerate() {
+            size += bytes.len();
+            if size > CORPUS {
+                break;
+            }
+            std::fs::write(folder.join(format!("{:03}", kept.len() + k)), bytes).unwrap();
         }
     }
+}
+
+/// A complaint, or none.
+type Answer = Option<String>;
+
+fn said<T>(result: cognate::Result<T>) -> Answer {
+    let complaint = result.err()?.to_string();
+    assert!(!complaint.is_empty());
+    Some(complaint)
 }
 
 fn texts(all: &[&str]) -> Vec<Vec<u8>> {
@@ -212,7 +256,7 @@ fn models() {
         match Fit::load(&path) {
             Ok(fit) => {
                 asked(&fit);
-                true
+                None
             }
             Err(error) => said::<()>(Err(error)),
         }

@@ -67,7 +67,9 @@ fn a_model_or_sums_in_the_place_of_a_table_are_named() {
     let columns = ["--task", "site", "--target", "y"];
     for (file, what) in [("m", "holds a model and no rows"), ("s", "holds sums and no rows")] {
         let compare = [&["compare", file][..], &columns].concat();
-        for words in [&["predict", "m", file][..], &["transfer", "m", file], &["check", "m", file], &["update", "m", file, "-o", "n"], &compare] {
+        for words in
+            [&["predict", "m", file][..], &["transfer", "m", file], &["check", "m", file], &["update", "m", file, "-o", "n"], &compare]
+        {
             let run = cognate(folder.path(), words);
             assert!(run.status == 1 && run.err.contains(what) && run.err.contains(&format!("'{file}'")), "{words:?}: {}", run.err);
         }
