@@ -22,14 +22,14 @@
 //! # Ok::<(), cognate::Error>(())
 //! ```
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used))]
+
 pub mod audit;
 pub mod check;
 pub mod cli;
 pub mod compare;
 pub mod csv;
 pub mod em;
-#![cfg_attr(not(test), deny(clippy::unwrap_used))]
-
 mod error;
 mod formula;
 mod graph;
