@@ -6,17 +6,12 @@ import difflib, json, pathlib, sys
 
 
 def outputs(cell):
-    """What a cell shows: its text in one piece, and what it displays, in order."""
-    shown = []
+    """What a cell shows: its text in one piece, then what it displays; the kernel sends the two side by side, in no order."""
+    streams = [output for output in cell["outputs"] if output["output_type"] == "stream" and output["name"] == "stdout"]
+    text = "".join(line for output in streams for line in output["text"])
+    shown = [{"name": "stdout", "output_type": "stream", "text": text.splitlines(keepends=True)}] if text else []
     for output in cell["outputs"]:
-        if output["output_type"] == "stream":
-            if output["name"] == "stderr":
-                continue
-            text = "".join(output["text"])
-            if shown and shown[-1]["output_type"] == "stream":
-                text = "".join(shown.pop()["text"]) + text
-            shown.append({"name": "stdout", "output_type": "stream", "text": text.splitlines(keepends=True)})
-        else:
+        if "data" in output:
             data = {kind: "".join(text).splitlines(keepends=True) for kind, text in output["data"].items()}
             shown.append({"data": data, "metadata": {}, "output_type": "display_data"})
     return shown

@@ -9,7 +9,8 @@ mode=check
 if [ "${1:-}" = --update ]; then mode=update; shift; fi
 [ $# -gt 0 ] || set -- notebooks/*.ipynb
 
-# The kernel: the user's own if it is of this version, else one built with little optimisation. It finds the types of variables by the sources of the standard library.
+# The kernel: the user's own if it is of this version, else one built at a low level of optimisation (at none it takes minutes to start).
+# It finds the types of variables by the sources of the standard library.
 kernel=${CARGO_HOME:-$HOME/.cargo}/bin/evcxr_jupyter
 if ! cargo install --list | grep -q "^evcxr_jupyter v$version:"; then
   kernel=$place/evcxr/bin/evcxr_jupyter
@@ -18,10 +19,7 @@ if ! cargo install --list | grep -q "^evcxr_jupyter v$version:"; then
   fi
 fi
 [ -d "$(rustc --print sysroot)/lib/rustlib/src" ] || rustup component add rust-src
-mkdir -p "$place/share/kernels/rust"
-printf '{"argv": ["%s", "--control_file", "{connection_file}"], "display_name": "Rust", "language": "rust", "interrupt_mode": "message"}\n' \
-  "$kernel" > "$place/share/kernels/rust/kernel.json"
-printf $version > "$place/share/kernels/rust/version.txt"
+JUPYTER_PATH=$place/share "$kernel" --install >/dev/null
 
 if ! cmp -s notebooks/requirements.txt "$place/python/requirements.txt"; then
   rm -rf "$place/python"
