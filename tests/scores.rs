@@ -49,7 +49,7 @@ fn predictions_are_scored_as_text_and_as_json() {
         ("--target stay --family gamma", [false, true, true], "PIT by tenths"),
         ("--target well --family bernoulli", [true, true, false], "95 % interval (Wilson)"),
         ("--target cured --trials treated --family binomial", [true, true, false], "auc within tasks, mean"),
-        ("--target falls --family poisson", [false, true, true], "in the 95 % interval"),
+        ("--target falls --family poisson", [false, true, true], "in the 95 % interval, or more"),
         ("--target grade --family ordinal", [false, false, false], "crps"),
     ];
     for (flags, [brier, deviance, coverage], words) in cases {

@@ -193,7 +193,7 @@ fn bad_input_of_update_gets_one_sentence_and_leaves_the_model() {
     refused(&run("void.csv", "m.cognate"), &["no row has a target", "'y'"]);
     refused(&run("header.csv", "n"), &["no rows"]);
     refused(&run("empty.csv", "n"), &["empty"]);
-    refused(&run("m.cognate", "n"), &["is a model", "table of rows"]);
+    refused(&run("m.cognate", "n"), &["holds a model", "give the table"]);
     refused(&run("more.csv", "more.csv"), &["would be overwritten"]);
     refused(&run("more.csv", "nowhere/n"), &["the folder 'nowhere' does not exist"]);
     assert_eq!(cognate(folder.path(), &["update", "m.cognate", "more.csv"]).status, 2);

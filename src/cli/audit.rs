@@ -98,7 +98,7 @@ fn explanation(audit: &Audit, schema: &Schema, task: &str, columns: &str) -> Res
     }
     let features = schema.codings.iter().map(|own| &own.column).filter(|column| *column != INTERCEPT);
     let needed = features.chain([&schema.offset, &schema.exposure].into_iter().flatten());
-    let missing: Vec<&str> = needed.filter(|column| !names.contains(column)).map(String::as_str).collect();
+    let missing: Vec<String> = needed.filter(|column| !names.contains(column)).map(|column| format!("'{column}'")).collect();
     if !missing.is_empty() {
         return Err(Error::Arguments(format!("--predict says no value of {}; give each one", missing.join(", "))));
     }

@@ -33,8 +33,8 @@ pub fn scores_text(scores: &Scores) -> String {
     line("auc", all.auc, None);
     line("auc within tasks, mean", scores.task_auc, None);
     for own in &all.coverage {
-        let least = if all.are_counts { " or more" } else { "" };
-        line(&format!("in the {:.0} %{least} interval", 100.0 * own.level), Some(own.covered), own.covered_se);
+        let least = if all.are_counts { ", or more" } else { "" };
+        line(&format!("in the {:.0} % interval{least}", 100.0 * own.level), Some(own.covered), own.covered_se);
     }
     match (&all.reliability, &all.pit) {
         (Some(table), _) => {
