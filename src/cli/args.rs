@@ -10,6 +10,7 @@ use super::guard::GuardArgs;
 use super::intervals::UncertaintyArgs;
 use super::known::KnownArgs;
 use super::manual::{CompletionsArgs, ManArgs};
+use super::plot::PlotArgs;
 use super::predict::{PredictArgs, TasksArgs};
 use super::relatedness::{RelatednessArgs, StabilityArgs};
 use super::report::{PageArgs, ReportArgs};
@@ -88,6 +89,8 @@ pub(super) enum Command {
     Check(CheckArgs),
     /// Writes a page for a browser: the verdict, the task graph, relatedness, parameters with intervals, calibration, all in one file
     Report(ReportArgs),
+    /// Draws a figure for a paper, as SVG or PNG: the task graph, relatedness, parameters with intervals, the climb, calibration
+    Plot(PlotArgs),
     /// Draws a table from a prior, with the truth beside it
     Simulate(SimulateArgs),
     /// Prints a script by which a shell completes commands and flags
@@ -280,10 +283,8 @@ pub(super) struct FitArgs {
     pub model: ModelArgs,
     #[command(flatten)]
     pub uncertainty: UncertaintyArgs,
-    /// How tasks may be related: independent (each alone), pooled (all the same), pooled-intercepts (the same but for their
-    /// intercepts), known (neighbours or a covariance from a file), kernel (--descriptors of the tasks), exchangeable (random effects), clusters (--groups of tasks that
-    /// nobody has named), factor (few factors that tasks share: any number of tasks), graph (a learned sparse task graph), full (any
-    /// task covariance)
+    /// How tasks may be related: independent (each alone), pooled (all the same), pooled-intercepts (the same but for their intercepts), known (neighbours or a covariance from a file), kernel (--descriptors of the tasks), exchangeable
+    /// (random effects), clusters (--groups of tasks that nobody has named), factor (few factors that tasks share: any number of tasks), graph (a learned sparse task graph), full (any task covariance)
     #[arg(long, default_value = "exchangeable", value_parser = structure::NAMES)]
     pub structure: String,
     #[command(flatten)]

@@ -19,6 +19,7 @@ mod guard;
 mod intervals;
 mod known;
 mod manual;
+mod plot;
 mod predict;
 mod progress;
 mod relatedness;
