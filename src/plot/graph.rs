@@ -65,7 +65,7 @@ impl Graph {
                     "at a false discovery rate of {rate} no two tasks are related ({} pairs are at {FALSEST}); give a larger --fdr",
                     links.edges.len()
                 ),
-                _ => links.words.trim_end_matches('.').to_string(),
+                _ => sentence(&links.words),
             };
             return Err(Error::Arguments(format!(
                 "there is no edge to draw: {words}; for what tasks have of their own ask for the figure of parameters ('cognate plot parameters')"
@@ -99,7 +99,8 @@ impl Graph {
 
     pub(super) fn size(&self) -> (f64, f64) {
         match self.names.len() {
-            0..=15 => (600.0, 400.0),
+            0..=6 => (480.0, 320.0),
+            7..=15 => (600.0, 400.0),
             16..=60 => (720.0, 560.0),
             61..=250 => (960.0, 760.0),
             _ => (1200.0, 960.0),
@@ -119,7 +120,7 @@ impl Graph {
                 Some((of, sure, _)) => (cluster_colour(of[k]), 0.2 + 0.8 * sure[k].clamp(0.0, 1.0)),
                 None => (INK, 1.0),
             };
-            sheet.disc(*at, radius + 1.0, WHITE, 1.0);
+            sheet.disc(*at, 1.2 * radius, WHITE, 1.0);
             sheet.disc(*at, radius, colour, opacity);
         }
         let mut degree = vec![0usize; places.len()];
@@ -128,7 +129,9 @@ impl Graph {
         let dots: Vec<Dot> = (places.iter().zip(&self.names).zip(&degree))
             .map(|((at, name), degree)| Dot { at: *at, radius, name: short(name, 24), weight: *degree })
             .collect();
-        names::beside(sheet, &dots, &lines, bottom);
+        if dots.len() <= ALL_DRAWN {
+            names::beside(sheet, &dots, &lines, bottom);
+        }
         let mut y = bottom + 8.0 + 0.5 * LINE;
         for row in rows {
             let mut x = MARGIN;
@@ -148,7 +151,8 @@ impl Graph {
     /// Places on the sheet above `bottom`, and how large a task is drawn.
     fn places(&self, width: f64, bottom: f64) -> (Vec<(f64, f64)>, f64) {
         let count = self.names.len().max(1);
-        let radius = (0.16 * (width * bottom / count as f64).sqrt()).clamp(1.6, 5.5);
+        let share = if count > ALL_DRAWN { 0.08 } else { 0.16 };
+        let radius = (share * (width * bottom / count as f64).sqrt()).clamp(1.6, 5.5);
         let side = if count <= 150 { (0.09 * width).clamp(20.0, 70.0) } else { MARGIN + 4.0 };
         let area = (width - 2.0 * side, bottom - 2.0 * MARGIN - 8.0);
         let most = self.largest();
@@ -160,7 +164,7 @@ impl Graph {
                 layout::placed(count, &edges, area)
             }
         };
-        let unit = (area.0 / size.0).min(area.1 / size.1).min(120.0);
+        let unit = (area.0 / size.0).min(area.1 / size.1).min(120.0 * (count as f64).sqrt().max(6.0) / 6.0);
         let corner = (side + 0.5 * (area.0 - unit * size.0), MARGIN + 4.0 + 0.5 * (area.1 - unit * size.1));
         (places.into_iter().map(|(x, y)| (corner.0 + unit * x, corner.1 + unit * y)).collect(), radius)
     }
@@ -174,7 +178,7 @@ impl Graph {
         let width = 0.5 + (widest - 0.5) * value.abs() / self.largest();
         let opacity = match probability {
             Some(own) => 0.2 + 0.75 * ((own - 0.5) / 0.5).clamp(0.0, 1.0),
-            None if self.edges.len() > 1_000 => 0.4,
+            None if self.edges.len() > 1_000 => 0.25,
             None => 0.85,
         };
         (width, opacity)
@@ -220,6 +224,15 @@ impl Graph {
         }
         rows
     }
+}
+
+/// Words within a sentence.
+pub(super) fn sentence(words: &str) -> String {
+    let mut own = words.trim_end_matches('.').to_string();
+    if let Some(first) = own.get_mut(..1) {
+        first.make_ascii_lowercase();
+    }
+    own
 }
 
 fn cluster_colour(cluster: usize) -> Rgb {

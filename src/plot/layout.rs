@@ -1,14 +1,20 @@
 //! Where the tasks of a graph lie on a sheet: as far apart as their paths are long, part by part, and the parts packed.
 
-use petgraph::algo::dijkstra;
 use petgraph::graph::{NodeIndex, UnGraph};
+use petgraph::visit::EdgeRef;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
-/// Rounds over all pairs.
+/// Rounds over all pairs, and of a large part.
 const ROUNDS: usize = 40;
+const FEWER: usize = 16;
+
+/// Nodes beyond which a part is large.
+const LARGE: usize = 600;
 
 /// Room about a part, in lengths of an edge.
 const ROOM: f64 = 0.55;
@@ -27,7 +33,7 @@ pub(super) fn placed(nodes: usize, edges: &[(usize, usize, f64)], (width, height
     });
     let mut parts = petgraph::algo::tarjan_scc(&graph);
     parts.iter_mut().for_each(|own| own.sort_unstable());
-    parts.sort_by_key(|own| (std::cmp::Reverse(own.len()), own.first().copied()));
+    parts.sort_by_key(|own| (Reverse(own.len()), own.first().copied()));
     let laid: Vec<Vec<Point>> = parts.iter().map(|own| level(stressed(&graph, own))).collect();
     let (corners, size) = packed(&laid.iter().map(|own| extent(own)).collect::<Vec<_>>(), width / height);
     let mut places = vec![(0.0, 0.0); nodes];
@@ -35,6 +41,27 @@ pub(super) fn placed(nodes: usize, edges: &[(usize, usize, f64)], (width, height
         part.iter().zip(own).for_each(|(node, (x, y))| places[node.index()] = (left + x, top + y));
     }
     (places, size)
+}
+
+/// Lengths of the shortest paths from a node (Dijkstra 1959). Bits of positive numbers are in the order of these.
+fn lengths(graph: &UnGraph<(), f64>, from: NodeIndex) -> Vec<f64> {
+    let mut far = vec![f64::INFINITY; graph.node_count()];
+    far[from.index()] = 0.0;
+    let mut next = BinaryHeap::from([(Reverse(0f64.to_bits()), from)]);
+    while let Some((Reverse(bits), node)) = next.pop() {
+        let length = f64::from_bits(bits);
+        if length > far[node.index()] {
+            continue;
+        }
+        for edge in graph.edges(node) {
+            let (target, longer) = (edge.target(), length + edge.weight());
+            if longer < far[target.index()] {
+                far[target.index()] = longer;
+                next.push((Reverse(longer.to_bits()), target));
+            }
+        }
+    }
+    far
 }
 
 fn stressed(graph: &UnGraph<(), f64>, part: &[NodeIndex]) -> Vec<Point> {
@@ -45,24 +72,17 @@ fn stressed(graph: &UnGraph<(), f64>, part: &[NodeIndex]) -> Vec<Point> {
     if n < 2 {
         return places;
     }
-    let mut number = vec![0; graph.node_count()];
-    part.iter().enumerate().for_each(|(k, node)| number[node.index()] = k);
     let from = |k: usize| -> Vec<(u32, u32, f32)> {
-        let far = dijkstra(graph, part[k], None, |edge| *edge.weight());
-        let mut own: Vec<_> = far
-            .into_iter()
-            .map(|(node, length)| (k as u32, number[node.index()] as u32, length as f32))
-            .filter(|own| own.1 < own.0)
-            .collect();
-        own.sort_unstable_by_key(|own| own.1);
-        own
+        let far = lengths(graph, part[k]);
+        (0..k).map(|j| (k as u32, j as u32, far[part[j].index()] as f32)).collect()
     };
     let mut pairs: Vec<(u32, u32, f32)> = (0..n).into_par_iter().flat_map_iter(from).collect();
     let (least, most) =
         pairs.iter().fold((f64::INFINITY, 0f64), |(least, most), own| (least.min(f64::from(own.2)), most.max(f64::from(own.2))));
     let (first, last) = (most * most, 0.05 * least * least);
-    for round in 0..ROUNDS {
-        let pace = first * (last / first).powf(round as f64 / (ROUNDS - 1) as f64);
+    let rounds = if n > LARGE { FEWER } else { ROUNDS };
+    for round in 0..rounds {
+        let pace = first * (last / first).powf(round as f64 / (rounds - 1) as f64);
         pairs.shuffle(&mut random);
         for (s, t, length) in &pairs {
             let (s, t, length) = (*s as usize, *t as usize, f64::from(*length));

@@ -1,6 +1,7 @@
 //! The heat map of relatedness on paper: likest tasks side by side, with a bar of its colours.
 
 use super::axes::{Scale, mark_text};
+use super::graph::sentence;
 use super::letters;
 use super::sheet::{FAINT, INK, NAME, Rgb, Sheet, Side, TITLE, short};
 use crate::error::{Error, Result};
@@ -49,7 +50,7 @@ impl Map {
             let words = Links::of(fit, None, 0)?.words;
             return Err(Error::Arguments(format!(
                 "there is no relatedness of single pairs to draw: {}; for what tasks have of their own ask for the figure of parameters ('cognate plot parameters')",
-                words.trim_end_matches('.')
+                sentence(&words)
             )));
         };
         let rows = heat.rows();
