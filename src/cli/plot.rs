@@ -115,6 +115,10 @@ pub(super) fn plot(args: &PlotArgs, quiet: bool, progress: &Progress) -> Result<
             return Err(Error::Arguments(problem.into()));
         }
     };
+    if args.fdr.is_some() && !figure.is_at_rate() {
+        let problem = "--fdr needs probabilities, which the relations of this model have none of; leave it out";
+        return Err(Error::Arguments(problem.into()));
+    }
     let figure = figure.with_size(args.width, args.height)?;
     let bytes = match kind {
         Kind::Svg => figure.svg()?.into_bytes(),

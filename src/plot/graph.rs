@@ -97,6 +97,11 @@ impl Graph {
         Graph { of: links.of, names, edges, clusters: None, alone: (named, count), probabilities: links.certainty }
     }
 
+    /// Whether its edges are those at a rate.
+    pub(super) fn is_at_rate(&self) -> bool {
+        self.probabilities.is_some()
+    }
+
     pub(super) fn size(&self) -> (f64, f64) {
         match self.names.len() {
             0..=6 => (480.0, 320.0),
@@ -165,6 +170,8 @@ impl Graph {
             }
         };
         let unit = (area.0 / size.0).min(area.1 / size.1).min(120.0 * (count as f64).sqrt().max(6.0) / 6.0);
+        // Edges show between tasks.
+        let radius = radius.min((0.2 * unit).max(0.8));
         let corner = (side + 0.5 * (area.0 - unit * size.0), MARGIN + 4.0 + 0.5 * (area.1 - unit * size.1));
         (places.into_iter().map(|(x, y)| (corner.0 + unit * x, corner.1 + unit * y)).collect(), radius)
     }
@@ -293,7 +300,7 @@ impl Legend {
             let (marks, decimals) = Scale { domain: (0.15 * most, most), range: (0.0, 1.0) }.marks(3);
             strength.extend(marks.iter().map(|own| (Sample::Line(graph.pen(*own, None).0, SOFT, 1.0), mark_text(*own, decimals))));
             parts.push(strength);
-            let opaque = graph.pen(most, graph.probabilities.map(|_| 1.0)).1;
+            let opaque = graph.pen(most, graph.probabilities.map(|_| 1.0)).1.max(0.7);
             let has = |is: fn(f64) -> bool| graph.edges.iter().any(|own| is(own.value));
             let width_of_sign = graph.pen(0.7 * most, None).0;
             let mut signs = Vec::new();

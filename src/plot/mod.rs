@@ -139,6 +139,11 @@ impl Figure {
         calibration::Calibration::of(check).map(|own| Figure::new(Drawn::Calibration(own)))
     }
 
+    /// Whether it has the edges at a false discovery rate.
+    pub(crate) fn is_at_rate(&self) -> bool {
+        matches!(&self.drawn, Drawn::Graph(own) if own.is_at_rate())
+    }
+
     /// With a width and a height in pixels of 1/96 inch, in the place of those that suit what is drawn.
     ///
     /// # Errors

@@ -9,6 +9,9 @@ const ALL_NAMED: usize = 60;
 /// Edges up to which names keep away from them.
 const WATCHED: usize = 1_500;
 
+/// A straight line between two places.
+type Stroke = ((f64, f64), (f64, f64));
+
 /// A task on the sheet.
 pub(super) struct Dot {
     pub at: (f64, f64),
@@ -34,7 +37,7 @@ impl Frame {
     }
 
     /// Whether a line goes through it (Liang and Barsky 1984).
-    fn meets(&self, (from, to): ((f64, f64), (f64, f64))) -> bool {
+    fn meets(&self, (from, to): Stroke) -> bool {
         let (dx, dy) = (to.0 - from.0, to.1 - from.1);
         let (mut first, mut last) = (0f64, 1f64);
         for (p, q) in [(-dx, from.0 - self.left), (dx, self.right - from.0), (-dy, from.1 - self.top), (dy, self.bottom - from.1)] {
@@ -71,7 +74,7 @@ fn frames(dot: &Dot) -> [Frame; 8] {
 }
 
 /// Sets the names of dots that lie above `bottom`, the heaviest first.
-pub(super) fn beside(sheet: &mut Sheet, dots: &[Dot], lines: &[((f64, f64), (f64, f64))], bottom: f64) {
+pub(super) fn beside(sheet: &mut Sheet, dots: &[Dot], lines: &[Stroke], bottom: f64) {
     let mut taken: Vec<Frame> = dots
         .iter()
         .map(|own| Frame {
@@ -111,6 +114,35 @@ pub(super) fn beside(sheet: &mut Sheet, dots: &[Dot], lines: &[((f64, f64), (f64
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    /// Forty names on a crowded sheet: all are set, and none meets another or leaves the sheet.
+    #[test]
+    fn names_do_not_meet() {
+        let mut random = ChaCha8Rng::seed_from_u64(4);
+        let mut sheet = Sheet::new((500.0, 400.0));
+        let mut place = |side: f64| 20.0 + (side - 40.0) * random.random::<f64>();
+        let dots: Vec<Dot> =
+            (0..40).map(|k| Dot { at: (place(500.0), place(380.0)), radius: 3.0, name: format!("School {k}"), weight: k % 5 }).collect();
+        beside(&mut sheet, &dots, &[], 380.0);
+        let svg = sheet.svg().unwrap();
+        let tree = roxmltree::Document::parse(&svg).unwrap();
+        let number = |own: &roxmltree::Node, name: &str| 0.1 * own.attribute(name).unwrap().parse::<f64>().unwrap();
+        let set: Vec<Frame> = (tree.descendants().filter(|own| own.has_tag_name("text")))
+            .map(|own| {
+                let (left, middle) = (number(&own, "x"), number(&own, "y"));
+                let half = 0.46 * NAME;
+                let right = left + letters::width(own.text().unwrap().trim(), NAME);
+                Frame { left, top: middle - half, right, bottom: middle + half }
+            })
+            .collect();
+        assert_eq!(set.len(), 40);
+        for (k, own) in set.iter().enumerate() {
+            assert!(own.left >= 0.0 && own.right <= 500.0 && own.top >= 0.0 && own.bottom <= 380.1);
+            set[..k].iter().for_each(|other| assert!(own.shared(other) < 2.0, "{k}"));
+        }
+    }
 
     #[test]
     fn lines_meet_frames_that_they_cross() {
