@@ -114,6 +114,35 @@ pub(super) fn beside(sheet: &mut Sheet, dots: &[Dot], lines: &[Stroke], bottom: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    /// Of more names than there is room for many are set, and none meets another or leaves the sheet.
+    #[test]
+    fn names_do_not_meet() {
+        let mut random = ChaCha8Rng::seed_from_u64(4);
+        let mut sheet = Sheet::new((500.0, 400.0));
+        let mut place = |side: f64| 20.0 + (side - 40.0) * random.random::<f64>();
+        let dots: Vec<Dot> =
+            (0..80).map(|k| Dot { at: (place(500.0), place(380.0)), radius: 3.0, name: format!("School {k}"), weight: k % 5 }).collect();
+        beside(&mut sheet, &dots, &[], 380.0);
+        let svg = sheet.svg().unwrap();
+        let tree = roxmltree::Document::parse(&svg).unwrap();
+        let number = |own: &roxmltree::Node, name: &str| 0.1 * own.attribute(name).unwrap().parse::<f64>().unwrap();
+        let set: Vec<Frame> = (tree.descendants().filter(|own| own.has_tag_name("text")))
+            .map(|own| {
+                let (left, middle) = (number(&own, "x"), number(&own, "y"));
+                let half = 0.46 * NAME;
+                let right = left + letters::width(own.text().unwrap().trim(), NAME);
+                Frame { left, top: middle - half, right, bottom: middle + half }
+            })
+            .collect();
+        assert!((40..80).contains(&set.len()), "{}", set.len());
+        for (k, own) in set.iter().enumerate() {
+            assert!(own.left >= 0.0 && own.right <= 500.0 && own.top >= 0.0 && own.bottom <= 380.1);
+            set[..k].iter().for_each(|other| assert!(own.shared(other) < 2.0, "{k}"));
+        }
+    }
 
     #[test]
     fn lines_meet_frames_that_they_cross() {
