@@ -8,6 +8,7 @@ use super::compare::CompareArgs;
 use super::demo::DemoArgs;
 use super::graph::{GraphArgs, GraphFormat};
 use super::manual::{CompletionsArgs, ManArgs};
+use super::plot::PlotArgs;
 use super::predict::{PredictArgs, TasksArgs};
 use super::relatedness::RelatednessArgs;
 use super::report::ReportArgs;
@@ -78,6 +79,8 @@ pub(super) enum Command {
     Check(CheckArgs),
     /// Writes a page for a browser: the verdict, the task graph, relatedness, parameters with intervals, calibration, all in one file
     Report(ReportArgs),
+    /// Draws a figure for a paper, as SVG or PNG: the task graph, relatedness, parameters with intervals, the climb, calibration
+    Plot(PlotArgs),
     /// Draws a table from a prior, with the truth beside it
     Simulate(SimulateArgs),
     /// Prints a script by which a shell completes commands and flags

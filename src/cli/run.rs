@@ -10,6 +10,7 @@ use super::edges;
 use super::graph;
 use super::guard::{self, Guarded};
 use super::manual;
+use super::plot;
 use super::predict;
 use super::progress::Progress;
 use super::report as pages;
@@ -57,6 +58,7 @@ pub(super) fn execute(cli: &Cli) -> Result<Output> {
         Command::Relatedness(args) => super::relatedness::relatedness(args, cli.quiet).map(Output::from),
         Command::Check(args) => check::check(args, cli.quiet, &progress).map(Output::from),
         Command::Report(args) => pages::report(args, &cli.words, cli.quiet, &progress).map(Output::from),
+        Command::Plot(args) => plot::plot(args, cli.quiet, &progress).map(Output::from),
         Command::Simulate(args) => simulate::simulate(args, &progress).map(Output::from),
         Command::Completions(args) => Ok(manual::completions(args).into()),
         Command::Man(args) => manual::man(args).map(Output::from),

@@ -2,21 +2,18 @@
 
 mod compared;
 mod embed;
-mod heat;
-mod links;
 mod numbers;
-mod order;
 mod parameters;
-mod relation;
+mod relations;
 mod teaching;
 mod verdict;
 
 use crate::check::Check;
 use crate::error::{Error, Result};
+use crate::figures::{BLOCKS, Heat, Links, Relation};
 use crate::model::{Fit, Gain};
 use compared::Compared;
 use numbers::{maybe, number, shortened};
-use relation::Relation;
 use serde_json::{Value, json};
 
 /// Tasks of a check that are listed.
@@ -55,7 +52,7 @@ impl Page {
     /// What the draws refuse.
     pub fn of(fit: &Fit, seed: u64) -> Result<Self> {
         let relation = Relation::of(fit);
-        let links = links::links_json(fit, relation.as_ref(), seed)?;
+        let links = relations::links_json(&Links::of(fit, relation.as_ref(), seed)?);
         let tasks = fit.tasks();
         let examined = fit.outlying_tasks(seed).ok();
         let unlike = examined.map(|own| {
@@ -84,7 +81,7 @@ impl Page {
                 "clusters": clusters(fit),
             },
             "graph": links,
-            "heat": heat::heat_json(fit, relation.as_ref()),
+            "heat": relations::heat_json(Heat::of(fit, relation.as_ref(), BLOCKS).as_ref()),
             "parameters": parameters::parameters_json(fit),
             "components": parameters::components_json(fit),
             "feature_correlations": verdict::feature_correlations(fit),

@@ -1,8 +1,8 @@
 //! The parameters of all tasks with their standard deviations, as many as fit on a page, and the hyperparameters.
 
-use super::numbers::number;
+use super::numbers::{maybe, number};
+use crate::figures::Parameters;
 use crate::model::Fit;
-use rayon::prelude::*;
 use serde_json::{Value, json};
 
 /// Most parameters on a page.
@@ -15,36 +15,15 @@ const STEPS: usize = 400;
 /// means or none). As many features as make 120,000 parameters, those first in which tasks differ most against their uncertainty. O(T d^3).
 pub(super) fn parameters_json(fit: &Fit) -> Value {
     let (tasks, names) = (fit.tasks().len(), fit.tasks().design().features());
-    let each: Vec<(Vec<f64>, Vec<f64>)> = (0..tasks)
-        .into_par_iter()
-        .map(|t| {
-            let sds = fit.covariance(t).diagonal().iter().map(|v| v.max(0.0).sqrt()).collect();
-            (fit.coefficients(t).iter().copied().collect(), sds)
-        })
-        .collect();
-    let shown = (MOST / tasks.max(1)).clamp(1, names.len());
-    let mut features: Vec<usize> = (0..names.len()).collect();
-    if shown < names.len() {
-        let spread = |f: &usize| {
-            let mean = each.iter().map(|own| own.0[*f]).sum::<f64>() / tasks as f64;
-            let terms = each.iter().filter(|own| own.1[*f] > 0.0).map(|own| ((own.0[*f] - mean) / own.1[*f]).powi(2));
-            terms.sum::<f64>()
-        };
-        let spreads: Vec<f64> = features.iter().map(spread).collect();
-        features.sort_by(|a, b| spreads[*b].total_cmp(&spreads[*a]).then(a.cmp(b)));
-        features.truncate(shown);
-        features.sort_unstable();
-    }
-    let prior = fit.prior();
-    let has_one_mean = !prior.groups.are_several() && prior.mixture.is_none();
-    let mean = fit.mean();
+    let all = Parameters::of(fit);
+    let features = all.differing((MOST / tasks.max(1)).clamp(1, names.len()));
     let list = |of: &dyn Fn(usize) -> f64| (0..tasks).map(|t| number(of(t))).collect::<Value>();
     json!({
         "features": features.iter().map(|f| &names[*f]).collect::<Vec<_>>(),
         "of": names.len(),
-        "estimates": features.iter().map(|f| list(&|t| each[t].0[*f])).collect::<Vec<_>>(),
-        "sds": features.iter().map(|f| list(&|t| each[t].1[*f])).collect::<Vec<_>>(),
-        "means": features.iter().map(|f| if has_one_mean && prior.mean_features.contains(f) { number(mean[*f]) } else { Value::Null }).collect::<Vec<_>>(),
+        "estimates": features.iter().map(|f| list(&|t| all.estimate(t, *f))).collect::<Vec<_>>(),
+        "sds": features.iter().map(|f| list(&|t| all.sd(t, *f))).collect::<Vec<_>>(),
+        "means": features.iter().map(|f| maybe(all.mean(*f))).collect::<Vec<_>>(),
     })
 }
 

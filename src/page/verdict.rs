@@ -1,6 +1,6 @@
 //! What a fit says of its tasks, in words with the figures: what is shared, how strongly and with what certainty.
 
-use super::relation::Relation;
+use crate::figures::Relation;
 use crate::linalg;
 use crate::model::{Fit, Intervals};
 use crate::report::{counted, visibility_text};
@@ -18,7 +18,7 @@ fn percent(share: f64) -> String {
     format!("{:.0} %", 100.0 * share)
 }
 
-/// The sentences of the verdict; `links` is what [`links_json`](super::links::links_json) made.
+/// The sentences of the verdict; `links` is what [`links_json`](super::relations::links_json) made.
 pub(super) fn verdict(fit: &Fit, relation: Option<&Relation>, links: &Value) -> Vec<String> {
     let mut said = vec![shared(fit, relation, links)];
     said.extend(strength(fit));

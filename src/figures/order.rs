@@ -7,7 +7,7 @@ const CLUSTERED: usize = 1_000;
 
 /// Order of so many tasks: average linkage on 1 - `alike` (Sokal and Michener 1958), every join turned so that the likest ends meet (Gruvaeus and Wainer 1972). O(T^2) up to
 /// 1,000 tasks, O(1,000 T) beyond.
-pub(super) fn seriated(count: usize, alike: &dyn Fn(usize, usize) -> f64) -> Vec<usize> {
+pub(crate) fn seriated(count: usize, alike: &dyn Fn(usize, usize) -> f64) -> Vec<usize> {
     if count <= CLUSTERED {
         return clustered(count, alike);
     }

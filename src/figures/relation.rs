@@ -10,10 +10,10 @@ use rayon::prelude::*;
 const MOST_INVERTED: usize = 1_000;
 
 /// Most tasks of which all pairs are looked at.
-pub(super) const MOST_PAIRED: usize = 10_000;
+pub(crate) const MOST_PAIRED: usize = 10_000;
 
 /// What relates two tasks, in a form that tells it of any pair.
-pub(super) enum Relation<'f> {
+pub(crate) enum Relation<'f> {
     /// Correlations.
     Correlations(DMatrix<f64>),
     /// A covariance and the standard deviations of its diagonal.
@@ -26,7 +26,7 @@ pub(super) enum Relation<'f> {
 
 impl<'f> Relation<'f> {
     /// None where all pairs of tasks are alike, for a graph of more than 1,000 tasks and for more than 10,000 tasks.
-    pub(super) fn of(fit: &'f Fit) -> Option<Self> {
+    pub(crate) fn of(fit: &'f Fit) -> Option<Self> {
         let tasks = fit.tasks().len();
         if !(2..=MOST_PAIRED).contains(&tasks) {
             return None;
@@ -48,7 +48,7 @@ impl<'f> Relation<'f> {
     }
 
     /// The correlation of two tasks, or the probability that they are of the same cluster; 1 of a task and itself.
-    pub(super) fn between(&self, s: usize, t: usize) -> f64 {
+    pub(crate) fn between(&self, s: usize, t: usize) -> f64 {
         if s == t {
             return 1.0;
         }
@@ -61,12 +61,12 @@ impl<'f> Relation<'f> {
     }
 
     /// Whether it is a probability.
-    pub(super) fn is_membership(&self) -> bool {
+    pub(crate) fn is_membership(&self) -> bool {
         matches!(self, Relation::Memberships(_))
     }
 
     /// The strongest relations of each task, `each` of them (all of up to 30 tasks), every pair once, the strongest first.
-    pub(super) fn strongest(&self, tasks: usize, each: usize) -> Vec<(usize, usize, f64)> {
+    pub(crate) fn strongest(&self, tasks: usize, each: usize) -> Vec<(usize, usize, f64)> {
         const ALL: usize = 30;
         let of_task = |s: usize| -> Vec<(usize, usize, f64)> {
             let mut own: Vec<(usize, f64)> =
