@@ -159,6 +159,20 @@ fn full_intervals_are_made_where_they_are_insisted_on() {
 }
 
 #[test]
+fn a_report_has_the_commands_that_made_the_model() {
+    let folder = folder();
+    assert_eq!(fit(folder.path(), &["--model", "m", "--structure", "factor:1", "--quiet"]).status, 0);
+    let more: String = std::fs::read_to_string(folder.path().join("t.csv")).unwrap().lines().take(5).collect::<Vec<_>>().join("\n");
+    std::fs::write(folder.path().join("more.csv"), more).unwrap();
+    assert_eq!(cognate(folder.path(), &["update", "m", "more.csv", "-o", "n"]).status, 0);
+    assert_eq!(cognate(folder.path(), &["report", "n", "-o", "r.html", "--threads", "1"]).status, 0);
+    let page = std::fs::read_to_string(folder.path().join("r.html")).unwrap();
+    let fitted = "cognate fit t.csv --task site --target y --structure factor:1";
+    assert!(page.contains(&format!("\"history\":[\"{fitted}\",\"cognate update m more.csv\"]")), "{:?}", page.find("history"));
+    assert!(page.contains("\"command\":\"cognate report n -o r.html\""));
+}
+
+#[test]
 fn the_demonstration_is_data_too() {
     let run = cognate(Path::new("."), &["demo", "--format", "json", "--quiet"]);
     let all: Value = serde_json::from_str(&run.out).unwrap();

@@ -21,6 +21,7 @@ mod guard;
 mod intervals;
 mod known;
 mod manual;
+mod origin;
 mod plot;
 mod predict;
 mod progress;

@@ -2,8 +2,8 @@
 
 use super::check::checked;
 use super::progress::Progress;
-use super::run::{check_output, quoted, without};
-use crate::csv::Schema;
+use super::origin::{Origin, command};
+use super::run::check_output;
 use crate::error::{Error, Result};
 use crate::model::{Fit, write_whole};
 use crate::page::Page;
@@ -40,10 +40,10 @@ pub(super) struct PageArgs {
 pub(super) fn report(args: &ReportArgs, words: &[String], quiet: bool, progress: &Progress) -> Result<String> {
     let read: Vec<&Path> = std::iter::once(&args.model).chain(&args.data).chain(&args.compare).map(PathBuf::as_path).collect();
     check_output(Some(&args.output), &read)?;
-    let (fit, schema): (Fit, Schema) = Fit::load_with(&args.model)?;
+    let (fit, Origin { schema, commands }): (Fit, Origin) = Fit::load_with(&args.model)?;
     let comparisons = args.compare.iter().map(|path| comparison(path)).collect::<Result<Vec<_>>>()?;
     progress.say("relations, donors and parameters".into());
-    let mut page = Page::of(&fit, args.seed)?.with_command(&command(words));
+    let mut page = Page::of(&fit, args.seed)?.with_history(&commands).with_command(&command(words));
     for (path, comparison) in args.compare.iter().zip(comparisons) {
         page = page.with_comparison(comparison).map_err(|error| in_file(path, &error))?;
     }
@@ -68,22 +68,4 @@ fn comparison(path: &Path) -> Result<serde_json::Value> {
     serde_json::from_str(&text).map_err(|error| {
         in_file(path, &format!("it is no JSON ({error}); give the file that 'cognate compare --format json' was written to"))
     })
-}
-
-/// The command as it was given, but for what no result depends on.
-fn command(words: &[String]) -> String {
-    let kept = without(words.iter().skip(1), &["--threads"], &["--quiet"]);
-    quoted(std::iter::once(&"cognate".to_string()).chain(kept))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_is_that_given() {
-        let words =
-            ["/usr/bin/cognate", "report", "a b.cognate", "--threads", "2", "-o", "x.html", "--threads=4", "--quiet"].map(String::from);
-        assert_eq!(command(&words), "cognate report 'a b.cognate' -o x.html");
-    }
 }

@@ -11,6 +11,7 @@ use super::graph;
 use super::guard::{self, Guarded};
 use super::manual;
 use super::plot;
+use super::origin::{self, Origin};
 use super::predict;
 use super::progress::Progress;
 use super::report as pages;
@@ -52,7 +53,7 @@ pub(super) fn execute(cli: &Cli) -> Result<Output> {
         Command::Tasks(args) => predict::tasks(args).map(Output::from),
         Command::Predict(args) => predict::predict(args, cli.quiet, &progress).map(Output::from),
         Command::Transfer(args) => transfer::transfer(args, cli.quiet, &progress).map(Output::from),
-        Command::Update(args) => transfer::update(args, cli.quiet, &progress).map(Output::from),
+        Command::Update(args) => transfer::update(args, &cli.words, cli.quiet, &progress).map(Output::from),
         Command::Graph(args) => graph::graph(args, cli.quiet, &progress).map(Output::from),
         Command::Audit(args) => audit::audit(args, cli.quiet).map(Output::from),
         Command::Relatedness(args) => super::relatedness::relatedness(args, cli.quiet).map(Output::from),
@@ -240,7 +241,8 @@ pub(super) fn conclude(
     };
     let tests = args.uncertainty.run(&fit, tasks, make)?;
     if let Some(path) = args.save.as_ref().filter(|_| fit.converged() || !args.strict) {
-        fit.save_with(schema, path)?;
+        let origin = Origin { schema: schema.clone(), commands: vec![origin::of_model(&args.words)] };
+        fit.save_with(&origin, path)?;
     }
     if let Some(path) = args.page.report.as_ref().filter(|_| fit.converged() || !args.strict) {
         progress.say("the report".into());

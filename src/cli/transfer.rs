@@ -2,6 +2,7 @@
 
 use super::args::{Format, RecordFormat};
 use super::known;
+use super::origin::{Origin, of_model};
 use super::predict::{PARAMETERS, check_interval, forecast, header, note_scores, numbers, parameters, predicted};
 use super::progress::Progress;
 use super::run::{as_json, check_output, printed, records_text, source_name};
@@ -106,11 +107,12 @@ pub(super) struct UpdateArgs {
 /// Probability at which drift and changes are told of where there are none.
 const ALARM: f64 = 0.01;
 
-pub(super) fn update(args: &UpdateArgs, quiet: bool, progress: &Progress) -> Result<String> {
+pub(super) fn update(args: &UpdateArgs, words: &[String], quiet: bool, progress: &Progress) -> Result<String> {
     check_output(Some(&args.output), &[&args.data])?;
-    let (fit, schema): (Fit, Schema) = Fit::load_with(&args.model)?;
-    let update = fit.update(&read_more(&args.data, &fit, &schema, progress)?)?;
-    update.fit().save_with(&schema, &args.output)?;
+    let (fit, mut origin): (Fit, Origin) = Fit::load_with(&args.model)?;
+    let update = fit.update(&read_more(&args.data, &fit, &origin.schema, progress)?)?;
+    origin.commands.push(of_model(words));
+    update.fit().save_with(&origin, &args.output)?;
     if !quiet {
         report::update_notes(&update, ALARM).iter().for_each(|line| note!("{line}"));
     }

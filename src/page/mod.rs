@@ -144,6 +144,12 @@ impl Page {
         Ok(self)
     }
 
+    /// With the commands by which the model was made.
+    pub fn with_history(mut self, commands: &[String]) -> Self {
+        self.data["history"] = commands.into();
+        self
+    }
+
     /// With the command by which it was made.
     pub fn with_command(mut self, command: &str) -> Self {
         self.data["command"] = command.into();

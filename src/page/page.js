@@ -183,7 +183,8 @@ function build() {
     );
   }
   const origin = section("origin");
-  if (DATA.command) origin.append(el("pre", {}, DATA.command));
+  const commands = [...(DATA.history || []), DATA.command].filter((own, k, all) => own && all.indexOf(own) === k);
+  if (commands.length) origin.append(el("pre", {}, commands.join("\n")));
   origin.append(el("p", { class: "note" }, `cognate ${DATA.version}, seed ${DATA.seed}. The file holds all that it shows and asks nothing of the network; the same model, command and seed make the same bytes. Drawn with d3 (ISC licence, in the source of this page).`));
 
   const shown = [...document.querySelectorAll("main section")].filter((own) => !own.hidden);
