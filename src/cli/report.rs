@@ -1,8 +1,8 @@
 //! A fit as a page for a browser: `cognate report`, and `--report` of other commands.
 
 use super::check::checked;
-use super::progress::Progress;
 use super::origin::{Origin, command};
+use super::progress::Progress;
 use super::run::check_output;
 use crate::error::{Error, Result};
 use crate::model::{Fit, write_whole};

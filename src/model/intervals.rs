@@ -247,7 +247,7 @@ impl Fit {
         }
         let numbers = 2.0 * (mixture::points(shared) * self.covariances.len()) as f64;
         if mixture::steps(shared) as f64 * self.work() > AFFORDABLE.0 || numbers > MOST_NUMBERS {
-            let problem = "an average over the hyperparameters would take too long with so many rows, tasks and features, unless full intervals are insisted on";
+            let problem = "an average over the hyperparameters would take more than seconds with so many rows, tasks and features (full intervals make it all the same)";
             return Some(problem.into());
         }
         None
@@ -271,7 +271,9 @@ impl Fit {
         let count = self.prior.varying.len() + self.component_names().len();
         let dear = count as f64 * STEPS * self.work() > AFFORDABLE.1 && !insists;
         if dear || self.about(origin, 1e-4, with_profiled_mean).point().len() > MOST_SHARED {
-            return Some(format!("{count} profiles of the likelihood would take too long, unless full intervals are insisted on"));
+            return Some(format!(
+                "{count} profiles of the likelihood would take more than seconds (full intervals take them all the same)"
+            ));
         }
         None
     }
