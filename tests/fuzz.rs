@@ -109,7 +109,8 @@ fn fuzz(name: &str, inputs: usize, seeds: &[Vec<u8>], reader: impl Fn(&[u8]) -> 
     kinds.insert(String::new());
     let (mut pool, before) = ([seeds, &kept].concat(), seeds.len() + kept.len());
     while until.map_or(done < inputs, |until| Instant::now() < until) {
-        let bytes = mutated(&pool, &mut random);
+        // Half of them from what is good, lest all be far from it.
+        let bytes = mutated(if random.random() { seeds } else { &pool }, &mut random);
         match catch_unwind(AssertUnwindSafe(|| reader(&bytes))) {
             Ok(answer) => {
                 taken += usize::from(answer.is_none());

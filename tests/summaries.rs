@@ -292,7 +292,7 @@ fn a_chain_of_estimates_is_found_and_its_model_answers() {
     done(folder, &[&simulate[..], &drawn].concat());
     let fit = ["fit", "--summaries", "s.csv", "--structure", "graph", "--model", "m.cognate"];
     let report = done(folder, &fit);
-    assert!(report.out.contains("Data: 1800 estimates of 12 tasks (150 to 150 each), 150 features, 150 varying"), "{}", report.out);
+    assert!(report.out.contains("Data: 1800 estimates of 12 tasks (150 each), 150 features, 150 varying"), "{}", report.out);
     assert!(report.out.contains("noise as given") && !report.out.contains("noise variance"), "{}", report.out);
     let graph = json(folder, &["graph", "m.cognate"]);
     let ends = |edge: &Value| (edge["source"].as_str().unwrap().to_string(), edge["target"].as_str().unwrap().to_string());
