@@ -68,7 +68,9 @@ fn is_that(found: &str, told: &str) -> bool {
 fn sessions_of_the_guide_are_true() {
     let program = assert_cmd::cargo::cargo_bin("cognate");
     let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
-    for page in ["audit", "check", "choosing", "coming", "graph", "model", "problems", "relatedness", "report", "scores", "tables", "transfer"] {
+    for page in
+        ["audit", "check", "choosing", "coming", "graph", "model", "problems", "relatedness", "report", "scores", "tables", "transfer"]
+    {
         let page = &format!("docs/guide/{page}.md");
         let folder = folder();
         let blocks = session(page);
