@@ -1,4 +1,5 @@
-//! A meta-analysis: thirteen trials of the BCG vaccine, of which only log risk ratios and their variances are published (Colditz and others 1994), as REML has them elsewhere.
+//! A meta-analysis: thirteen trials of the BCG vaccine, of which only log risk ratios and their variances are published (Colditz and others 1994); the mean and the variance
+//! between trials are those that REML gives elsewhere.
 
 use cognate::{Exchangeable, FeatureCovariance, Gaussian, Model, Noise, Result, Summaries};
 use nalgebra::dmatrix;

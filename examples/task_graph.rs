@@ -27,8 +27,8 @@ fn main() -> Result<()> {
             println!("  {} and {}: {:.2} ({low:.2} to {high:.2})", names[s], names[t], edge.partial_correlation);
         }
         assert_eq!(test.p_value() <= 0.05, all > 0);
-        // A rate of .10 of some eleven edges: more than three false ones come one time in twenty.
-        assert!(count - right <= 3 && 4 * right >= 3 * all);
+        // Of some eleven edges at that rate about one is false.
+        assert!(count - right <= 1 && 4 * right >= 3 * all);
     }
     Ok(())
 }
