@@ -1,4 +1,4 @@
-//! The order of the rooms and the length of the files.
+//! The order of the rooms and the length of files and examples.
 
 use std::path::{Path, PathBuf};
 
@@ -89,4 +89,14 @@ fn files_are_short_and_open_with_a_sentence() {
 fn architecture_page_names_every_room() {
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).unwrap();
     ROOMS.iter().for_each(|room| assert!(page.contains(&format!("`{room}`")), "ARCHITECTURE.md does not name `{room}`"));
+}
+
+#[test]
+fn examples_show_one_capability_each_in_less_than_sixty_lines() {
+    for path in files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines = text.lines().count();
+        assert!(lines < 60, "{} has {lines} lines; a study belongs into benches/", path.display());
+        assert!(text.starts_with("//! ") && text.contains("assert"), "{} does not say what it shows, or does not hold it", path.display());
+    }
 }

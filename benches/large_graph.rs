@@ -1,6 +1,6 @@
 //! How long a task graph takes: point fit and sampled edges of many simulated tasks, against the truth.
 //!
-//! `cargo run --release --example large_graph -- TASKS FEATURES [EDGES [SWEEPS [exact]]]` (default 200 tasks, 20 features, as many edges as
+//! `cargo bench --bench large_graph -- TASKS FEATURES [EDGES [SWEEPS [exact]]]` (default 200 tasks, 20 features, as many edges as
 //! tasks, weaker if they are more; so many sweeps of the pseudo-Gibbs or the exact sampler instead of what the number of tasks calls for).
 
 use cognate::simulate::{Layout, NoiseLevel, gaussian, task_graph};
@@ -9,10 +9,11 @@ use nalgebra::{DMatrix, DVector};
 use std::time::Instant;
 
 fn main() -> Result<()> {
-    let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
+    let words: Vec<String> = std::env::args().skip(1).filter(|own| own != "--bench").collect();
+    let sizes: Vec<usize> = words.iter().filter_map(|word| word.parse().ok()).collect();
     let (tasks, features) = (*sizes.first().unwrap_or(&200), *sizes.get(1).unwrap_or(&20));
     let wanted = *sizes.get(2).unwrap_or(&tasks);
-    let edges = match (sizes.get(3), std::env::args().nth(5)) {
+    let edges = match (sizes.get(3), words.get(4)) {
         (Some(sweeps), Some(_)) => EdgeMethod::Exact { sweeps: *sweeps },
         (Some(sweeps), None) => EdgeMethod::PseudoGibbs { sweeps: *sweeps },
         (None, _) => EdgeMethod::Auto,

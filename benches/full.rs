@@ -1,5 +1,5 @@
 //! How strong the prior of a full task covariance should be: unrelated tasks, tasks of two factors and tasks in blocks; mean squared error of the parameters over that of
-//! exchangeable tasks, with the strength learned and with T + 1, and how often 95 % intervals cover a new task's parameters. `-- SEEDS TASKS FEATURES`: 5, 20 and 10.
+//! exchangeable tasks, with the strength learned and with T + 1, and how often 95 % intervals cover a new task's parameters. `cargo bench --bench full -- SEEDS TASKS FEATURES`: 5, 20 and 10.
 
 use cognate::{Design, Exchangeable, FeatureCovariance, Fit, Full, Gaussian, Intervals, Model, Rows, Structure};
 use nalgebra::DMatrix;

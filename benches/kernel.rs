@@ -1,5 +1,5 @@
 //! What descriptors tell of tasks: their parameters are smooth functions of two descriptors out of three, with something of each task's own; how well tasks without
-//! rows are predicted from their descriptors, against the exchangeable mean and against the truth's own kernel. `-- SEEDS TASKS SHAPE [NUGGET]`: 3, 60,
+//! rows are predicted from their descriptors, against the exchangeable mean and against the truth's own kernel. `cargo bench --bench kernel -- SEEDS TASKS SHAPE [NUGGET]`: 3, 60,
 //! squared-exponential and .1; a nugget of 1 is a table of which descriptors tell nothing.
 
 use cognate::{
@@ -31,7 +31,7 @@ fn relatedness(shape: &str, x: &[f64], y: &[f64]) -> f64 {
 }
 
 fn main() -> cognate::Result<()> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<String> = std::env::args().skip(1).filter(|own| own != "--bench").collect();
     let seeds: u64 = args.first().and_then(|seeds| seeds.parse().ok()).unwrap_or(3);
     let tasks: usize = args.get(1).and_then(|tasks| tasks.parse().ok()).unwrap_or(60);
     let shape = args.get(2).map_or("squared-exponential", String::as_str);

@@ -1,7 +1,7 @@
 //! What an E-step of the engine of factors costs among many tasks: processor time and memory at d features and k factors,
-//! `cargo run --release --example factor_cost -- FEATURES RANK TASKS...`; 20, 3, 1,000 and 10,000 where nothing is said.
+//! `cargo bench --bench factor_cost -- FEATURES RANK TASKS...`; 20, 3, 1,000 and 10,000 where nothing is said.
 
-#[path = "../benches/common/memory.rs"]
+#[path = "common/memory.rs"]
 mod memory;
 
 use cognate::{Mean, Posterior, Prior, Quadratic, Quadratics, Relatedness};
@@ -16,7 +16,7 @@ fn processor_seconds() -> f64 {
 }
 
 fn main() -> cognate::Result<()> {
-    let given: Vec<usize> = std::env::args().skip(1).map(|a| a.parse().expect("numbers")).collect();
+    let given: Vec<usize> = std::env::args().skip(1).filter(|own| own != "--bench").map(|a| a.parse().expect("numbers")).collect();
     let arguments = if given.is_empty() { vec![20, 3, 1_000, 10_000] } else { given };
     let [d, rank, all @ ..] = &arguments[..] else { panic!("FEATURES RANK TASKS...") };
     let uneven = |i: usize| ((i * 37 + i * i % 1009 * 11) % 97) as f64 / 48.0 - 1.0;

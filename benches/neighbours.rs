@@ -1,6 +1,6 @@
 //! How long a known graph of neighbours takes and what it is worth: a lattice, or random neighbours whose graph fills in when factored.
 //!
-//! `cargo run --release --example neighbours -- TASKS FEATURES [PAIRS]` (default 400 tasks, 5 features, on a square lattice; or so many random pairs).
+//! `cargo bench --bench neighbours -- TASKS FEATURES [PAIRS]` (default 400 tasks, 5 features, on a square lattice; or so many random pairs).
 
 use cognate::simulate::{NoiseLevel, gaussian};
 use cognate::{

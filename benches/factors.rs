@@ -1,6 +1,6 @@
 //! How well the structure `factor` finds simulated relatedness, what it makes of unrelated tasks, what it gains on rows held out against exchangeable
 //! tasks, and how often intervals of loadings hold the truth:
-//! `cargo run --release --example factors -- TASKS FEATURES ROWS RANK SIZE RATIO SPREAD SEEDS [FITTED_RANK [STRENGTH]]`, with loadings
+//! `cargo bench --bench factors -- TASKS FEATURES ROWS RANK SIZE RATIO SPREAD SEEDS [FITTED_RANK [STRENGTH]]`, with loadings
 //! N(0, SIZE), the variance of every further factor's that of the one before over RATIO, and logarithms of uniquenesses N(0, SPREAD^2).
 
 use cognate::simulate::{NoiseLevel, Simulated, gaussian};
@@ -68,7 +68,7 @@ fn coverage(fit: &Fit, truth: &DMatrix<f64>) -> (usize, usize) {
 }
 
 fn main() -> cognate::Result<()> {
-    let given: Vec<f64> = std::env::args().skip(1).map(|a| a.parse().expect("numbers")).collect();
+    let given: Vec<f64> = std::env::args().skip(1).filter(|own| own != "--bench").map(|a| a.parse().expect("numbers")).collect();
     let arguments = if given.is_empty() { vec![60.0, 30.0, 50.0, 2.0, 4.0, 2.0, 0.3, 1.0] } else { given };
     let [tasks, d, rows, rank, size, ratio, spread, seeds] = arguments[..8] else {
         panic!("TASKS FEATURES ROWS RANK SIZE RATIO SPREAD SEEDS")

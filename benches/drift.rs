@@ -1,6 +1,6 @@
 //! How often `update` tells of drift where there is none, and where the noise or how far tasks vary has changed.
 //!
-//! `cargo run --release --example drift -- SEEDS` (20 unless given): a line for each setting, of tasks with so many old and new rows, an
+//! `cargo bench --bench drift -- SEEDS` (20 unless given): a line for each setting, of tasks with so many old and new rows, an
 //! intercept and two slopes; rates at a probability of .01.
 
 use cognate::{Design, Exchangeable, FeatureCovariance, Gaussian, Model, Rows, Tasks};
@@ -45,7 +45,7 @@ fn drawn((tasks, old, new): (usize, usize, usize), change: Change, seed: u64) ->
 }
 
 fn main() -> cognate::Result<()> {
-    let seeds: u64 = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(20);
+    let seeds: u64 = std::env::args().skip(1).find_map(|text| text.parse().ok()).unwrap_or(20);
     let none = Change { noise_variance: 1.0, covariance: 1.0, one_task: false };
     println!("tasks  old  new  change                drift  a refit's ratio  any task changed  mean statistic / freedom");
     for sizes in [(8, 20, 20), (30, 5, 5), (30, 20, 5), (30, 20, 20), (30, 5, 40), (100, 10, 3), (100, 10, 10)] {

@@ -1,6 +1,6 @@
 //! Are edge probabilities true? Claimed against true edge frequency on simulated graphs, with false discoveries, power and time.
 //!
-//! `cargo run --release --example calibration` (or `-- --quick`) prints two settings with five seeds, `-- TASKS FEATURES NOISE LAYOUT
+//! `cargo bench --bench calibration` (or `-- --quick`) prints two settings with five seeds, `-- TASKS FEATURES NOISE LAYOUT
 //! SEEDS` any other (EDGES=pseudo-gibbs in the environment: by that sampler). `-- --run FILE [MINUTES]` adds fits of the whole study to a table, the cheapest settings first, and goes on where it stopped; `-- --report FILE` prints
 //! what the table says, `-- --plot FILE SVG` draws it. The committed table is benches/calibration.csv.
 
@@ -265,7 +265,7 @@ fn plot(file: &str, svg: &str) -> Result<(), Box<dyn Error>> {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<String> = std::env::args().skip(1).filter(|own| own != "--bench").collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] | ["--quick"] => Ok(quick()?),
         ["--run", file] => add_fits(file, 1e6),

@@ -1,5 +1,5 @@
 //! How often intervals of correlations between tasks hold the truth, K and the noise fitted: covariances drawn from the prior of `full` (its strength held at the truth, drawn, and held as fitted), unrelated
-//! tasks, tasks in blocks, tasks of one factor, and task graphs. `-- 40` simulates so many tables a setting (5 unless said), `-- 40 graph` of one kind only.
+//! tasks, tasks in blocks, tasks of one factor, and task graphs. `cargo bench --bench relatedness -- 40` simulates so many tables a setting (5 unless said), `-- 40 graph` of one kind only.
 
 use cognate::relatedness::{Options, Relations};
 use cognate::simulate::{Layout, NoiseLevel, gaussian, task_graph};
@@ -46,7 +46,8 @@ fn truth(kind: &str, tasks: usize, seed: u64) -> cognate::Result<(Relatedness, B
 }
 
 fn main() -> cognate::Result<()> {
-    let tables: u64 = std::env::args().nth(1).and_then(|own| own.parse().ok()).unwrap_or(5);
+    let words: Vec<String> = std::env::args().skip(1).filter(|own| own != "--bench").collect();
+    let tables: u64 = words.first().and_then(|own| own.parse().ok()).unwrap_or(5);
     println!(
         "{tables} tables a setting, {ROWS} rows a task (of graphs five times as many); share of all pairs whose interval holds the true correlation, and its mean length"
     );
@@ -54,9 +55,9 @@ fn main() -> cognate::Result<()> {
         "{:<24} {:>5} {:>8} {:>5}   {:>5} {:>6}   {:>5} {:>6}   {:>5}",
         "Sigma", "tasks", "features", "noise", "80 %", "length", "95 %", "length", "worth"
     );
-    let only = std::env::args().nth(2);
+    let only = words.get(1);
     let kinds = ["prior, strength held", "prior, strength drawn", "prior, strength fitted", "unrelated", "blocks", "factor", "graph"];
-    for kind in kinds.into_iter().filter(|kind| only.as_ref().is_none_or(|only| kind.ends_with(only.as_str()))) {
+    for kind in kinds.into_iter().filter(|kind| only.is_none_or(|only| kind.ends_with(only.as_str()))) {
         // The edges of a graph are seen in more directions than those of a covariance are learned from.
         let more = if kind == "graph" { 5 } else { 1 };
         for (tasks, features, noise) in [(10, 20 * more, 1.0), (10, 20 * more, 4.0), (20, 10 * more, 2.0)] {

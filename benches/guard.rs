@@ -1,5 +1,5 @@
 //! Unrelated tasks among related ones: what sharing costs them against being learned alone, and what is left of that with a guard, which on the command line also gives tasks
-//! scales of their own. `-- SEEDS` tables, by default 2.
+//! scales of their own. `cargo bench --bench guard -- SEEDS` tables, by default 2.
 
 use cognate::structure::{Options, by_name};
 use cognate::{Design, Gaussian, Intervals, Model, Rows, compare};
@@ -44,7 +44,7 @@ fn losses(fit: &cognate::Fit, test: &Rows) -> cognate::Result<[[f64; 2]; 2]> {
 }
 
 fn main() -> cognate::Result<()> {
-    let seeds: u64 = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(2);
+    let seeds: u64 = std::env::args().skip(1).find_map(|text| text.parse().ok()).unwrap_or(2);
     let make = |name: &'static str| {
         let build = |structure| Model::of(Box::new(Gaussian::default()), structure).intervals(Intervals::PlugIn);
         compare::Candidate::new(name, move || Ok(build(by_name(name, &Options::default())?)))
