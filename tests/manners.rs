@@ -173,6 +173,60 @@ fn a_report_has_the_commands_that_made_the_model() {
 }
 
 #[test]
+fn parameters_can_be_written_to_a_file() {
+    let folder = folder();
+    assert_eq!(fit(folder.path(), &["--model", "m"]).status, 0);
+    let printed = cognate(folder.path(), &["tasks", "m"]);
+    assert_eq!(cognate(folder.path(), &["tasks", "m", "-o", "tasks.csv"]).out, "");
+    assert_eq!(std::fs::read_to_string(folder.path().join("tasks.csv")).unwrap(), printed.out);
+    let same = cognate(folder.path(), &["tasks", "m", "-o", "m"]);
+    assert!(same.status == 1 && same.err.contains("would be overwritten"), "{}", same.err);
+}
+
+/// Tasks of the same parameters whose noise is .05 to 5: alone they are predicted better for that only, and the verdict says so.
+#[test]
+fn a_verdict_knows_noise_from_parameters() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut text = String::from("task,y,x\n");
+    for t in 0..10 {
+        for i in 0..40 {
+            let (x, noise) = (f64::from(i % 8) / 4.0, f64::from((i * 37 + t * 11) % 41) / 20.0 - 1.0);
+            writeln!(text, "t{t},{},{x}", 1.0 + x + noise * 0.05 * 1.6_f64.powi(t)).unwrap();
+        }
+    }
+    std::fs::write(folder.path().join("t.csv"), text).unwrap();
+    let compare = |more: &[&str]| {
+        let words = ["compare", "t.csv", "--task", "task", "--target", "y", "--structures", "independent,pooled,exchangeable:diagonal"];
+        cognate(folder.path(), &[&words[..], more].concat()).out
+    };
+    let plain = compare(&[]);
+    assert!(plain.contains("verdict: do not share") && plain.contains("Compare with --noise task."), "{plain}");
+    let each = compare(&["--noise", "task"]);
+    assert!(!each.contains("Compare with --noise task.") && !each.contains("verdict: do not share"), "{each}");
+}
+
+/// What `update` says of drift stays with the model.
+#[test]
+fn a_model_that_has_drifted_warns() {
+    let folder = folder();
+    assert_eq!(fit(folder.path(), &["--model", "m"]).status, 0);
+    let mut text = String::from("site,y,x,z\n");
+    for t in 0..7 {
+        for i in 0..30 {
+            writeln!(text, "s{t},{},{},0.5", f64::from(i * 13 % 29) * 2.0 - 20.0, f64::from(i % 5) - 2.0).unwrap();
+        }
+    }
+    std::fs::write(folder.path().join("more.csv"), text).unwrap();
+    let update = cognate(folder.path(), &["update", "m", "more.csv", "-o", "n"]);
+    assert!(update.err.contains("no longer fit"), "{}", update.err);
+    for words in [["report", "n", "-o", "r.html"], ["report", "m", "-o", "s.html"]] {
+        assert_eq!(cognate(folder.path(), &words).status, 0);
+    }
+    let page = |name| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    assert!(page("r.html").contains("hyperparameters that no longer fit") && !page("s.html").contains("no longer fit"));
+}
+
+#[test]
 fn the_demonstration_is_data_too() {
     let run = cognate(Path::new("."), &["demo", "--format", "json", "--quiet"]);
     let all: Value = serde_json::from_str(&run.out).unwrap();

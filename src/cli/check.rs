@@ -82,7 +82,7 @@ pub(super) fn checked(
         return Err(Error::Arguments(problem));
     }
     if !without.is_empty() && !quiet {
-        note!("{} rows without a target left out", without.len());
+        note!("{} without a target left out", report::counted(without.len(), "row"));
     }
     let design = fit.tasks().design();
     let mut rows = Rows::new(&schema.target, &design.features()[usize::from(design.has_intercept())..]);

@@ -58,10 +58,13 @@ pub(super) fn compare(args: &CompareArgs, words: &[String], quiet: bool, progres
     let fewer = |size: Option<usize>| size.map(|size| size.min(tasks.saturating_sub(1)).max(1));
     let options = structure::Options { rank: fewer(options.rank), clusters: fewer(options.clusters), ..options };
     let mut rungs = structure::rungs(&args.structures, &options)?;
-    if args.structures == [structure::ALL] {
-        let varying = table.design.varying_features().len();
-        let worth = rungs.iter().map(|rung| structure::is_worth_trying(rung, tasks, varying)).collect::<Result<Vec<_>>>()?;
-        rungs = rungs.into_iter().zip(worth).filter(|(_, worth)| *worth).map(|(rung, _)| rung).collect();
+    // What stands for several rungs stands for those worth trying.
+    let varying = table.design.varying_features().len();
+    let worth = |rung: &String| Ok(args.structures.contains(rung) || structure::is_worth_trying(rung, tasks, varying)?);
+    let kept = rungs.iter().map(worth).collect::<Result<Vec<bool>>>()?;
+    if kept.iter().any(|own| *own) {
+        let mut kept = kept.into_iter();
+        rungs.retain(|_| kept.next() == Some(true));
     }
     let of_families = args.table.family_column.is_some();
     let names: Vec<&str> = rungs.iter().map(String::as_str).filter(|name| !of_families || *name != "independent").collect();

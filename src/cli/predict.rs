@@ -3,7 +3,7 @@
 use super::args::{Format, Missing, RecordFormat};
 use super::known;
 use super::progress::Progress;
-use super::run::{as_json, check_output, records_text, source_name};
+use super::run::{as_json, check_output, printed, records_text, source_name};
 use crate::csv::{self, Query, Schema};
 use crate::error::{Error, Result, suggestion};
 use crate::model::{Fit, Forecast, Prediction, write_whole};
@@ -26,6 +26,9 @@ pub(super) struct TasksArgs {
     /// Probability of the intervals
     #[arg(long, default_value_t = 0.95, allow_negative_numbers = true)]
     pub interval: f64,
+    /// File to write instead of stdout
+    #[arg(short, long)]
+    pub output: Option<PathBuf>,
     /// Format
     #[arg(long, value_enum, default_value_t = RecordFormat::Csv)]
     pub format: RecordFormat,
@@ -68,6 +71,7 @@ pub(super) fn check_interval(level: f64) -> Result<f64> {
 }
 
 pub(super) fn tasks(args: &TasksArgs) -> Result<String> {
+    check_output(args.output.as_deref(), &[&args.model])?;
     let fit = Fit::load(&args.model)?;
     let reach = check_interval(args.interval)?;
     let names = fit.tasks().design().features();
@@ -90,7 +94,8 @@ pub(super) fn tasks(args: &TasksArgs) -> Result<String> {
         let t = alone.task_number(task)?;
         Some(parameters((task, names), (&alone.coefficients(t), &alone.covariance(t)), reach, "1"))
     });
-    records_text(std::iter::once(header(&PARAMETERS)).chain(rows).chain(placed).chain(detached.flatten()).collect(), args.format)
+    let all = std::iter::once(header(&PARAMETERS)).chain(rows).chain(placed).chain(detached.flatten());
+    printed(records_text(all.collect(), args.format)?, args.output.as_deref())
 }
 
 /// Columns of a table of parameters, and of one of predictions.

@@ -81,11 +81,11 @@ pub(super) fn table(args: &DataArgs, model: &ModelArgs, quiet: bool, progress: &
 /// Notes on stderr what was left out of a table (missing targets, rows dropped, tasks without rows), and its categories.
 pub(super) fn note_left_out((missing_targets, dropped, empty_tasks): (u64, u64, &[String]), schema: &Schema, wide: bool) {
     if missing_targets > 0 {
-        let what = if wide { "targets missing" } else { "rows without a target left out" };
-        note!("{missing_targets} {what}");
+        let (thing, what) = if wide { ("target", "missing") } else { ("row", "without a target left out") };
+        note!("{} {what}", report::counted(missing_targets as usize, thing));
     }
     if dropped > 0 {
-        note!("{dropped} rows with missing values dropped");
+        note!("{} with missing values dropped", report::counted(dropped as usize, "row"));
     }
     if !empty_tasks.is_empty() {
         note!("tasks without any usable row left out: {}", empty_tasks.join(", "));

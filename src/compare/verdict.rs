@@ -14,6 +14,9 @@ pub struct Verdict {
     pub text: String,
 }
 
+/// How the name of a rung ends whose tasks share nothing but a noise variance.
+const SHARED_NOISE: &str = ":shared-noise";
+
 /// Scores that are equal but for where an optimum was found.
 const EQUAL: f64 = 1e-6;
 
@@ -72,21 +75,38 @@ impl Verdict {
             Sharing::Structure => format!("learn structure. Who is related to whom can be told from the rows, and helps ({pick})"),
         };
         let alone = highest(rungs, |i| sharing[i] == Sharing::Nothing);
-        let mut is_said = best == simplest;
-        match alone {
-            Some(alone) if own != Sharing::Nothing => text += &format!("; that {} over tasks alone", figure(simplest, alone)),
-            Some(alone) => {
-                if let Some(other) = highest(rungs, |i| sharing[i] != Sharing::Nothing) {
-                    is_said |= (best, simplest) == (other, alone);
-                    let also = if best == other { " and predicts best" } else { "" };
-                    text += &format!("; {}, the best that shares, {}{also}", rungs[other].name, figure(other, alone));
+        let shared = highest(rungs, |i| sharing[i] != Sharing::Nothing);
+        match (alone, shared) {
+            (Some(alone), _) if own != Sharing::Nothing => {
+                let which = &rungs[best].name;
+                let beside = if best == simplest { "that".to_string() } else { format!("{which} predicts best and") };
+                text += &format!("; {beside} {} over tasks alone ({})", figure(best, alone), rungs[alone].name);
+                if best != simplest {
+                    text += &format!(", and {} over {pick}", figure(best, simplest));
                 }
             }
-            None => text += "; tasks alone were not compared",
+            (Some(alone), Some(other)) => {
+                let also = if best == other { " and predicts best" } else { "" };
+                text +=
+                    &format!("; {}, the best that shares, {} over {}{also}", rungs[other].name, figure(other, alone), rungs[alone].name);
+                if best != other && best != simplest {
+                    text += &format!("; {} predicts best and {} over {pick}", rungs[best].name, figure(best, simplest));
+                }
+            }
+            (Some(_), None) => {}
+            (None, _) => text += "; tasks alone were not compared",
         }
         text += ".";
-        if !is_said {
-            text += &format!(" {} predicts best and {} over that.", rungs[best].name, figure(best, simplest));
+        if own == Sharing::Nothing
+            && let (Some(alone), Some(other)) = (alone, rungs.iter().position(|rung| rung.name.ends_with(SHARED_NOISE)))
+            && alone != other
+            && difference(&scored[other], &scored[alone], tasks).is_some_and(|(mean, se)| -mean > NOT_SHARED * se.unwrap_or(0.0))
+        {
+            let loss = figure(other, alone);
+            text += &format!(
+                " That may be their noise and not their parameters: with a noise variance in common, as those that share have it, tasks alone {} too. Compare with --noise task.",
+                loss.replacen("loses", "lose", 1)
+            );
         }
         Verdict { sharing: own, text }
     }

@@ -236,7 +236,11 @@ pub fn read(input: impl Read, name: &str, columns: &Columns) -> Result<Table> {
         return Err(Error::Arguments(format!("column '{}' cannot be a feature too; leave it out of --features", source.header[*clash])));
     }
     if let Some(odd) = chosen.iter().map(|i| &source.header[*i]).find(|name| name.is_empty() || *name == INTERCEPT) {
-        return Err(Error::Arguments(format!("a feature column cannot be named '{odd}'; rename it in the table")));
+        let remedy = match odd.is_empty() {
+            true => "a column of row numbers, as R's write.csv adds one, is left out by row.names = FALSE, or by naming the --features",
+            false => "rename it in the table",
+        };
+        return Err(Error::Arguments(format!("a feature column cannot be named '{odd}'; {remedy}")));
     }
     for factor in &columns.factors {
         source.column(factor)?;

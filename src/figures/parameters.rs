@@ -41,8 +41,13 @@ impl<'f> Parameters<'f> {
     /// So many features, in their order: those in which tasks differ most against their uncertainty.
     pub(crate) fn differing(&self, count: usize) -> Vec<usize> {
         let (tasks, all) = (self.each.len(), self.fit.tasks().design().len());
-        let mut features: Vec<usize> = (0..all).collect();
-        if count < all {
+        let prior = self.fit.prior();
+        let differ = |f: &usize| prior.varying.contains(f) || prior.free.contains(f);
+        let mut features: Vec<usize> = (0..all).filter(differ).collect();
+        if features.is_empty() {
+            features = (0..all).collect();
+        }
+        if count < features.len() {
             let spread = |f: &usize| {
                 let mean = self.each.iter().map(|own| own.0[*f]).sum::<f64>() / tasks as f64;
                 let terms = self.each.iter().filter(|own| own.1[*f] > 0.0).map(|own| ((own.0[*f] - mean) / own.1[*f]).powi(2));

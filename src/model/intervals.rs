@@ -334,7 +334,7 @@ impl Fit {
             found(name, back(value.ln()), &Held::Coordinate(own + k), &back);
         }
         let reason =
-            (!lost.is_empty()).then(|| format!("the profile of the likelihood of {} has no end that could be found", lost.join(", ")));
+            (!lost.is_empty()).then(|| format!("the search along the profile of the likelihood found no end for {}", lost.join(", ")));
         (components, reason)
     }
 

@@ -84,6 +84,12 @@ impl Fit {
         Ok(Renewed { fit, added })
     }
 
+    /// The fit with a warning more.
+    pub(crate) fn with_warning(mut self, warning: String) -> Self {
+        self.warnings.push(warning);
+        self
+    }
+
     /// Logarithm of the unit of a task's target.
     fn unit_of(&self, task: usize) -> f64 {
         self.coordinates.target_unit(Some(task)).scale.ln()

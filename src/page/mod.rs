@@ -104,6 +104,9 @@ impl Page {
         }
         all["misfits"] = check.misfits().into();
         self.data["check"] = all;
+        if let Some(Value::Array(said)) = self.data.get_mut("verdict") {
+            said.push(verdict::believed(check).into());
+        }
         self
     }
 

@@ -1,5 +1,6 @@
 //! What a fit says of its tasks, in words with the figures: what is shared, how strongly and with what certainty.
 
+use crate::check::Check;
 use crate::figures::Relation;
 use crate::linalg;
 use crate::model::{Fit, Intervals};
@@ -37,6 +38,15 @@ pub(super) fn verdict(fit: &Fit, relation: Option<&Relation>, links: &Value) -> 
         said.push(format!("The fit has not converged ({}): figures may still move.", fit.stop()));
     }
     said
+}
+
+/// What rows with targets say of the forecasts.
+pub(super) fn believed(check: &Check) -> String {
+    let inside = check.pit.coverage.last().map_or(String::new(), |own| {
+        format!("{:.1} % of their targets lie within intervals of {:.0} %, and ", 100.0 * own.covered, 100.0 * own.level)
+    });
+    let (rows, tasks) = (counted(check.rows, "row"), counted(check.count, "task"));
+    format!("Held against {rows} of {tasks}: {inside}{} of the tasks do not fit (false discovery rate of .05).", check.misfits())
 }
 
 /// What tasks vary about.

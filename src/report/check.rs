@@ -24,6 +24,9 @@ pub(crate) fn check_text(check: &Check, fit: &Fit) -> String {
         fit.family(),
         fit.structure()
     );
+    if !fit.converged() {
+        let _ = writeln!(text, "The fit did not converge ({}): nothing below may be believed before it does.", fit.stop());
+    }
     let whose = match (check.origin, check.left_out) {
         (Origin::Fit, true) => {
             "The rows are those of the fit. Each is judged by a forecast that leaves it out, at the fitted hyperparameters; held-out rows can tell more."
@@ -90,7 +93,9 @@ fn said(own: &TaskResiduals) -> &'static str {
     let beside = own.z.map_or(0.0, f64::abs);
     let spread = own.spread.zip(own.spread_interval);
     match (beside > 3.0, spread) {
-        (_, Some((ratio, (low, _)))) if low > 1.0 && (beside <= 3.0 || ratio > 2.0) => "noisier than the model says",
+        (_, Some((ratio, (low, _)))) if low > 1.0 && (beside <= 3.0 || (ratio > 2.0 && own.mean.abs() < ratio)) => {
+            "noisier than the model says"
+        }
         (false, Some((_, (_, high)))) if high < 1.0 => "less noisy than the model says",
         _ if own.mean > 0.0 => "above its forecasts",
         _ => "below its forecasts",

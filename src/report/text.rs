@@ -229,7 +229,9 @@ impl Display for Fit {
             let pairs = looked_at.unwrap_or(tasks.len() * tasks.len().saturating_sub(1) / 2);
             let (edges, components) = (counted(strongest.len(), "edge"), counted(graph.components().len(), "component"));
             let pairs = counted(pairs, "pair");
-            if strongest.iter().any(|(_, _, edge)| edge.probability.is_some() || edge.score.is_some()) || strongest.is_empty() {
+            let is_learned =
+                strongest.is_empty() || strongest.iter().any(|(_, _, edge)| edge.probability.is_some() || edge.score.is_some());
+            if is_learned {
                 writeln!(out, "\nTask graph: {edges} of {pairs}, {components}")?;
             } else {
                 let sure = "which of them are sure, 'cognate relatedness MODEL' says";
@@ -238,7 +240,7 @@ impl Display for Fit {
             if let Some(visibility) = self.visibility() {
                 writeln!(out, "  {}", visibility_text(visibility))?;
             }
-            if let Some(communities) = communities_text(&graph) {
+            if let Some(communities) = communities_text(&graph).filter(|_| is_learned) {
                 writeln!(out, "  {communities}")?;
             }
             for (s, t, edge) in strongest.iter().take(SHOWN) {

@@ -38,6 +38,9 @@ pub struct TaskChange {
 /// Rows of a task below which the same sums may be chance.
 const LEAST_REPEATED: u64 = 3;
 
+/// Probability at which a fit warns that its hyperparameters have drifted.
+const DRIFTED: f64 = 0.01;
+
 impl Fit {
     /// This fit with more rows of its tasks: statistics are added and one E-step made at the same hyperparameters, so that with Gaussian
     /// targets parameters, covariances, own shares and log-likelihood are those of all rows together, and two updates are one. Neither K,
@@ -112,6 +115,13 @@ impl Fit {
             drift::of(self, fit.tasks())
         } else {
             Err("the hyperparameters of families other than the Gaussian are not tested, for what old rows say of them was not kept".into())
+        };
+        let fit = match &drift {
+            Ok(found) if found.freedom > 0 && found.p_value < DRIFTED => fit.with_warning(format!(
+                "rows were added at hyperparameters that no longer fit (p {:.1e}; a refit would gain about {:.1} in log-likelihood): fit all rows anew",
+                found.p_value, found.gain
+            )),
+            _ => fit,
         };
         Ok(Update { fit, rows: more.rows(), drift, changes, repeated })
     }
