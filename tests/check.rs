@@ -544,7 +544,7 @@ fn the_command_checks_rows_and_models() {
     std::fs::write(folder.path().join("new.csv"), "site,x,y\nt1,0.5,1\nnew,0.1,40\nnew,0.2,41\nt1,0.1,\n").unwrap();
     let new = check(&["new.csv"]);
     assert!(new.out.contains("1 of the tasks are not of the fit"), "{}", new.out);
-    assert!(new.err.contains("1 rows without a target left out"), "{}", new.err);
+    assert!(new.err.contains("1 row without a target left out"), "{}", new.err);
 }
 
 #[test]

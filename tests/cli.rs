@@ -287,7 +287,7 @@ fn missing_targets_are_counted_and_missing_features_can_be_dropped() {
     let folder = folder_with(&text.replacen(",blue", ",", 1));
     let run = cognate(folder.path(), &[&FIT[..], &["--missing", "drop"]].concat());
     assert_eq!(run.status, 0, "{}", run.err);
-    assert!(run.err.contains("1 rows with missing values dropped"), "{}", run.err);
+    assert!(run.err.contains("1 row with missing values dropped"), "{}", run.err);
 }
 
 #[test]

@@ -80,8 +80,12 @@ fn mutated(seeds: &[Vec<u8>], random: &mut ChaCha8Rng) -> Vec<u8> {
     bytes
 }
 
-/// Bytes that the corpus of a reader may have.
-const CORPUS: usize = 24_000;
+/// Inputs that the corpus of a reader may have, and longest ones.
+const CORPUS: usize = 24;
+const LONGEST: usize = 4_000;
+
+/// Inputs that are mutated further, at most: what messages say outside quotes makes kinds without end.
+const POOL: usize = 2_000;
 
 /// What kind of answer it is: how a message begins, without what it quotes and counts.
 fn kind(answer: &str) -> String {
@@ -114,7 +118,7 @@ fn fuzz(name: &str, inputs: usize, seeds: &[Vec<u8>], reader: impl Fn(&[u8]) -> 
         match catch_unwind(AssertUnwindSafe(|| reader(&bytes))) {
             Ok(answer) => {
                 taken += usize::from(answer.is_none());
-                if kinds.insert(kind(&answer.unwrap_or_default())) {
+                if pool.len() < POOL && kinds.insert(kind(&answer.unwrap_or_default())) {
                     pool.push(bytes);
                 }
             }
@@ -132,14 +136,12 @@ fn fuzz(name: &str, inputs: usize, seeds: &[Vec<u8>], reader: impl Fn(&[u8]) -> 
         let folder = Path::new(&folder).join(name);
         std::fs::create_dir_all(&folder).unwrap();
         let mut found = pool.split_off(before);
+        found.retain(|bytes| bytes.len() <= LONGEST);
         found.sort_by_key(Vec::len);
-        let mut size: usize = kept.iter().map(Vec::len).sum();
-        for (k, bytes) in found.iter().enumerate() {
-            size += bytes.len();
-            if size > CORPUS {
-                break;
-            }
-            std::fs::write(folder.join(format!("{:03}", kept.len() + k)), bytes).unwrap();
+        // Some of every size.
+        let (room, all) = (CORPUS.saturating_sub(kept.len()), found.len());
+        for k in 0..room.min(all) {
+            std::fs::write(folder.join(format!("{:02}", kept.len() + k)), &found[k * all / room.min(all)]).unwrap();
         }
     }
 }

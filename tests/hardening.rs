@@ -51,18 +51,18 @@ fn a_kill_while_a_model_is_saved_loses_nothing() {
     let begin = std::time::Instant::now();
     assert_eq!(cognate(folder.path(), &FIT).status, 0);
     let whole = begin.elapsed();
+    // Nothing is drawn in this fit, so that every run writes the same bytes.
     let old = std::fs::read(folder.path().join("m.cognate")).unwrap();
     let mut killed = 0;
     for k in 0..20 {
-        let mut child =
-            Command::new(&program).args(FIT).args(["--seed", "7"]).current_dir(folder.path()).stdout(Stdio::null()).spawn().unwrap();
+        let mut child = Command::new(&program).args(FIT).current_dir(folder.path()).stdout(Stdio::null()).spawn().unwrap();
         // Most of them near the end, where the file is written.
         std::thread::sleep(whole.mul_f64(0.6 + 0.03 * f64::from(k)).max(Duration::from_millis(1)));
         killed += u32::from(child.try_wait().unwrap().is_none());
         let _ = child.kill();
         child.wait().unwrap();
         let now = std::fs::read(folder.path().join("m.cognate")).unwrap();
-        assert_eq!(now.len(), old.len());
+        assert!(now == old, "after {k}: {} bytes, {} before", now.len(), old.len());
         assert!(cognate(folder.path(), &["tasks", "m.cognate"]).status == 0, "after {k}");
     }
     assert!(killed > 0, "none was still at work");

@@ -172,7 +172,13 @@ fn the_command_writes_whole_files() {
     assert_eq!((&data_of["check"]["rows"], data_of["gains"].as_array().unwrap().len()), (&json!(240), 8));
     // What the fit writes is what the report of its model says of it.
     let by_fit = data(&fs::read_to_string(at("f.html")).unwrap());
-    for part in ["verdict", "facts", "heat", "parameters", "trace", "donors"] {
+    let [by_itself, with_rows] = [&by_fit, &data_of].map(|own| own["verdict"].as_array().unwrap());
+    assert_eq!(by_itself[..], with_rows[..by_itself.len()]);
+    assert!(
+        with_rows.len() == by_itself.len() + 1
+            && with_rows.last().unwrap().as_str().unwrap().starts_with("Held against 240 rows of 8 tasks: ")
+    );
+    for part in ["facts", "heat", "parameters", "trace", "donors"] {
         assert_eq!(by_fit[part], data_of[part], "{part}");
     }
     assert!(by_fit["command"].as_str().unwrap().starts_with("cognate fit t.csv"));

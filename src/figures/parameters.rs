@@ -38,12 +38,10 @@ impl<'f> Parameters<'f> {
         (has_one_mean && prior.mean_features.contains(&feature)).then(|| self.fit.mean()[feature])
     }
 
-    /// So many features, in their order: those in which tasks differ most against their uncertainty.
-    pub(crate) fn differing(&self, count: usize) -> Vec<usize> {
+    /// So many features, in their order: those in which tasks differ most against their uncertainty, of these (of all where these are none).
+    pub(crate) fn differing(&self, count: usize, among: &dyn Fn(&usize) -> bool) -> Vec<usize> {
         let (tasks, all) = (self.each.len(), self.fit.tasks().design().len());
-        let prior = self.fit.prior();
-        let differ = |f: &usize| prior.varying.contains(f) || prior.free.contains(f);
-        let mut features: Vec<usize> = (0..all).filter(differ).collect();
+        let mut features: Vec<usize> = (0..all).filter(among).collect();
         if features.is_empty() {
             features = (0..all).collect();
         }

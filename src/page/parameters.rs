@@ -16,7 +16,7 @@ const STEPS: usize = 400;
 pub(super) fn parameters_json(fit: &Fit) -> Value {
     let (tasks, names) = (fit.tasks().len(), fit.tasks().design().features());
     let all = Parameters::of(fit);
-    let features = all.differing((MOST / tasks.max(1)).clamp(1, names.len()));
+    let features = all.differing((MOST / tasks.max(1)).clamp(1, names.len()), &|_| true);
     let list = |of: &dyn Fn(usize) -> f64| (0..tasks).map(|t| number(of(t))).collect::<Value>();
     json!({
         "features": features.iter().map(|f| &names[*f]).collect::<Vec<_>>(),

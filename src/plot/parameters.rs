@@ -62,7 +62,12 @@ impl Caterpillars {
         let all = Parameters::of(fit);
         let tasks = fit.tasks().len();
         let most = if tasks <= NAMED { (3 * (HIGH / (tasks as f64 * ROW + FOOT + GAP)) as usize).clamp(3, PANELS) } else { PANELS };
-        let shown = if asked.is_empty() { all.differing(most.min(names.len())) } else { asked };
+        // A feature that does not vary is a line.
+        let varies = |f: &usize| fit.prior().varying.contains(f) || fit.prior().free.contains(f);
+        let shown = match asked.is_empty() {
+            true => all.differing(most.min(names.len()), &varies),
+            false => asked,
+        };
         let panel = |f: &usize| {
             let row = |t: usize| Row { name: short(&fit.tasks().names()[t], 20), estimate: all.estimate(t, *f), sd: all.sd(t, *f) };
             let mut rows: Vec<Row> = (0..tasks).map(row).collect();
