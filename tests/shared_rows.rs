@@ -233,7 +233,7 @@ fn wide_tables_are_fitted_compared_and_predicted() {
     let fit =
         cognate(folder.path(), &["fit", "wide.csv", "--targets", "t0,t1,t2", "--structure", "full", "--model", "m", "--format", "json"]);
     assert!(fit.status == 0, "{}", fit.err);
-    assert!(fit.err.contains("1 targets missing"), "{}", fit.err);
+    assert!(fit.err.contains("1 target missing"), "{}", fit.err);
     let json: serde_json::Value = serde_json::from_str(&fit.out).unwrap();
     assert_eq!((json["tasks"].as_u64(), json["rows"].as_u64()), (Some(3), Some(149)));
     assert!(json["residual_correlation"]["matrix"][0][1].as_f64().unwrap() > 0.6);
