@@ -62,9 +62,8 @@ pub(super) fn compare(args: &CompareArgs, words: &[String], quiet: bool, progres
     let varying = table.design.varying_features().len();
     let worth = |rung: &String| Ok(args.structures.contains(rung) || structure::is_worth_trying(rung, tasks, varying)?);
     let kept = rungs.iter().map(worth).collect::<Result<Vec<bool>>>()?;
-    if kept.iter().any(|own| *own) {
-        let mut kept = kept.into_iter();
-        rungs.retain(|_| kept.next() == Some(true));
+    if kept.contains(&true) {
+        rungs = rungs.into_iter().zip(kept).filter(|(_, worth)| *worth).map(|(rung, _)| rung).collect();
     }
     let of_families = args.table.family_column.is_some();
     let names: Vec<&str> = rungs.iter().map(String::as_str).filter(|name| !of_families || *name != "independent").collect();

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::model::Fit;
 use crate::report;
 use crate::tasks::Tasks;
+use crate::transfer::ALARM;
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -103,9 +104,6 @@ pub(super) struct UpdateArgs {
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
 }
-
-/// Probability at which drift and changes are told of where there are none.
-const ALARM: f64 = 0.01;
 
 pub(super) fn update(args: &UpdateArgs, words: &[String], quiet: bool, progress: &Progress) -> Result<String> {
     check_output(Some(&args.output), &[&args.data])?;

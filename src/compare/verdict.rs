@@ -2,7 +2,7 @@
 
 use super::Rung;
 use super::rung::{Scores, difference};
-use crate::structure::Sharing;
+use crate::structure::{SHARED_NOISE, Sharing};
 use serde::Serialize;
 
 /// What a comparison says of the tasks.
@@ -13,9 +13,6 @@ pub struct Verdict {
     /// In words, with the figures.
     pub text: String,
 }
-
-/// How the name of a rung ends whose tasks share nothing but a noise variance.
-const SHARED_NOISE: &str = ":shared-noise";
 
 /// Scores that are equal but for where an optimum was found.
 const EQUAL: f64 = 1e-6;
@@ -102,10 +99,10 @@ impl Verdict {
             && alone != other
             && difference(&scored[other], &scored[alone], tasks).is_some_and(|(mean, se)| -mean > NOT_SHARED * se.unwrap_or(0.0))
         {
-            let loss = figure(other, alone);
             text += &format!(
-                " That may be their noise and not their parameters: with a noise variance in common, as those that share have it, tasks alone {} too. Compare with --noise task.",
-                loss.replacen("loses", "lose", 1)
+                " That may be their noise and not their parameters: {}, tasks alone with a noise variance in common as those that share have it, {} too. Compare with --noise task.",
+                rungs[other].name,
+                figure(other, alone)
             );
         }
         Verdict { sharing: own, text }

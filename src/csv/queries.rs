@@ -35,7 +35,7 @@ pub struct Query {
 /// # Errors
 /// A missing column or cell, a cell that is no number, or a level that the fit did not see.
 pub fn read_queries(input: impl Read, name: &str, schema: &Schema) -> Result<Vec<Query>> {
-    queries(Source::new(input, name)?, schema, false, &mut None)
+    Ok(queries(Source::new(input, name)?, schema, (false, false))?.0)
 }
 
 /// As [`read_queries`], without the rows that miss a cell which a prediction needs, and how many these are.
@@ -51,9 +51,7 @@ pub fn read_queries(input: impl Read, name: &str, schema: &Schema) -> Result<Vec
 /// # Errors
 /// As [`read_queries`], but for missing cells.
 pub fn read_whole_queries(input: impl Read, name: &str, schema: &Schema) -> Result<(Vec<Query>, u64)> {
-    let mut dropped = Some(0);
-    let queries = queries(Source::new(input, name)?, schema, false, &mut dropped)?;
-    Ok((queries, dropped.unwrap_or_default()))
+    queries(Source::new(input, name)?, schema, (false, true))
 }
 
 /// Reads more rows of the tasks of a fitted model, or of new ones, by its schema, which must have the columns that the table of the fit had
@@ -77,7 +75,7 @@ pub fn read_more(input: impl Read, name: &str, schema: &Schema) -> Result<Rows> 
     }
     let features: Vec<String> = schema.codings.iter().flat_map(Coding::features).collect();
     let mut rows = Rows::new(&schema.target, &features);
-    for query in queries(source, schema, true, &mut None)? {
+    for query in queries(source, schema, (true, false))?.0 {
         match query.target {
             Some(target) => rows.push_with_offset(&query.task, &query.x, target, query.weight, query.offset)?,
             None => rows.name_task(&query.task),
@@ -92,21 +90,21 @@ pub fn read_more(input: impl Read, name: &str, schema: &Schema) -> Result<Rows> 
     Ok(rows)
 }
 
-/// The rows of a table; where they are to teach, those without a target have no features. Rows that miss a cell are refused, or dropped where these are counted.
-fn queries<R: Read>(mut source: Source<R>, schema: &Schema, to_teach: bool, dropped: &mut Option<u64>) -> Result<Vec<Query>> {
+/// The rows of a table; where they are to teach, those without a target have no features. Rows that miss a cell are refused, or dropped and counted.
+fn queries<R: Read>(mut source: Source<R>, schema: &Schema, (to_teach, drops): (bool, bool)) -> Result<(Vec<Query>, u64)> {
     let columns = Places::of(&source, schema, to_teach)?;
-    let mut queries = Vec::new();
+    let (mut queries, mut dropped) = (Vec::new(), 0);
     let mut record = csv::StringRecord::new();
     let mut row = 0;
     while source.next(&mut record)? {
         row += 1;
-        match (columns.queries(&record, row), dropped.as_mut()) {
-            (Ok(own), _) => queries.extend(own),
-            (Err(Error::MissingValue { .. }), Some(count)) => *count += 1,
-            (Err(error), _) => return Err(error),
+        match columns.queries(&record, row) {
+            Ok(own) => queries.extend(own),
+            Err(Error::MissingValue { .. }) if drops => dropped += 1,
+            Err(error) => return Err(error),
         }
     }
-    Ok(queries)
+    Ok((queries, dropped))
 }
 
 /// Where in a table the columns of a schema are.

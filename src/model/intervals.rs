@@ -269,8 +269,11 @@ impl Fit {
             return Some("the fit did not converge".into());
         }
         let count = self.prior.varying.len() + self.component_names().len();
-        let dear = count as f64 * STEPS * self.work() > AFFORDABLE.1 && !insists;
-        if dear || self.about(origin, 1e-4, with_profiled_mean).point().len() > MOST_SHARED {
+        let coordinates = self.about(origin, 1e-4, with_profiled_mean).point().len();
+        if coordinates > MOST_SHARED {
+            return Some(format!("{coordinates} hyperparameters are too many to profile (at most {MOST_SHARED})"));
+        }
+        if count as f64 * STEPS * self.work() > AFFORDABLE.1 && !insists {
             return Some(format!(
                 "{count} profiles of the likelihood would take more than seconds (full intervals take them all the same)"
             ));

@@ -183,7 +183,7 @@ function build() {
     );
   }
   const origin = section("origin");
-  const commands = [...(DATA.history || []), DATA.command].filter((own, k, all) => own && all.indexOf(own) === k);
+  const commands = [...(DATA.history || []), DATA.command].filter(Boolean);
   if (commands.length) origin.append(el("pre", {}, commands.join("\n")));
   origin.append(el("p", { class: "note" }, `cognate ${DATA.version}, seed ${DATA.seed}. The file holds all that it shows and asks nothing of the network; the same model, command and seed make the same bytes. Drawn with d3 (ISC licence, in the source of this page).`));
 

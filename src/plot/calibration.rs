@@ -1,13 +1,11 @@
 //! Calibration on paper: where targets fall in their forecasts, and how many lie in central intervals, beside what chance would make of them.
 
+use super::REACH;
 use super::axes::{Scale, below, beside};
 use super::sheet::{INK, NAME, POINT, POSITIVE, SOFT, Sheet, Side, TITLE};
 use crate::check::{Check, Coverage};
 use crate::error::{Error, Result};
 use statrs::distribution::{Binomial, DiscreteCDF};
-
-/// Half the width of an interval of 95 % in standard errors.
-const REACH: f64 = 1.959_963_985;
 
 /// What is drawn.
 #[derive(Clone, Debug)]

@@ -16,6 +16,9 @@ use crate::error::{Error, Result};
 use crate::model::Fit;
 use sheet::Sheet;
 
+/// Half the width of an interval of 95 % in standard deviations.
+const REACH: f64 = 1.959_963_985;
+
 /// Least and most pixels of a side.
 const SIDES: std::ops::RangeInclusive<u32> = 160..=20_000;
 

@@ -1,5 +1,6 @@
 //! Caterpillar plots on paper: the estimates of all tasks with intervals, a panel a feature.
 
+use super::REACH;
 use super::axes::{Scale, below};
 use super::letters;
 use super::sheet::{INK, NAME, POINT, POSITIVE, SOFT, Sheet, Side, short};
@@ -17,9 +18,6 @@ const NAMED: usize = 60;
 
 /// Most tasks with a line each; of more the intervals are one area.
 const LINES: usize = 400;
-
-/// Half the width of an interval of 95 % in standard deviations.
-const REACH: f64 = 1.959_963_985;
 
 const ROW: f64 = 12.5;
 const FOOT: f64 = 44.0;

@@ -40,6 +40,7 @@ pub use known::{Known, KnownRelation};
 pub use nodewise::edge_scores;
 pub use pooled::Pooled;
 pub use robust::Robust;
+pub(crate) use rungs::SHARED_NOISE;
 pub use rungs::{ALL, arguments, is_worth_trying, rungs};
 pub(crate) use wishart::full_draws;
 

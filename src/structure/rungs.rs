@@ -24,7 +24,8 @@ const SHAPES: [(&str, FeatureCovariance); 3] =
     [("scalar", FeatureCovariance::Scalar), ("diagonal", FeatureCovariance::Diagonal), ("full", FeatureCovariance::Full)];
 
 const ROBUST: &str = "robust";
-const SHARED_NOISE: &str = "shared-noise";
+/// What a rung is called whose independent tasks share a noise variance.
+pub(crate) const SHARED_NOISE: &str = "shared-noise";
 
 /// The name that in [`rungs`] stands for every structure of which enough is known.
 pub const ALL: &str = "all";

@@ -5,6 +5,7 @@ mod learned;
 mod update;
 
 pub use drift::{Drift, Move};
+pub(crate) use update::ALARM;
 pub use update::{TaskChange, Update};
 
 use crate::error::{Error, Result, suggestion};

@@ -38,8 +38,8 @@ pub struct TaskChange {
 /// Rows of a task below which the same sums may be chance.
 const LEAST_REPEATED: u64 = 3;
 
-/// Probability at which a fit warns that its hyperparameters have drifted.
-const DRIFTED: f64 = 0.01;
+/// Probability at which drift and changes are told of where there are none.
+pub(crate) const ALARM: f64 = 0.01;
 
 impl Fit {
     /// This fit with more rows of its tasks: statistics are added and one E-step made at the same hyperparameters, so that with Gaussian
@@ -117,7 +117,7 @@ impl Fit {
             Err("the hyperparameters of families other than the Gaussian are not tested, for what old rows say of them was not kept".into())
         };
         let fit = match &drift {
-            Ok(found) if found.freedom > 0 && found.p_value < DRIFTED => fit.with_warning(format!(
+            Ok(found) if found.freedom > 0 && found.p_value < ALARM => fit.with_warning(format!(
                 "rows were added at hyperparameters that no longer fit (p {:.1e}; a refit would gain about {:.1} in log-likelihood): fit all rows anew",
                 found.p_value, found.gain
             )),
